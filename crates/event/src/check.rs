@@ -1,0 +1,115 @@
+//! What every event must fulfil at the door, whatever protocol it came by: required fields, bounds,
+//! age. Its times are fixed here, once.
+
+use crate::{BadField, Event, Limits, Micros, Reason, Text, Times, correct_clock};
+
+/// Columns whose texts people write; the others are identifiers and names.
+const LONG_TEXTS: [Text; 10] = [
+    Text::PageUrl,
+    Text::PagePath,
+    Text::PageTitle,
+    Text::Referrer,
+    Text::Target,
+    Text::SearchTerm,
+    Text::UserAgent,
+    Text::Error,
+    Text::UtmTerm,
+    Text::UtmContent,
+];
+
+/// Longest name of a site, in bytes.
+const SITE_BYTES_MAX: usize = 128;
+
+impl Event<'_> {
+    /// Checks the event against `limits`, gives one known only by its user the visitor `u:<user>`,
+    /// and fixes its times as received at `received`.
+    ///
+    /// # Errors
+    /// The first field that is missing, too long, too many or too old, by its path.
+    pub fn check(&mut self, limits: &Limits, received: Micros) -> Result<Times, BadField> {
+        self.check_fields(limits)?;
+        let event_time = correct_clock(self.client, received);
+        if event_time < received - limits.max_age {
+            let days = limits.max_age.0 / Micros::DAY.0;
+            let message = format!("{event_time} is more than {days} days ago; use `footfall load`");
+            return Err(BadField::new(Reason::TooOld, "timestamp", message));
+        }
+        Ok(Times { event_time, received_time: received })
+    }
+
+    /// The part of [`Event::check`] that knows no time, for history: its events are of any age.
+    ///
+    /// # Errors
+    /// The first field that is missing, too long or too many, by its path.
+    pub fn check_fields(&mut self, limits: &Limits) -> Result<(), BadField> {
+        self.check_texts(limits)?;
+        self.check_amounts(limits)?;
+        if self.text(Text::VisitorId).is_none()
+            && let Some(user) = self.text(Text::UserId)
+        {
+            let stand_in = format!("u:{user}");
+            self.set_text(Text::VisitorId, stand_in);
+        }
+        Ok(())
+    }
+
+    fn check_texts(&self, limits: &Limits) -> Result<(), BadField> {
+        for column in Text::ALL {
+            let Some(text) = self.text(*column) else { continue };
+            let is_long = LONG_TEXTS.contains(column);
+            let max = if is_long { limits.text_bytes_max } else { limits.id_bytes_max };
+            if text.len() > max {
+                let message = format!("{} bytes, at most {max} are taken", text.len());
+                return Err(BadField::new(Reason::TooLong, column.name(), message));
+            }
+        }
+        if self.text(Text::EventName).is_none() {
+            let message = "is required, such as `page_view`";
+            return Err(BadField::new(Reason::Missing, "event_name", message));
+        }
+        match self.text(Text::Site) {
+            Some(site) => check_site(site)
+                .map_err(|message| BadField::new(Reason::BadValue, "site", message)),
+            None => Err(BadField::new(Reason::Missing, "site", "is required")),
+        }
+    }
+
+    fn check_amounts(&self, limits: &Limits) -> Result<(), BadField> {
+        if self.items.len() > limits.items_max {
+            let (count, max) = (self.items.len(), limits.items_max);
+            let message = format!("{count} items, at most {max} are taken");
+            return Err(BadField::new(Reason::TooMany, "items", message));
+        }
+        for (i, item) in self.items.iter().enumerate() {
+            let texts = [
+                (&item.item_id, "item_id"),
+                (&item.item_name, "item_name"),
+                (&item.item_brand, "item_brand"),
+                (&item.item_category, "item_category"),
+                (&item.item_variant, "item_variant"),
+            ];
+            for (text, field) in texts {
+                let (bytes, max) = (text.as_ref().map_or(0, |t| t.len()), limits.id_bytes_max);
+                if bytes > max {
+                    let message = format!("{bytes} bytes, at most {max} are taken");
+                    let path = format!("items[{i}].{field}");
+                    return Err(BadField::new(Reason::TooLong, path, message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A site's name: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+///
+/// # Errors
+/// A sentence that says so.
+pub fn check_site(site: &str) -> Result<(), String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if site.len() <= SITE_BYTES_MAX && !site.is_empty() && site.bytes().all(is_plain) {
+        return Ok(());
+    }
+    let shown: String = site.chars().take(40).collect();
+    Err(format!("`{shown}` is not 1 to {SITE_BYTES_MAX} of A-Z a-z 0-9 . _ -"))
+}

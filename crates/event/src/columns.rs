@@ -1,0 +1,126 @@
+//! The columns of `events` that a client can fill, by type: one list from which parsing, the log's
+//! record, and decoding to Arrow all follow.
+
+use std::sync::LazyLock;
+
+use hashbrown::HashMap;
+
+macro_rules! columns {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($variant,)* }
+
+        impl $name {
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The column's name in tables, in JSON and in SQL.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+        }
+    };
+}
+
+columns! {
+    /// Columns that hold text.
+    Text {
+        EventId "event_id",
+        Site "site",
+        VisitorId "visitor_id",
+        UserId "user_id",
+        ClientSessionId "client_session_id",
+        EventName "event_name",
+        PageViewId "page_view_id",
+        PageUrl "page_url",
+        PagePath "page_path",
+        PageType "page_type",
+        PageTitle "page_title",
+        Referrer "referrer",
+        Section "section",
+        InfoKey "info_key",
+        Target "target",
+        SearchId "search_id",
+        SearchTerm "search_term",
+        CartId "cart_id",
+        OrderId "order_id",
+        Currency "currency",
+        Coupon "coupon",
+        UtmSource "utm_source",
+        UtmMedium "utm_medium",
+        UtmCampaign "utm_campaign",
+        UtmTerm "utm_term",
+        UtmContent "utm_content",
+        ClickId "click_id",
+        Channel "channel",
+        UserAgent "user_agent",
+        DeviceType "device_type",
+        Browser "browser",
+        Os "os",
+        Language "language",
+        Country "country",
+        Region "region",
+        Ip "ip",
+        Error "error",
+        Consent "consent",
+        Bot "bot",
+    }
+}
+
+columns! {
+    /// Columns that hold whole numbers; a fraction is rounded (browsers send 12.5 px and 812.3 ms).
+    Whole {
+        Seq "seq",
+        X "x",
+        Y "y",
+        VisibleMs "visible_ms",
+        SearchResults "search_results",
+        LcpMs "lcp_ms",
+        InpMs "inp_ms",
+        TtfbMs "ttfb_ms",
+    }
+}
+
+/// A key of an event's JSON form that has a column or a meaning; any other goes to `properties`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    Text(Text),
+    Whole(Whole),
+    Cls,
+    Value,
+    Items,
+    Properties,
+    /// The client's clock, in its JSON only.
+    Timestamp,
+    SentAt,
+    /// The collector's times, in the log's record only.
+    EventTime,
+    ClientTime,
+    ReceivedTime,
+}
+
+impl Column {
+    pub fn named(name: &str) -> Option<Column> {
+        COLUMNS.get(name).copied()
+    }
+}
+
+/// A hash map, because a `match` on some fifty texts compares them one after the other, and every
+/// key of every event passes here.
+static COLUMNS: LazyLock<HashMap<&'static str, Column>> = LazyLock::new(|| {
+    let texts = Text::ALL.iter().map(|column| (column.name(), Column::Text(*column)));
+    let wholes = Whole::ALL.iter().map(|column| (column.name(), Column::Whole(*column)));
+    let others = [
+        ("cls", Column::Cls),
+        ("value", Column::Value),
+        ("items", Column::Items),
+        ("properties", Column::Properties),
+        ("timestamp", Column::Timestamp),
+        ("sent_at", Column::SentAt),
+        ("event_time", Column::EventTime),
+        ("client_time", Column::ClientTime),
+        ("received_time", Column::ReceivedTime),
+    ];
+    texts.chain(wholes).chain(others).collect()
+});

@@ -1,0 +1,140 @@
+//! The JSON form of the log's records: an event with its times fixed, or a rejection.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, Item, Micros, Money, Text, Times, Whole};
+
+/// How much of a refused payload is kept, in bytes.
+pub const REJECTED_PAYLOAD_BYTES_MAX: usize = 16_384;
+
+/// A refused event or body, as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// The event's id, else the hash of the payload: what resends are recognised by.
+    pub id: String,
+    pub site: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visitor_id: Option<String>,
+    /// A code of [`Reason`](crate::Reason).
+    pub reason: String,
+    /// Path of the bad field and what is wrong with it.
+    pub field: String,
+    /// Cut at [`REJECTED_PAYLOAD_BYTES_MAX`].
+    pub payload: String,
+    pub payload_bytes: i64,
+    pub received_time: Micros,
+}
+
+impl Event<'_> {
+    /// Appends the event's record to `out`: its columns, `event_time`, `client_time`, `sent_at` and
+    /// `received_time` as microseconds.
+    pub fn write_record(&self, times: Times, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for column in Text::ALL {
+            if let Some(text) = self.text(*column) {
+                key(out, column.name());
+                write_text(text, out);
+            }
+        }
+        for column in Whole::ALL {
+            if let Some(whole) = self.whole(*column) {
+                number(out, column.name(), whole);
+            }
+        }
+        if let Some(cls) = self.cls {
+            key(out, "cls");
+            json(out, &cls);
+        }
+        if let Some(value) = self.value {
+            key(out, "value");
+            money(out, value);
+        }
+        if !self.items.is_empty() {
+            key(out, "items");
+            items(out, &self.items);
+        }
+        if let Some(properties) = &self.properties {
+            key(out, "properties");
+            out.extend_from_slice(properties.as_bytes());
+        }
+        number(out, "event_time", times.event_time.0);
+        if let Some(client_time) = self.client.timestamp {
+            number(out, "client_time", client_time.0);
+        }
+        if let Some(sent_at) = self.client.sent_at {
+            number(out, "sent_at", sent_at.0);
+        }
+        number(out, "received_time", times.received_time.0);
+        out.push(b'}');
+    }
+}
+
+/// Appends `text` as a JSON string. Most texts need no escape; looking at all of their bytes at once,
+/// without an early end, is what compilers turn into vector instructions.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    let escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    if text.bytes().fold(false, |any, byte| any | escaped(byte)) {
+        return json(out, text);
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+fn items(out: &mut Vec<u8>, items: &[Item<'_>]) {
+    out.push(b'[');
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.push(b'{');
+        let texts = [
+            ("item_id", &item.item_id),
+            ("item_name", &item.item_name),
+            ("item_brand", &item.item_brand),
+            ("item_category", &item.item_category),
+            ("item_variant", &item.item_variant),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                key(out, name);
+                write_text(text, out);
+            }
+        }
+        if let Some(price) = item.price {
+            key(out, "price");
+            money(out, price);
+        }
+        if let Some(quantity) = item.quantity {
+            key(out, "quantity");
+            json(out, &quantity);
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+fn key(out: &mut Vec<u8>, name: &str) {
+    if out.last() != Some(&b'{') {
+        out.push(b',');
+    }
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn number(out: &mut Vec<u8>, name: &str, number: i64) {
+    key(out, name);
+    json(out, &number);
+}
+
+/// Amounts are written as decimals; fifteen digits and four places survive a reader's f64.
+fn money(out: &mut Vec<u8>, amount: Money) {
+    out.extend_from_slice(amount.to_string().as_bytes());
+}
+
+/// Writing JSON into memory fails only for keys that are no text, which none of ours are.
+fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    let written = serde_json::to_writer(out, value);
+    debug_assert!(written.is_ok(), "texts and numbers are always JSON");
+}

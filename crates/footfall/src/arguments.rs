@@ -1,0 +1,173 @@
+//! The command line. A flag that sets a key of the configuration is that key's highest source.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Config, Mistakes, Override, process_environment};
+
+/// Footfall keeps every event of your storefronts exactly once, rebuilds visitors' sessions, and tells
+/// where and why they leave.
+///
+/// Start everything with `footfall up`, post events to /v1/events, and ask with `footfall sql`.
+#[derive(Debug, Parser)]
+#[command(name = "footfall", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Settings that have a flag; every key can be set in a file or by a FOOTFALL_… variable.
+#[derive(Debug, Args)]
+struct Settings {
+    /// A configuration file; `footfall config show` prints all keys with their values.
+    #[arg(long, global = true, value_name = "FILE", env = "FOOTFALL_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where the embedded log and the local lake lie [default: ./footfall-data].
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Where events are posted [default: 127.0.0.1:8080]; port 0 picks a free one.
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    ingest_listen: Option<String>,
+    /// Where SQL is asked [default: 127.0.0.1:8081].
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    query_listen: Option<String>,
+    /// Where the pipeline shows its state and signals [default: 127.0.0.1:8082].
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pipeline_listen: Option<String>,
+    /// Kafka's brokers, HOST:PORT separated by commas.
+    #[arg(long, global = true, value_name = "LIST")]
+    brokers: Option<String>,
+    /// Where the tables lie: a path or a URL [default: lake under the data dir].
+    #[arg(long, global = true, value_name = "URL")]
+    lake: Option<String>,
+    /// Any other key, such as --set rules.session_gap=10s; may be given again.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run ingest, pipeline and query in one process, on an embedded log and a local lake.
+    Up,
+    /// Run the collector alone: HTTP in, Kafka out.
+    Ingest,
+    /// Run the pipeline alone: Kafka in, the lake's tables out.
+    Pipeline,
+    /// Run the query server alone, over a lake.
+    Query,
+    /// Ask one question in SQL, of the lake or of a running server.
+    ///
+    /// Example: footfall sql "SELECT event_name, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC"
+    Sql {
+        /// The question.
+        statement: String,
+        /// Ask a running server, such as http://127.0.0.1:8081.
+        #[arg(long, value_name = "URL", env = "FOOTFALL_SERVER")]
+        server: Option<String>,
+        #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+        format: RowFormat,
+    },
+    /// Make the traffic of a storefront that does not exist: the same for the same seed.
+    ///
+    /// Without --server, prints events as JSON lines, for `footfall load`. With it, posts them live.
+    Sample(SampleArguments),
+    /// Load history from files: CSV, JSON lines or Parquet, plain or gzip.
+    ///
+    /// A map names the source's columns for ours; see config/maps. Loading the same files again adds
+    /// nothing, and a load that was killed is finished by the same command.
+    Load {
+        /// The files, in order.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[arg(long, value_name = "MAP.toml")]
+        map: PathBuf,
+    },
+    /// Recompute receipts, sessions, needs and page views from the tables, and tell every difference.
+    Verify,
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration is fit; all its mistakes if not.
+    Check,
+    /// Print every key with its value and where it comes from.
+    Show,
+}
+
+#[derive(Debug, Args)]
+pub struct SampleArguments {
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many sessions; some nine events each.
+    #[arg(long, default_value_t = 1_000)]
+    pub sessions: u64,
+    /// Events a second, with --server [default: 200].
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// Post to a running collector, such as http://127.0.0.1:8080.
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Write what each session was meant to come to, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
+    /// Share of events that arrive beyond the allowed lateness.
+    #[arg(long, default_value_t = 0.0)]
+    pub late: f64,
+    /// A write key, where the collector wants one.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Post every event a second time.
+    #[arg(long)]
+    pub twice: bool,
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RowFormat {
+    Table,
+    Csv,
+    Json,
+}
+
+impl Arguments {
+    /// The configuration of the file, the environment and the flags.
+    ///
+    /// # Errors
+    /// All mistakes of all of them.
+    pub fn configuration(&self) -> Result<Config, Mistakes> {
+        let settings = &self.settings;
+        let flags = [
+            ("--data-dir", "data_dir", &settings.data_dir),
+            ("--ingest-listen", "ingest.listen", &settings.ingest_listen),
+            ("--query-listen", "query.listen", &settings.query_listen),
+            ("--pipeline-listen", "pipeline.listen", &settings.pipeline_listen),
+            ("--brokers", "log.brokers", &settings.brokers),
+            ("--lake", "lake.url", &settings.lake),
+        ];
+        let flags = flags.into_iter().filter_map(|(flag, key, value)| {
+            let value = value.clone()?;
+            Some(Override { flag: flag.to_owned(), key: key.to_owned(), value })
+        });
+        let sets = settings.set.iter().map(|(key, value)| Override {
+            flag: format!("--set {key}"),
+            key: key.clone(),
+            value: value.clone(),
+        });
+        let overrides: Vec<Override> = flags.chain(sets).collect();
+        let check = footfall_pipeline::check_condition;
+        Config::load(settings.config.as_deref(), process_environment(), &overrides, &check)
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}

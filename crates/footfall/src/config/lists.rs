@@ -1,0 +1,141 @@
+//! Reads the lists of the configuration: keys, steps and needs. Sections are left to `sections`.
+
+use std::collections::HashMap;
+
+use footfall_event::Micros;
+use footfall_sessionizer::{NEEDS_MAX, Need, STEPS_MAX, Step};
+
+use super::layers::Layers;
+use super::mistakes::Origin;
+use super::show::{Place, Setting};
+use super::toml_reader::{Table, Value};
+use super::{CheckSql, Key, values};
+
+/// Hex digits of a key's hash that are shown.
+const HASH_CHARS_SHOWN: usize = 8;
+const CLICKS_MAX: u64 = 1_000_000;
+
+pub fn keys(layers: &mut Layers<'_>) -> Vec<Key> {
+    let tables = layers.tables("key");
+    let mut hashes = HashMap::new();
+    let mut keys = Vec::new();
+    for (number, table) in tables.into_iter().enumerate() {
+        let mut entry = Entry { layers, list: "key", number, table };
+        entry.require_exactly(&["site", "sha256"]);
+        let site = entry.read("site", values::site);
+        let sha256 = entry.read("sha256", values::sha256);
+
+        if let Some(hash) = sha256 {
+            entry.refuse_twice("sha256", hash, &mut hashes);
+        }
+        if let (Some(site), Some(sha256)) = (site, sha256) {
+            keys.push(Key { site, sha256 });
+        }
+    }
+    keys
+}
+
+pub fn steps(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Vec<Step> {
+    let tables = layers.tables("step");
+    refuse_beyond(STEPS_MAX, "steps", &tables, layers);
+    let mut names = HashMap::new();
+    let mut steps = Vec::new();
+    for (number, table) in tables.into_iter().enumerate() {
+        let mut entry = Entry { layers, list: "step", number, table };
+        entry.require_exactly(&["name", "when"]);
+        let name = entry.read("name", values::name);
+        let when = entry.read("when", |value| values::condition(value, check_sql));
+
+        if let Some(name) = &name {
+            entry.refuse_twice("name", name.clone(), &mut names);
+        }
+        if let (Some(name), Some(when)) = (name, when) {
+            steps.push(Step { name, when });
+        }
+    }
+    steps
+}
+
+pub fn needs(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Vec<Need> {
+    let tables = layers.tables("need");
+    refuse_beyond(NEEDS_MAX, "needs", &tables, layers);
+    let mut names = HashMap::new();
+    let mut needs = Vec::new();
+    for (number, table) in tables.into_iter().enumerate() {
+        let mut entry = Entry { layers, list: "need", number, table };
+        needs.extend(need(&mut entry, &mut names, check_sql));
+    }
+    needs
+}
+
+fn need(
+    entry: &mut Entry<'_, '_>,
+    names: &mut HashMap<String, Origin>,
+    check_sql: CheckSql<'_>,
+) -> Option<Need> {
+    entry.require_exactly(&["name", "raised_by", "found_by", "within", "max_clicks"]);
+    let name = entry.read("name", values::name);
+    let raised_by = entry.read("raised_by", |value| values::condition(value, check_sql));
+    let found_by = entry.read("found_by", |value| values::condition(value, check_sql));
+    let within = entry.read("within", |value| values::span(value, Micros(1)..=Micros::DAY));
+    let max_clicks = entry.read("max_clicks", |value| values::whole(value, 0..=CLICKS_MAX));
+    if let Some(name) = &name {
+        entry.refuse_twice("name", name.clone(), names);
+    }
+    Some(Need {
+        name: name?,
+        raised_by: raised_by?,
+        found_by: found_by?,
+        within: within?,
+        max_clicks: u32::try_from(max_clicks?).unwrap_or(u32::MAX),
+    })
+}
+
+fn refuse_beyond(max: usize, what: &str, tables: &[Table<'_>], layers: &mut Layers<'_>) {
+    if let Some(first) = tables.get(max) {
+        let message = format!("{} {what} are declared: at most {max} are taken", tables.len());
+        layers.mistakes.push(&first.origin, message);
+    }
+}
+
+/// A table of a list.
+struct Entry<'l, 'd> {
+    layers: &'l mut Layers<'d>,
+    list: &'static str,
+    number: usize,
+    table: Table<'d>,
+}
+
+impl Entry<'_, '_> {
+    fn read<T>(&mut self, key: &str, parse: impl Fn(&Value<'_>) -> Result<T, String>) -> Option<T> {
+        let value = self.table.read(key, &mut self.layers.mistakes, parse)?;
+        let given = self.table.find(key)?;
+        let called = self.table.place.clone();
+        let place = Place::Entry { list: self.list, number: self.number, called };
+        let setting = Setting::new(place, key, &given, false);
+        let is_secret = key == "sha256";
+        self.layers.keep(if is_secret { setting.shortened(HASH_CHARS_SHOWN) } else { setting });
+        Some(value)
+    }
+
+    fn require_exactly(&mut self, keys: &[&str]) {
+        self.table.require_exactly(keys, &mut self.layers.mistakes);
+    }
+
+    /// `seen` holds where each value stood first.
+    fn refuse_twice<V: std::hash::Hash + Eq>(
+        &mut self,
+        key: &str,
+        value: V,
+        seen: &mut HashMap<V, Origin>,
+    ) {
+        let origin = self.table.find(key).map_or(self.table.origin.clone(), |given| given.origin);
+        if let Some(first) = seen.get(&value) {
+            let place = &self.table.place;
+            let message = format!("{place} has the `{key}` of {first}: each needs its own");
+            self.layers.mistakes.push(&origin, message);
+        } else {
+            seen.insert(value, origin);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What must hold between settings. What each may be by itself is left to `sections`.
+
+use std::time::Duration;
+
+use footfall_event::Micros;
+
+use super::Config;
+use super::layers::Layers;
+use super::toml_reader::in_place;
+
+pub fn check(config: &Config, layers: &mut Layers<'_>) {
+    check_bytes(config, layers);
+    check_times(config, layers);
+    check_needs(config, layers);
+    check_names(config, layers);
+}
+
+fn check_bytes(config: &Config, layers: &mut Layers<'_>) {
+    let ingest = &config.ingest;
+    let (event, body) = ("ingest.event_bytes_max", "ingest.body_bytes_max");
+    let (inflated, in_flight) = ("ingest.inflated_bytes_max", "ingest.bodies_in_flight_bytes_max");
+    layers.relate(ingest.event_bytes_max <= ingest.body_bytes_max, event, "at most", body);
+    layers.relate(ingest.body_bytes_max <= ingest.inflated_bytes_max, body, "at most", inflated);
+    let fits = ingest.inflated_bytes_max <= ingest.bodies_in_flight_bytes_max;
+    layers.relate(fits, inflated, "at most", in_flight);
+}
+
+fn check_times(config: &Config, layers: &mut Layers<'_>) {
+    let (rules, pipeline, log) = (&config.rules, &config.pipeline, &config.log);
+    let window = "rules.dedupe_window";
+    let quarter = Micros(rules.dedupe_window.0 / 4);
+    let (gap, cap) = ("rules.session_gap", "rules.session_cap");
+    layers.relate(rules.session_gap <= rules.session_cap, gap, "at most", cap);
+    let wish = "less than a quarter of";
+    layers.relate(rules.allowed_lateness < quarter, "rules.allowed_lateness", wish, window);
+    let (commit, snapshot) = ("pipeline.commit_interval", "pipeline.snapshot_interval");
+    let wish = "at most a quarter of";
+    layers.relate(micros(pipeline.commit_interval) <= quarter, commit, wish, window);
+    let fits = pipeline.commit_interval <= pipeline.snapshot_interval;
+    layers.relate(fits, commit, "at most", snapshot);
+    let fits = micros(pipeline.snapshot_interval) <= log.retention;
+    layers.relate(fits, snapshot, "at most", "log.retention");
+    layers.relate(log.segment <= log.retention, "log.segment", "at most", "log.retention");
+}
+
+/// A need is decided within one session.
+fn check_needs(config: &Config, layers: &mut Layers<'_>) {
+    for need in &config.rules.needs {
+        let within = in_place("within", &format!("need `{}`", need.name));
+        let fits = need.within <= config.rules.session_gap;
+        layers.relate(fits, &within, "at most", "rules.session_gap");
+    }
+}
+
+fn check_names(config: &Config, layers: &mut Layers<'_>) {
+    let apart = config.log.topic != config.log.signals_topic;
+    layers.relate(apart, "log.signals_topic", "another than", "log.topic");
+    let listeners = [
+        ("ingest.listen", &config.ingest.listen),
+        ("query.listen", &config.query.listen),
+        ("pipeline.listen", &config.pipeline.listen),
+    ];
+    for (i, (key, listen)) in listeners.iter().enumerate() {
+        for (other_key, other) in &listeners[..i] {
+            let apart = listen != other || listen.ends_with(":0");
+            layers.relate(apart, key, "another than", other_key);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> Micros {
+    Micros(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
+}

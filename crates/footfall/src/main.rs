@@ -1,0 +1,86 @@
+//! The binary: arguments, configuration, telemetry and wiring. What the parts do is left to their
+//! crates.
+
+mod arguments;
+mod config;
+mod live_sample;
+mod load;
+mod map;
+mod parts;
+mod sample;
+mod sql;
+mod telemetry;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command, ConfigCommand};
+use config::Config;
+
+/// jemalloc gives memory back after a burst, and its threads do not wait for each other.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Called wrongly: what clap exits with too.
+const CALLED_WRONGLY: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = match arguments.configuration() {
+        Ok(config) => config,
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            return ExitCode::from(CALLED_WRONGLY);
+        }
+    };
+    telemetry::start(&config.telemetry);
+    // Two providers are linked, so the process must choose one.
+    let chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    debug_assert!(chosen.is_ok(), "nothing chose a provider before");
+    match run(arguments, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("footfall: {}", told(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes; most of ours tell theirs themselves.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
+fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Up => parts::up(config).await,
+            Command::Ingest => parts::ingest(config).await,
+            Command::Pipeline => parts::pipeline(config).await,
+            Command::Query => parts::query(config).await,
+            Command::Sql { statement, server, format } => {
+                sql::run(&config, &statement, server.as_deref(), format).await
+            }
+            Command::Sample(sample) => live_sample::run(&config, &sample).await,
+            Command::Load { files, map } => load::run(&config, &files, &map).await,
+            Command::Verify => verify::run(&config).await,
+            Command::Config { command: ConfigCommand::Check } => {
+                println!("the configuration is fit");
+                Ok(())
+            }
+            Command::Config { command: ConfigCommand::Show } => {
+                print!("{}", config.show());
+                Ok(())
+            }
+        }
+    })
+}

@@ -1,0 +1,319 @@
+//! The parts of Footfall as processes: which listens where, on which log and lake, and how they stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use footfall_event::Limits;
+use footfall_ingest::IngestSettings;
+use footfall_lake::{Lake, LakeSettings};
+use footfall_log::{EventLog, KafkaLog, KafkaSettings, LocalLog, LocalSettings};
+use footfall_pipeline::{Health, Pipeline, PipelineSettings};
+use footfall_query::{Engine, QuerySettings};
+use footfall_sessionizer::Rules;
+use prometheus::Registry;
+use prometheus::process_collector::ProcessCollector;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// `footfall up`: all parts in this process.
+///
+/// # Errors
+/// What keeps a part from starting, or made it stop.
+pub async fn up(config: Config) -> anyhow::Result<()> {
+    let (ingest, query, pipeline) =
+        (bind(&config.ingest.listen).await?, bind(&config.query.listen).await?, bind(&config.pipeline.listen).await?);
+    let addresses = (ingest.local_addr()?, query.local_addr()?, pipeline.local_addr()?);
+    let lake = made_lake(&config).await?;
+    let log = local_log(&config).await?;
+    require_keys(&config, addresses.0)?;
+    let mut parts = Parts::default();
+    parts.ingest(ingest, log.clone(), &config);
+    parts.pipeline(pipeline, log, lake.clone(), &config).await?;
+    parts.query(query, lake, &config)?;
+    welcome(addresses);
+    parts.supervise().await
+}
+
+/// `footfall ingest`: the collector on Kafka.
+///
+/// # Errors
+/// As [`up`].
+pub async fn ingest(config: Config) -> anyhow::Result<()> {
+    let listener = bind(&config.ingest.listen).await?;
+    let address = listener.local_addr()?;
+    require_keys(&config, address)?;
+    let log = kafka_log(&config).await?;
+    let mut parts = Parts::default();
+    parts.ingest(listener, log, &config);
+    println!("post events to   http://{address}/v1/events");
+    parts.supervise().await
+}
+
+/// `footfall pipeline`: the fold on Kafka and a lake.
+///
+/// # Errors
+/// As [`up`].
+pub async fn pipeline(config: Config) -> anyhow::Result<()> {
+    let listener = bind(&config.pipeline.listen).await?;
+    let address = listener.local_addr()?;
+    let lake = made_lake(&config).await?;
+    let log = kafka_log(&config).await?;
+    let mut parts = Parts::default();
+    parts.pipeline(listener, log, lake, &config).await?;
+    println!("signals come at  http://{address}/v1/signals");
+    parts.supervise().await
+}
+
+/// `footfall query`: SQL over a lake.
+///
+/// # Errors
+/// As [`up`].
+pub async fn query(config: Config) -> anyhow::Result<()> {
+    let listener = bind(&config.query.listen).await?;
+    let address = listener.local_addr()?;
+    let lake = Lake::at(&config.lake())?;
+    let mut parts = Parts::default();
+    parts.query(listener, lake, &config)?;
+    println!("ask SQL at       http://{address}/v1/sql");
+    parts.supervise().await
+}
+
+/// The parts of this process. They stop one after the other: nothing may come in that nobody folds.
+#[derive(Default)]
+struct Parts {
+    ingest: Running,
+    pipeline: Running,
+    query: Running,
+}
+
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// The next task that ends; never while there is none.
+    async fn ended(&mut self) -> anyhow::Result<()> {
+        match self.tasks.join_next().await {
+            Some(ended) => ended.context("a part broke off")?,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn stop(&mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let mut result = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let ended = ended.context("a part broke off").and_then(|ended| ended);
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+impl Parts {
+    fn ingest(&mut self, listener: TcpListener, log: Arc<dyn EventLog>, config: &Config) {
+        let (settings, stop) = (ingest_settings(config), self.ingest.stop.clone());
+        self.ingest.tasks.spawn(async move {
+            let registry = registry()?;
+            let metrics = footfall_ingest::Metrics::new(&registry)?;
+            Ok(footfall_ingest::serve(listener, log, settings, metrics, stop).await?)
+        });
+    }
+
+    async fn pipeline(
+        &mut self,
+        listener: TcpListener,
+        log: Arc<dyn EventLog>,
+        lake: Lake,
+        config: &Config,
+    ) -> anyhow::Result<()> {
+        let registry = registry()?;
+        let metrics = footfall_pipeline::Metrics::register(&registry)?;
+        let (settings, health) = (pipeline_settings(config), Health::default());
+        let pipeline = Pipeline::open(log, lake, settings, metrics, health.clone()).await?;
+        let signals = pipeline.signals();
+        let stop = self.pipeline.stop.clone();
+        self.pipeline.tasks.spawn(async move {
+            Ok(footfall_pipeline::serve(listener, health, signals, registry, stop).await?)
+        });
+        // The fold computes for long stretches, so it has a thread of its own.
+        let (stop, runtime) = (self.pipeline.stop.clone(), tokio::runtime::Handle::current());
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("fold".to_owned());
+        thread.spawn(move || done.send(runtime.block_on(pipeline.run(stop))))?;
+        self.pipeline.tasks.spawn(async move { Ok(ended.await.context("the fold broke off")??) });
+        Ok(())
+    }
+
+    fn query(&mut self, listener: TcpListener, lake: Lake, config: &Config) -> anyhow::Result<()> {
+        let registry = registry()?;
+        let metrics = footfall_query::Metrics::new(&registry)?;
+        let engine = Arc::new(Engine::open(lake, query_settings(config), metrics)?);
+        let stop = self.query.stop.clone();
+        self.query.tasks.spawn(async move {
+            footfall_query::serve(listener, engine, registry, stop).await;
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Runs until asked to stop, or until a part ends by itself.
+    async fn supervise(mut self) -> anyhow::Result<()> {
+        let ended = tokio::select! {
+            () = stop_asked() => Ok(()),
+            ended = self.ingest.ended() => ended,
+            ended = self.pipeline.ended() => ended,
+            ended = self.query.ended() => ended,
+        };
+        let ingest = self.ingest.stop().await;
+        let pipeline = self.pipeline.stop().await;
+        let query = self.query.stop().await;
+        ended.and(ingest).and(pipeline).and(query)
+    }
+}
+
+/// Ctrl-C, or the TERM of a service manager.
+async fn stop_asked() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
+/// Without a key anybody may post, which is for the loopback alone.
+fn require_keys(config: &Config, listener: SocketAddr) -> anyhow::Result<()> {
+    if config.keys.is_empty() && !listener.ip().is_loopback() {
+        bail!(
+            "{listener} is not the loopback and no key is configured: anybody could post; \
+             add a [[key]] with the site and the SHA-256 of its key, or listen on 127.0.0.1"
+        );
+    }
+    Ok(())
+}
+
+fn registry() -> anyhow::Result<Registry> {
+    let registry = Registry::new();
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    Ok(registry)
+}
+
+async fn bind(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: is it in use? Another port, such as :0, picks a free one")
+    })
+}
+
+/// The lake of the configuration, made where there is none.
+///
+/// # Errors
+/// As [`Lake::make`].
+pub async fn made_lake(config: &Config) -> anyhow::Result<Lake> {
+    let lake = Lake::at(&config.lake())?;
+    let settings = LakeSettings {
+        topic: config.log.topic.clone(),
+        partitions: config.log.partitions,
+        session_gap: config.rules.session_gap,
+        session_cap: config.rules.session_cap,
+    };
+    lake.make(&settings).await?;
+    Ok(lake)
+}
+
+async fn local_log(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
+    let (log, directory) = (&config.log, config.data_dir.join("log"));
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let mut settings = LocalSettings::new(directory, &log.topic, log.partitions);
+    settings.retention_ms = log.retention.whole_ms();
+    settings.segment_ms = log.segment.whole_ms();
+    settings.bytes_max = Some(log.bytes_max);
+    let opened = tokio::task::spawn_blocking(|| LocalLog::open(settings)).await??;
+    Ok(Arc::new(opened))
+}
+
+async fn kafka_log(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
+    let log = &config.log;
+    let Some(brokers) = &log.brokers else {
+        bail!("a part alone needs Kafka: give --brokers HOST:PORT (`footfall up` needs none)");
+    };
+    let mut settings = KafkaSettings::new(brokers, &log.topic, log.partitions);
+    settings.retention_ms = log.retention.whole_ms();
+    settings.append_timeout_ms = log.delivery_timeout.as_millis() as u64;
+    Ok(Arc::new(KafkaLog::open(settings).await?))
+}
+
+fn ingest_settings(config: &Config) -> IngestSettings {
+    let ingest = &config.ingest;
+    let keys = config.keys.iter();
+    IngestSettings {
+        default_site: ingest.default_site.clone(),
+        keys: keys
+            .map(|key| footfall_ingest::Key { site: key.site.clone(), sha256: key.sha256 })
+            .collect(),
+        limits: Limits { max_age: ingest.max_age, ..Limits::default() },
+        body_bytes_max: ingest.body_bytes_max,
+        inflated_bytes_max: ingest.inflated_bytes_max,
+        batch_events_max: ingest.batch_events_max,
+        event_bytes_max: ingest.event_bytes_max,
+        bodies_bytes_max: ingest.bodies_in_flight_bytes_max,
+        connections_max: ingest.connections_max,
+        header_read_timeout: ingest.header_timeout,
+        body_read_timeout: ingest.body_timeout,
+        drain_timeout: ingest.drain_timeout,
+        allowed_lateness: config.rules.allowed_lateness,
+        ..IngestSettings::default()
+    }
+}
+
+/// The rules of one partition. A bound of the whole is shared out, alike wherever it is folded.
+pub fn pipeline_rules(config: &Config) -> Rules {
+    let mut rules = config.rules.clone();
+    let partitions = u64::from(config.log.partitions.max(1));
+    rules.dedupe_ids_max = (rules.dedupe_ids_max / partitions).max(1);
+    rules
+}
+
+fn pipeline_settings(config: &Config) -> PipelineSettings {
+    PipelineSettings {
+        group: config.log.group.clone(),
+        signals_topic: config.log.signals_topic.clone(),
+        commit_interval: config.pipeline.commit_interval,
+        commit_rows_max: config.pipeline.commit_rows_max,
+        snapshot_interval: config.pipeline.snapshot_interval,
+        max_age: config.ingest.max_age,
+        rules: Arc::new(pipeline_rules(config)),
+    }
+}
+
+/// The query part's settings, for the server and for `footfall sql`.
+pub fn query_settings(config: &Config) -> QuerySettings {
+    let query = &config.query;
+    QuerySettings {
+        memory_bytes_max: query.memory_bytes_max,
+        spill_bytes_max: query.spill_bytes_max,
+        spill_folder: None,
+        time_max: query.time_max,
+        rows_max: query.rows_max,
+        concurrency_max: query.concurrency_max,
+        threads: query.threads.unwrap_or(0),
+    }
+}
+
+fn welcome((ingest, query, pipeline): (SocketAddr, SocketAddr, SocketAddr)) {
+    println!("Footfall is up.");
+    println!("  post events to   http://{ingest}/v1/events");
+    println!("  ask SQL at       http://{query}/v1/sql");
+    println!("  signals come at  http://{pipeline}/v1/signals");
+    println!("Try next, in another terminal:");
+    println!("  footfall sample --sessions 100 --server http://{ingest}");
+    println!("  footfall sql --server http://{query} \\");
+    println!("    \"SELECT event_name, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC\"");
+}

@@ -1,0 +1,196 @@
+//! Events per CPU second of the whole server process: HTTP, checks, and a log that fsyncs.
+//! The client is a process of its own (this binary, started again), so that its work is not counted.
+//!
+//! `cargo bench -p footfall-ingest`; `-- 100 8` runs batches of 100 only, for 8 seconds.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use footfall_event::Partition;
+use footfall_ingest::{IngestSettings, Metrics, serve};
+use footfall_log::{EventLog, LocalLog, LocalSettings};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+const CONNECTIONS: usize = 16;
+const PARTITIONS: u32 = 8;
+/// Bodies are made before the clock runs, and sent in turn.
+const BODIES: usize = 64;
+const CLIENT: &str = "--client";
+
+/// As in the binary that is shipped.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    // Cargo adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if arguments.first().is_some_and(|first| first == CLIENT) {
+        return client(&arguments[1], arguments[2].parse()?, arguments[3].parse()?);
+    }
+    let batches = match arguments.first() {
+        Some(batch) => vec![batch.parse()?],
+        None => vec![1, 10, 100],
+    };
+    let seconds = arguments.get(1).map_or(Ok(5), |text| text.parse())?;
+    println!("batch  events/CPU s  events/s  requests/s  bytes/event");
+    batches.into_iter().try_for_each(|batch| measure(batch, seconds))
+}
+
+/// Serves one client for some seconds, and prints what it cost.
+fn measure(batch: usize, seconds: u64) -> Result<(), Failure> {
+    let directory = tempfile::tempdir()?;
+    let settings = LocalSettings::new(directory.path(), "bench", PARTITIONS);
+    let log = Arc::new(LocalLog::open(settings)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?.to_string();
+    let metrics = Metrics::new(&prometheus::Registry::new())?;
+    let shutdown = CancellationToken::new();
+    let (shared, token) = (Arc::clone(&log) as Arc<dyn EventLog>, shutdown.clone());
+    let served = runtime.spawn(serve(listener, shared, IngestSettings::default(), metrics, token));
+
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let client = Command::new(std::env::current_exe()?)
+        .args([CLIENT, &address, &batch.to_string(), &seconds.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?
+        .wait_with_output()?;
+    let (elapsed, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+
+    let posted: i64 = String::from_utf8(client.stdout)?.trim().parse()?;
+    assert!(client.status.success(), "an event was not accepted");
+    assert_eq!(runtime.block_on(held(&log))?, posted, "the log holds what was answered");
+    shutdown.cancel();
+    runtime.block_on(served)??;
+    let events = posted as f64;
+    let bytes = body(0, batch).len() / batch;
+    println!(
+        "{batch:>5}  {:>12.0}  {:>8.0}  {:>10.0}  {bytes:>11}",
+        events / cpu,
+        events / elapsed,
+        events / batch as f64 / elapsed,
+    );
+    Ok(())
+}
+
+async fn held(log: &LocalLog) -> Result<i64, Failure> {
+    let mut records = 0;
+    for partition in (0..PARTITIONS as i32).map(Partition) {
+        let bounds = log.bounds(partition).await?;
+        records += bounds.end.0 - bounds.start.0;
+    }
+    Ok(records)
+}
+
+/// User and system time of this process, all of its threads.
+#[allow(unsafe_code, reason = "getrusage has no safe form; the struct is its own out parameter")]
+fn cpu_seconds() -> f64 {
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+/// Posts on all connections until the time is over; prints how many events were accepted.
+fn client(address: &str, batch: usize, seconds: u64) -> Result<(), Failure> {
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let workers: Vec<_> = (0..CONNECTIONS)
+        .map(|i| {
+            let address = address.to_owned();
+            std::thread::spawn(move || post_all(&address, i, batch, until))
+        })
+        .collect();
+    let mut posted = 0;
+    for worker in workers {
+        posted += worker.join().map_err(|_| "a connection failed")??;
+    }
+    println!("{posted}");
+    Ok(())
+}
+
+fn post_all(
+    address: &str,
+    connection: usize,
+    batch: usize,
+    until: Instant,
+) -> Result<usize, Failure> {
+    let requests: Vec<Vec<u8>> =
+        (0..BODIES).map(|i| request(&body(connection * BODIES + i, batch))).collect();
+    let expected = format!("{{\"accepted\":{batch},\"rejected\":0");
+    let mut socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    let mut answer = Vec::new();
+    let mut posted = 0;
+    for request in requests.iter().cycle() {
+        if Instant::now() >= until {
+            break;
+        }
+        socket.write_all(request)?;
+        let body = read_answer(&mut socket, &mut answer)?;
+        if !answer.starts_with(b"HTTP/1.1 202") || !answer[body..].starts_with(expected.as_bytes())
+        {
+            return Err(String::from_utf8_lossy(&answer).into());
+        }
+        posted += batch;
+    }
+    Ok(posted)
+}
+
+/// Reads one answer and gives where its body begins.
+fn read_answer(socket: &mut TcpStream, answer: &mut Vec<u8>) -> Result<usize, Failure> {
+    const LENGTH: &str = "content-length: ";
+    answer.clear();
+    let mut piece = [0; 16_384];
+    loop {
+        let bytes = socket.read(&mut piece)?;
+        if bytes == 0 {
+            return Err("closed".into());
+        }
+        answer.extend_from_slice(&piece[..bytes]);
+        let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = std::str::from_utf8(&answer[..end])?;
+        let from = head.find(LENGTH).ok_or("no length")? + LENGTH.len();
+        let digits = head[from..].split("\r\n").next().unwrap_or_default();
+        if answer.len() >= end + 4 + digits.parse::<usize>()? {
+            return Ok(end + 4);
+        }
+    }
+}
+
+fn request(body: &str) -> Vec<u8> {
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+         Chrome/126.0.0.0 Safari/537.36\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+/// A batch of events of some 300 bytes each, as a shop's pages send them.
+fn body(seed: usize, batch: usize) -> String {
+    let event = |i: usize| {
+        let n = seed * batch + i;
+        format!(
+            "{{\"event_id\":\"0192f3a4-5b6c-7d8e-9f00-{n:012x}\",\"site\":\"shop\",\
+             \"visitor_id\":\"v-{:08x}\",\"event_name\":\"page_view\",\"seq\":{i},\
+             \"page_url\":\"https://shop.example/product/{}?ref=list\",\
+             \"page_path\":\"/product/{}\",\"page_type\":\"product\",\
+             \"page_view_id\":\"pv-{n}\",\"referrer\":\"https://shop.example/list\"}}",
+            n * 2_654_435_761 % 100_003,
+            n % 1_000,
+            n % 1_000,
+        )
+    };
+    let events: Vec<String> = (0..batch).map(event).collect();
+    if batch == 1 { events.concat() } else { format!("[{}]", events.join(",")) }
+}

@@ -1,0 +1,12 @@
+//! Why the collector does not start. What is wrong with a request is an answer, not an error.
+
+/// The ways in which the collector fails as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Settings that do not fit each other, all of them at once.
+    #[error("ingest: {}", .problems.join("; "))]
+    Unfit { problems: Vec<String> },
+    /// The registry already holds metrics of these names.
+    #[error("ingest: its metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}

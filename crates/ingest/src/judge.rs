@@ -1,0 +1,183 @@
+//! Judges a body: each of its events alone, each into a record of the log and a line of the answer.
+//! Reads no socket and writes no log.
+
+mod door;
+mod verdicts;
+
+use footfall_event::{BadField, Micros, Reason, Text};
+use hyper::StatusCode;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::IngestSettings;
+use crate::body::{Body, Cut, Hold};
+use crate::gzip::{self, NotInflated};
+use crate::keys::Access;
+use crate::protocol::{Names, Piece, Protocol, Split, Unsplit, place};
+use crate::refusal::Payload;
+use door::{BotMemo, Door};
+pub use verdicts::Verdicts;
+
+/// What a request's head said, and when it came.
+#[derive(Clone)]
+pub struct Head {
+    pub protocol: Protocol,
+    pub access: Access,
+    pub received: Micros,
+    /// Only a browser's: a server's says nothing about the visitor.
+    pub user_agent: Option<String>,
+    pub encoding: Encoding,
+    /// Shall the answer list every event?
+    pub wants_list: bool,
+    /// How many partitions the log has.
+    pub partitions: u32,
+}
+
+/// Of the body, as announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Plain,
+    Gzip,
+    Unknown(String),
+}
+
+/// What to do about a request.
+pub enum Judgement {
+    /// Append the records of these verdicts; then answer `status`, with `error` where there is one.
+    Append { verdicts: Verdicts, status: StatusCode, error: Option<String>, hold: Option<Hold> },
+    /// Answer this at once: there is nothing to keep.
+    Answer(StatusCode, String),
+    /// The request's key is missing or unknown.
+    Deny(&'static str),
+    /// The bodies in memory leave no room.
+    Overloaded,
+}
+
+pub const KEY_MISSING: &str =
+    "a write key is required: as the user name of Basic authorization, or as a Bearer token";
+pub const KEY_UNKNOWN: &str = "the write key is not known here";
+
+/// Judges a body.
+pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
+    let door = Door::new(settings, head);
+    let (bytes, mut hold) = match body {
+        Body::Whole { bytes, hold } => (bytes, hold),
+        Body::TooLarge(cut) => return too_large(&door, &cut),
+    };
+    if let Encoding::Unknown(name) = &head.encoding {
+        let message = format!("`{name}` is not taken: send gzip, or no encoding");
+        let bad = BadField::new(Reason::Unsupported, "Content-Encoding", message);
+        return refuse(&door, bad, &Payload::whole(&bytes), Some(hold));
+    }
+    let is_packed = head.encoding == Encoding::Gzip || gzip::is_gzip(&bytes);
+    if !is_packed || bytes.is_empty() {
+        return judge_text(door, &bytes, hold);
+    }
+    match gzip::inflate(&bytes, settings.inflated_bytes_max, &mut hold) {
+        Ok(inflated) => judge_text(door, &inflated, hold),
+        Err(NotInflated::Overloaded) => Judgement::Overloaded,
+        Err(NotInflated::Corrupt(error)) => {
+            let bad = BadField::new(Reason::BadValue, "body", format!("is not gzip: {error}"));
+            refuse(&door, bad, &Payload::whole(&bytes), Some(hold))
+        }
+        Err(NotInflated::TooLarge { first }) => {
+            let max = settings.inflated_bytes_max;
+            let message = format!("inflates to more than inflated_bytes_max, {max} bytes");
+            let bad = BadField::new(Reason::TooLarge, "body", message);
+            let digest = Sha256::digest(&bytes).into();
+            let payload = Payload::begins(&first, first.len() as u64, digest);
+            refuse(&door, bad, &payload, Some(hold))
+        }
+    }
+}
+
+fn too_large(door: &Door<'_>, cut: &Cut) -> Judgement {
+    let (bytes, max) = (cut.bytes, door.settings.body_bytes_max);
+    let message = format!("{bytes} bytes, more than body_bytes_max, {max}; send smaller batches");
+    let bad = BadField::new(Reason::TooLarge, "body", message);
+    refuse(door, bad, &Payload::begins(&cut.first, bytes, cut.sha256), None)
+}
+
+/// Refuses a body as a whole: one row, and a status that says so.
+fn refuse(door: &Door<'_>, bad: BadField, payload: &Payload<'_>, hold: Option<Hold>) -> Judgement {
+    if !door.is_admitted() {
+        return Judgement::Deny(KEY_MISSING);
+    }
+    let status = match bad.reason {
+        Reason::TooLarge | Reason::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let mut verdicts = Verdicts::new(door.head);
+    let bad = verdicts.reject(door, bad, payload, Names::default());
+    Judgement::Append { verdicts, status, error: Some(bad.to_string()), hold }
+}
+
+fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
+    let split = match door.head.protocol.split(body, door.settings.batch_events_max) {
+        Ok(split) => split,
+        Err(Unsplit::Bad(bad)) => return refuse(&door, bad, &Payload::whole(body), Some(hold)),
+        Err(Unsplit::Empty) => {
+            return Judgement::Answer(StatusCode::BAD_REQUEST, "body: holds no event".to_owned());
+        }
+    };
+    if let Err(why) = door.admit(&split) {
+        return Judgement::Deny(why);
+    }
+    let mut verdicts = Verdicts::new(door.head);
+    verdicts.expect(split.pieces.len(), body.len());
+    let mut bots = BotMemo::default();
+    let mut bad = None;
+    for piece in &split.pieces {
+        bad = judge_event(&door, &split, *piece, &mut bots, &mut verdicts).err();
+    }
+    // A batch is taken whatever its events are: a client would drop the good with the bad.
+    let error = bad.filter(|_| !split.is_batch).map(|bad| bad.to_string());
+    let status = if error.is_some() { StatusCode::BAD_REQUEST } else { verdicts.taken() };
+    Judgement::Append { verdicts, status, error, hold: Some(hold) }
+}
+
+fn judge_event(
+    door: &Door<'_>,
+    split: &Split<'_>,
+    piece: Piece<'_>,
+    bots: &mut BotMemo,
+    verdicts: &mut Verdicts,
+) -> Result<(), BadField> {
+    let (protocol, max) = (door.head.protocol, door.settings.event_bytes_max);
+    let payload = Payload::whole(piece.map_or_else(|bytes| bytes, str::as_bytes));
+    let Ok(text) = piece else {
+        let bad = BadField::new(Reason::BadJson, "body", "is not UTF-8");
+        return Err(verdicts.reject(door, bad, &payload, Names::default()));
+    };
+    if text.len() > max {
+        let message = format!("{} bytes, more than event_bytes_max, {max}", text.len());
+        let bad = BadField::new(Reason::TooLarge, "event", message);
+        return Err(verdicts.reject(door, bad, &payload, protocol.names(text)));
+    }
+    let mut event = match protocol.parse(text, split) {
+        Ok(event) => event,
+        Err(bad) => {
+            let bad = place(bad, text);
+            return Err(verdicts.reject(door, bad, &payload, protocol.names(text)));
+        }
+    };
+    let has_id = event.text(Text::EventId).is_some();
+    if !has_id {
+        event.set_text(Text::EventId, Uuid::now_v7().to_string());
+    }
+    door.complete(&mut event, bots);
+    match event.check(&door.settings.limits, door.head.received) {
+        Ok(times) => {
+            verdicts.accept(&event, times);
+            Ok(())
+        }
+        Err(bad) => {
+            let name = |column| event.text(column).map(Into::into);
+            let event_id = name(Text::EventId).filter(|_| has_id);
+            let names =
+                Names { event_id, visitor_id: name(Text::VisitorId), site: name(Text::Site) };
+            Err(verdicts.reject(door, bad, &payload, names))
+        }
+    }
+}

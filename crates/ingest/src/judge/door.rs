@@ -1,0 +1,94 @@
+//! What a request knows about its events before they are looked into: whose they are, and what is
+//! added to each of them.
+
+use footfall_event::{Event, Text};
+
+use super::{Head, KEY_MISSING, KEY_UNKNOWN};
+use crate::keys::{self, Access};
+use crate::protocol::{Names, Split};
+use crate::{IngestSettings, bot};
+
+/// A request's head, and the settings it is judged by.
+pub struct Door<'h> {
+    pub settings: &'h IngestSettings,
+    pub head: &'h Head,
+    /// What the sender's key opens: every event is of this site, whatever it says.
+    site: Option<String>,
+    is_admitted: bool,
+}
+
+impl<'h> Door<'h> {
+    pub fn new(settings: &'h IngestSettings, head: &'h Head) -> Door<'h> {
+        let (site, is_admitted) = match &head.access {
+            Access::Open => (None, true),
+            Access::Site(site) => (Some(site.clone()), true),
+            Access::Missing | Access::Unknown => (None, false),
+        };
+        Door { settings, head, site, is_admitted }
+    }
+
+    pub fn is_admitted(&self) -> bool {
+        self.is_admitted
+    }
+
+    /// Admits the sender by the key in the body where the head held none.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn admit(&mut self, split: &Split<'_>) -> Result<(), &'static str> {
+        if !self.is_admitted {
+            let key = split.key.as_ref().ok_or(KEY_MISSING)?;
+            let site = keys::site_of(&self.settings.keys, key.as_bytes()).ok_or(KEY_UNKNOWN)?;
+            self.site = Some(site);
+            self.is_admitted = true;
+        }
+        Ok(())
+    }
+
+    /// Adds what the event lacks and the request knows: site, user agent, and whether it is a bot.
+    pub fn complete<'e>(&'e self, event: &mut Event<'e>, bots: &mut BotMemo) {
+        match &self.site {
+            Some(site) => event.set_text(Text::Site, site.as_str()),
+            None if event.text(Text::Site).is_none() => {
+                event.set_text(Text::Site, self.settings.default_site.as_str());
+            }
+            None => {}
+        }
+        if event.text(Text::UserAgent).is_none()
+            && let Some(user_agent) = &self.head.user_agent
+        {
+            event.set_text(Text::UserAgent, user_agent.as_str());
+        }
+        if event.text(Text::Bot).is_none()
+            && let Some(user_agent) = event.text(Text::UserAgent)
+            && let Some(bot) = bots.look_up(user_agent)
+        {
+            event.set_text(Text::Bot, bot);
+        }
+    }
+
+    /// The site of what is refused: the key's, else its own, else the default.
+    pub fn names<'n>(&'n self, names: Names<'n>) -> (Names<'n>, &'n str) {
+        match &self.site {
+            Some(site) => (Names { site: None, ..names }, site),
+            None => (names, &self.settings.default_site),
+        }
+    }
+}
+
+/// The last user agent looked at: most requests come from one browser.
+#[derive(Default)]
+pub struct BotMemo {
+    user_agent: String,
+    bot: Option<String>,
+}
+
+impl BotMemo {
+    fn look_up(&mut self, user_agent: &str) -> Option<String> {
+        if self.user_agent != user_agent {
+            user_agent.clone_into(&mut self.user_agent);
+            self.bot = bot::of_user_agent(user_agent);
+        }
+        self.bot.clone()
+    }
+}

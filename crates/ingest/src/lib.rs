@@ -1,0 +1,24 @@
+//! The collector: HTTP in, records of the event log out, and 2xx only for what the log holds for
+//! good. Sessions, tables and queries are left to the crates behind the log.
+
+mod answer;
+mod body;
+mod bot;
+mod clock;
+mod collect;
+mod config;
+mod error;
+mod gzip;
+mod judge;
+mod keys;
+mod metrics;
+mod protocol;
+mod refusal;
+mod serve;
+mod service;
+mod stream;
+
+pub use config::{IngestSettings, Key};
+pub use error::IngestError;
+pub use metrics::Metrics;
+pub use serve::serve;

@@ -1,0 +1,132 @@
+//! A JSON object as its fields in order, their values as they are written: so that what finds no
+//! column is passed on to the letter.
+
+use std::borrow::Cow;
+
+use footfall_event::Money;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Names and raw values, in the order of the object.
+#[derive(Clone, Debug, Default)]
+pub struct Fields<'a>(Vec<(Cow<'a, str>, &'a str)>);
+
+impl<'a> Fields<'a> {
+    /// # Errors
+    /// serde_json's, when `text` is not one JSON object.
+    pub fn parse(text: &'a str) -> Result<Fields<'a>, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The fields of an object, none of `null`, or `None` for any other value.
+    pub fn of_object(raw: &'a str) -> Option<Fields<'a>> {
+        if raw == "null" { Some(Fields::default()) } else { Fields::parse(raw).ok() }
+    }
+
+    /// Removes a field and gives its value; of two of one name the first.
+    pub fn take(&mut self, name: &str) -> Option<&'a str> {
+        let index = self.0.iter().position(|(key, _)| key == name)?;
+        Some(self.0.remove(index).1)
+    }
+
+    /// Takes a field out if `fill` finds a place for its value.
+    pub fn fill(&mut self, name: &str, mut fill: impl FnMut(&'a str) -> bool) {
+        if let Some(index) = self.0.iter().position(|(key, raw)| key == name && fill(raw)) {
+            self.0.remove(index);
+        }
+    }
+
+    /// Keeps the fields for which `fill` finds no place.
+    pub fn fill_each(&mut self, mut fill: impl FnMut(&str, &'a str) -> bool) {
+        self.0.retain(|(key, raw)| !fill(key, raw));
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.0.iter().map(|(key, raw)| (key.as_ref(), *raw))
+    }
+}
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Fields<'a>, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some((Text(key), raw)) = map.next_entry::<Text<'de>, &RawValue>()? {
+                    fields.push((key, raw.get()));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        from.deserialize_map(InOrder)
+    }
+}
+
+/// A text that borrows where it has no escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The text of a raw value that is one.
+pub fn text(raw: &str) -> Option<Cow<'_, str>> {
+    raw.starts_with('"').then(|| serde_json::from_str::<Text<'_>>(raw).ok())?.map(|text| text.0)
+}
+
+/// A text, or a number as it is written: shops send numeric ids.
+pub fn id(raw: &str) -> Option<Cow<'_, str>> {
+    match raw.as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(raw)),
+        _ => text(raw),
+    }
+}
+
+pub fn number(raw: &str) -> Option<f64> {
+    serde_json::from_str(raw).ok()
+}
+
+/// An amount as a number, or as a text that holds one.
+pub fn money(raw: &str) -> Option<Money> {
+    let units = match text(raw) {
+        Some(text) => text.trim().parse().ok(),
+        None => number(raw),
+    };
+    units.and_then(Money::from_units)
+}
+
+/// Writes a JSON object field by field.
+#[derive(Default)]
+pub struct Object {
+    json: String,
+}
+
+impl Object {
+    /// `raw` is JSON already.
+    pub fn push(&mut self, key: &str, raw: &str) {
+        self.json.push(if self.json.is_empty() { '{' } else { ',' });
+        self.json.push_str(&serde_json::Value::from(key).to_string());
+        self.json.push(':');
+        self.json.push_str(raw);
+    }
+
+    /// `None` if nothing was pushed.
+    pub fn finish(mut self) -> Option<String> {
+        if self.json.is_empty() {
+            return None;
+        }
+        self.json.push('}');
+        Some(self.json)
+    }
+}

@@ -1,0 +1,181 @@
+//! The clients' protocols: each turns a body into canonical events, and nothing else.
+//! Keys, ids, checks and answers are left to the callers.
+
+mod events;
+mod fields;
+mod segment;
+
+use std::borrow::Cow;
+
+use footfall_event::{BadField, Event, Reason, parse_event};
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use fields::Fields;
+pub use segment::Call;
+
+/// A family of protocols: a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Events,
+    Segment,
+}
+
+impl Dialect {
+    pub const ALL: [Dialect; 2] = [Dialect::Events, Dialect::Segment];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dialect::Events => "events",
+            Dialect::Segment => "segment",
+        }
+    }
+}
+
+/// How the body of a path is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Footfall's own: an event, an array of events, or a line for each.
+    Events,
+    Segment(Call),
+}
+
+/// The events of a body, not looked into yet.
+pub struct Split<'a> {
+    pub pieces: Vec<Piece<'a>>,
+    /// Were they sent as a batch, even if of one? A single event that is bad fails its request.
+    pub is_batch: bool,
+    /// A write key in the body.
+    pub key: Option<Cow<'a, str>>,
+    envelope: segment::Envelope<'a>,
+}
+
+/// One event's text, or its bytes where they are not UTF-8.
+pub type Piece<'a> = Result<&'a str, &'a [u8]>;
+
+/// Why a body holds no events to look into.
+#[derive(Debug)]
+pub enum Unsplit {
+    Empty,
+    Bad(BadField),
+}
+
+/// What a bad event still says about itself.
+#[derive(Default)]
+pub struct Names<'a> {
+    pub event_id: Option<Cow<'a, str>>,
+    pub visitor_id: Option<Cow<'a, str>>,
+    pub site: Option<Cow<'a, str>>,
+}
+
+impl Protocol {
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Protocol::Events => Dialect::Events,
+            Protocol::Segment(_) => Dialect::Segment,
+        }
+    }
+
+    /// May a write key stand in the body?
+    pub fn has_key_in_body(self) -> bool {
+        matches!(self, Protocol::Segment(_))
+    }
+
+    /// Splits a body into at most `events_max` events, without looking into them.
+    pub fn split(self, body: &[u8], events_max: usize) -> Result<Split<'_>, Unsplit> {
+        match self {
+            Protocol::Events => events::split(body, events_max),
+            Protocol::Segment(call) => segment::split(call, body, events_max),
+        }
+    }
+
+    /// One event of a split body.
+    ///
+    /// # Errors
+    /// The first field that does not fit, by its path in what the client sent.
+    pub fn parse<'a>(self, text: &'a str, split: &Split<'a>) -> Result<Event<'a>, BadField> {
+        match self {
+            Protocol::Events => parse_event(text),
+            Protocol::Segment(call) => segment::parse(call, text, &split.envelope),
+        }
+    }
+
+    /// What can be read of an event that could not be parsed.
+    pub fn names(self, text: &str) -> Names<'_> {
+        let Ok(mut fields) = Fields::parse(text) else { return Names::default() };
+        let mut id = |name| fields.take(name).and_then(fields::id);
+        match self {
+            Protocol::Events => {
+                Names { event_id: id("event_id"), visitor_id: id("visitor_id"), site: id("site") }
+            }
+            Protocol::Segment(_) => {
+                Names { event_id: id("messageId"), visitor_id: id("anonymousId"), site: None }
+            }
+        }
+    }
+}
+
+/// Text that is no JSON is told by line and column too: there may be no field to name.
+pub fn place(bad: BadField, text: &str) -> BadField {
+    let broken = serde_json::from_str::<&RawValue>(text).err();
+    match broken {
+        Some(error) if bad.reason == Reason::BadJson => {
+            let path = if bad.path.is_empty() { "body".to_owned() } else { bad.path };
+            BadField::new(Reason::BadJson, path, error.to_string())
+        }
+        _ => bad,
+    }
+}
+
+fn bad_json(error: impl std::fmt::Display) -> BadField {
+    BadField::new(Reason::BadJson, "body", error.to_string())
+}
+
+fn too_many(events_max: usize) -> BadField {
+    let message = format!("holds more than {events_max} events; send them in smaller batches");
+    BadField::new(Reason::TooMany, "body", message)
+}
+
+/// The body as text without a byte order mark and space around it.
+fn text_of(body: &[u8]) -> Result<&str, BadField> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| bad_json(format!("is not UTF-8 from byte {} on", error.valid_up_to())))?;
+    Ok(text.trim_start_matches('\u{feff}').trim())
+}
+
+/// The elements of a JSON array as they are written, at most `events_max`.
+fn split_array(text: &str, events_max: usize) -> Result<Vec<Piece<'_>>, BadField> {
+    let mut is_over = false;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let elements = json.deserialize_seq(Elements { events_max, is_over: &mut is_over });
+    match elements.and_then(|elements| json.end().map(|()| elements)) {
+        Ok(elements) => Ok(elements),
+        Err(_) if is_over => Err(too_many(events_max)),
+        Err(error) => Err(bad_json(error)),
+    }
+}
+
+struct Elements<'o> {
+    events_max: usize,
+    is_over: &'o mut bool,
+}
+
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = Vec<Piece<'de>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Piece<'de>>, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = seq.next_element::<&RawValue>()? {
+            if elements.len() == self.events_max {
+                *self.is_over = true;
+                return Err(A::Error::custom("too many"));
+            }
+            elements.push(Ok(element.get()));
+        }
+        Ok(elements)
+    }
+}

@@ -1,0 +1,177 @@
+//! Segment's protocol, as its SDKs and RudderStack's speak it: calls that become canonical events.
+//! What fits a column fills it; everything else stays in `properties`, so that nothing sent is lost.
+
+mod columns;
+
+use std::borrow::Cow;
+
+use footfall_event::{BadField, Event, Micros, Reason, Text, check_raw, parse_time};
+
+use super::fields::{self, Fields, Object};
+use super::{Split, Unsplit, bad_json, split_array, text_of};
+
+/// What a path calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Batch,
+    /// One event, of this type unless it names its own.
+    One(&'static str),
+}
+
+/// What a batch says about all of its events.
+#[derive(Default)]
+pub struct Envelope<'a> {
+    sent_at: Option<&'a str>,
+    context: Option<&'a str>,
+}
+
+/// Columns under their names in Segment's events.
+const IDENTITY: [(&str, Text); 3] =
+    [("messageId", Text::EventId), ("anonymousId", Text::VisitorId), ("userId", Text::UserId)];
+
+pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Unsplit> {
+    let text = text_of(body).map_err(Unsplit::Bad)?;
+    if text.is_empty() {
+        return Err(Unsplit::Empty);
+    }
+    let fields = Fields::parse(text);
+    if let Call::One(_) = call {
+        // What is wrong with a single event is found when it is parsed.
+        let key = fields.ok().and_then(|mut fields| fields.take("writeKey"));
+        let pieces = vec![Ok(text)];
+        let key = key.and_then(fields::text);
+        return Ok(Split { pieces, is_batch: false, key, envelope: Envelope::default() });
+    }
+    let mut fields = fields.map_err(|error| Unsplit::Bad(bad_json(error)))?;
+    let Some(batch) = fields.take("batch") else {
+        let bad = BadField::new(Reason::Missing, "batch", "is required, an array of events");
+        return Err(Unsplit::Bad(bad));
+    };
+    if !batch.starts_with('[') {
+        return Err(Unsplit::Bad(wrong_type("batch", "an array of events")));
+    }
+    let pieces = split_array(batch, events_max).map_err(Unsplit::Bad)?;
+    if pieces.is_empty() {
+        return Err(Unsplit::Empty);
+    }
+    let key = fields.take("writeKey").and_then(fields::text);
+    let envelope = Envelope { sent_at: fields.take("sentAt"), context: fields.take("context") };
+    Ok(Split { pieces, is_batch: true, key, envelope })
+}
+
+pub fn parse<'a>(
+    call: Call,
+    text: &'a str,
+    envelope: &Envelope<'a>,
+) -> Result<Event<'a>, BadField> {
+    let mut fields = Fields::parse(text).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => wrong_type("", "an event: a JSON object"),
+        _ => bad_json(error),
+    })?;
+    let mut event = Event::default();
+    for (name, column) in IDENTITY {
+        if let Some(raw) = fields.take(name).filter(|raw| *raw != "null") {
+            let id = fields::id(raw).ok_or_else(|| wrong_type(name, "a text or a number"))?;
+            event.set_text(column, id);
+        }
+    }
+    event.client.timestamp = match time(&mut fields, "timestamp")? {
+        None => time(&mut fields, "originalTimestamp")?,
+        timestamp => timestamp,
+    };
+    event.client.sent_at = match time(&mut fields, "sentAt")? {
+        None => envelope.sent_at.map_or(Ok(None), |raw| parse_raw_time("sentAt", raw))?,
+        sent_at => sent_at,
+    };
+    // A credential: it must not reach the tables.
+    let _key = fields.take("writeKey");
+    let kind = name(call, &mut fields, &mut event)?;
+    let mut properties = object(&mut fields, "properties")?;
+    let mut context = object(&mut fields, "context")?;
+    if context.is_empty() {
+        context = envelope.context.and_then(Fields::of_object).unwrap_or_default();
+    }
+    columns::fill_from_properties(&mut event, &kind, &mut properties);
+    let context = columns::fill_from_context(&mut event, context);
+    event.properties = rest(properties, fields, context)?.map(Cow::Owned);
+    Ok(event)
+}
+
+/// Sets the event's name and gives its type.
+fn name<'a>(
+    call: Call,
+    fields: &mut Fields<'a>,
+    event: &mut Event<'a>,
+) -> Result<Cow<'a, str>, BadField> {
+    let kind = match (fields.take("type").filter(|raw| *raw != "null"), call) {
+        (Some(raw), _) => fields::text(raw).ok_or_else(|| wrong_type("type", "a text"))?,
+        (None, Call::One(kind)) => Cow::Borrowed(kind),
+        (None, Call::Batch) => {
+            return Err(BadField::new(Reason::Missing, "type", "is required, such as `track`"));
+        }
+    };
+    match kind.as_ref() {
+        "track" => match fields.take("event").map(fields::text) {
+            Some(Some(name)) => event.set_text(Text::EventName, name),
+            Some(None) => return Err(wrong_type("event", "a text")),
+            None => return Err(BadField::new(Reason::Missing, "event", "is required by `track`")),
+        },
+        "page" => event.set_text(Text::EventName, "page_view"),
+        _ => event.set_text(Text::EventName, kind.clone()),
+    }
+    Ok(kind)
+}
+
+fn time(fields: &mut Fields<'_>, name: &str) -> Result<Option<Micros>, BadField> {
+    fields.take(name).map_or(Ok(None), |raw| parse_raw_time(name, raw))
+}
+
+fn parse_raw_time(path: &str, raw: &str) -> Result<Option<Micros>, BadField> {
+    if raw == "null" {
+        return Ok(None);
+    }
+    let text = fields::text(raw).ok_or_else(|| wrong_type(path, "a time as text"))?;
+    let time = parse_time(&text);
+    time.map(Some).map_err(|message| BadField::new(Reason::BadTime, path, message))
+}
+
+fn object<'a>(fields: &mut Fields<'a>, name: &str) -> Result<Fields<'a>, BadField> {
+    let object = fields.take(name).map_or(Some(Fields::default()), Fields::of_object);
+    object.ok_or_else(|| wrong_type(name, "an object"))
+}
+
+/// What found no column: Segment's properties by their own names, then the event's other fields,
+/// `context` and `traits` among them, by theirs.
+fn rest(
+    properties: Fields<'_>,
+    fields: Fields<'_>,
+    context: Option<String>,
+) -> Result<Option<String>, BadField> {
+    let mut rest = Object::default();
+    for (key, raw) in properties.iter() {
+        rest.push(key, raw);
+    }
+    let context = context.as_deref().map(|context| ("context", context));
+    for (key, raw) in fields.iter().chain(context) {
+        let is_told = properties.iter().any(|property| property == (key, raw));
+        if is_told || raw == "null" || raw == "{}" {
+            continue;
+        }
+        let mut key = Cow::Borrowed(key);
+        while properties.contains(&key) {
+            key = Cow::Owned(format!("segment_{key}"));
+        }
+        rest.push(&key, raw);
+    }
+    let rest = rest.finish();
+    let sound = rest.as_deref().map_or(Ok(()), check_raw);
+    sound.map_err(|message| BadField::new(Reason::BadType, "properties", message))?;
+    Ok(rest)
+}
+
+fn wrong_type(path: &str, expected: &str) -> BadField {
+    BadField::new(Reason::BadType, path, format!("expected {expected}"))
+}
+
+#[cfg(test)]
+mod tests;

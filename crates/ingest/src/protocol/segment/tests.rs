@@ -1,0 +1,185 @@
+//! Segment's calls as text, and the records they become.
+
+use footfall_event::{Limits, Micros};
+
+use super::*;
+
+/// 2026-11-22T10:00:10Z.
+const RECEIVED: Micros = Micros(1_795_341_610_000_000);
+
+/// What becomes of each event of a body: its record without its times, or what is wrong with it.
+fn records(call: Call, body: &str) -> Vec<String> {
+    let split = split(call, body.as_bytes(), 100).unwrap_or_else(|bad| panic!("{bad:?}"));
+    let record = |piece: &super::super::Piece<'_>| {
+        let parsed = parse(call, piece.unwrap(), &split.envelope).and_then(|mut event| {
+            event.set_text(Text::Site, "shop");
+            event.check(&Limits::default(), RECEIVED).map(|times| (event, times))
+        });
+        match parsed {
+            Err(bad) => format!("{} {bad}", bad.reason.code()),
+            Ok((event, times)) => {
+                let mut record = Vec::new();
+                event.write_record(times, &mut record);
+                let record = String::from_utf8(record).unwrap();
+                let (head, _times) = record.split_once(",\"event_time\"").unwrap();
+                format!("{head}}}")
+            }
+        }
+    };
+    split.pieces.iter().map(record).collect()
+}
+
+#[track_caller]
+fn check(call: Call, body: &str, expected: &[&str]) {
+    assert_eq!(records(call, body), expected, "{body}");
+}
+
+#[test]
+fn a_batch_of_all_types() {
+    let body = r#"{"batch":[
+        {"type":"identify","userId":"u1","anonymousId":"a1","messageId":"m1",
+         "traits":{"email":"x@example.com"},"integrations":{}},
+        {"type":"page","name":"Product","anonymousId":"a1","messageId":"m2",
+         "properties":{"url":"https://shop.example/p/1","path":"/p/1","name":"Product"}},
+        {"type":"group","groupId":"g1","traits":{},"userId":"u1","messageId":"m3"},
+        {"type":"screen","name":"Home","properties":{},"anonymousId":"a1","messageId":"m4"}
+    ],"writeKey":"WK","sentAt":"2026-11-22T10:00:00.000Z"}"#;
+    check(
+        Call::Batch,
+        body,
+        &[
+            r#"{"event_id":"m1","site":"shop","visitor_id":"a1","user_id":"u1","event_name":"identify","properties":{"traits":{"email":"x@example.com"}}}"#,
+            r#"{"event_id":"m2","site":"shop","visitor_id":"a1","event_name":"page_view","page_url":"https://shop.example/p/1","page_path":"/p/1","properties":{"name":"Product"}}"#,
+            r#"{"event_id":"m3","site":"shop","visitor_id":"u:u1","user_id":"u1","event_name":"group","properties":{"groupId":"g1"}}"#,
+            r#"{"event_id":"m4","site":"shop","visitor_id":"a1","event_name":"screen","properties":{"name":"Home"}}"#,
+        ],
+    );
+}
+
+#[test]
+fn an_order_fills_the_columns_of_trade() {
+    let body = r#"{"event":"Order Completed","messageId":"m1","userId":7,"anonymousId":null,
+        "properties":{"order_id":"o-1","currency":"EUR","revenue":42.5,"shipping":4.90,
+          "coupon":"FALL","products":[{"product_id":"p1","name":"Boot","brand":"B",
+          "category":"Shoes","variant":"red","price":"37.6","quantity":1}]}}"#;
+    check(
+        Call::One("track"),
+        body,
+        &[
+            r#"{"event_id":"m1","site":"shop","visitor_id":"u:7","user_id":"7","event_name":"Order Completed","order_id":"o-1","currency":"EUR","coupon":"FALL","value":42.5000,"items":[{"item_id":"p1","item_name":"Boot","item_brand":"B","item_category":"Shoes","item_variant":"red","price":37.6000,"quantity":1.0}],"properties":{"shipping":4.90}}"#,
+        ],
+    );
+}
+
+#[test]
+fn what_items_cannot_hold_stays_beside_them() {
+    let body = r#"{"event":"e","messageId":"m","properties":{"value":3,"revenue":4,"products":[
+        {"product_id":1,"sku":"s"}]}}"#;
+    check(
+        Call::One("track"),
+        body,
+        &[
+            "{\"event_id\":\"m\",\"site\":\"shop\",\"event_name\":\"e\",\"value\":3.0000,\"items\":[{\"item_id\":\"1\"}],\"properties\":{\"revenue\":4,\"products\":[\n        {\"product_id\":1,\"sku\":\"s\"}]}}",
+        ],
+    );
+}
+
+#[test]
+fn a_single_product_is_an_item() {
+    let body = r#"{"event":"Product Viewed","messageId":"m","properties":{"product_id":"p1",
+        "name":"Boot","price":9,"url":"https://shop.example/p/1","query":"boots"}}"#;
+    check(
+        Call::One("track"),
+        body,
+        &[
+            r#"{"event_id":"m","site":"shop","event_name":"Product Viewed","search_term":"boots","items":[{"item_id":"p1","item_name":"Boot","price":9.0000}],"properties":{"url":"https://shop.example/p/1"}}"#,
+        ],
+    );
+}
+
+#[test]
+fn context_fills_what_the_properties_left_open() {
+    let body = r#"{"type":"page","messageId":"m","anonymousId":"a","properties":{"path":"/p/1"},
+        "context":{"page":{"path":"/other","url":"https://s.example/p/1?q=1","title":"Boot",
+        "referrer":"https://g.example/","search":"?q=1"},"campaign":{"source":"news","medium":
+        "email","name":"fall","term":"t","content":"c","id":5},"userAgent":"Mozilla/5.0",
+        "locale":"de-DE","ip":null,"sessionId":99,"library":{"name":"x"}}}"#;
+    check(
+        Call::One("page"),
+        body,
+        &[
+            r#"{"event_id":"m","site":"shop","visitor_id":"a","client_session_id":"99","event_name":"page_view","page_url":"https://s.example/p/1?q=1","page_path":"/p/1","page_title":"Boot","referrer":"https://g.example/","utm_source":"news","utm_medium":"email","utm_campaign":"fall","utm_term":"t","utm_content":"c","user_agent":"Mozilla/5.0","language":"de-DE","properties":{"context":{"page":{"path":"/other"},"campaign":{"id":5},"library":{"name":"x"}}}}"#,
+        ],
+    );
+}
+
+#[test]
+fn properties_do_not_say_who_an_event_is_of() {
+    let body = r#"{"event":"Ticket Viewed","messageId":"m","name":"n","properties":
+        {"event_id":"concert","site":"other","seq":"x","section":4,"name":"band"}}"#;
+    check(
+        Call::One("track"),
+        body,
+        &[
+            r#"{"event_id":"m","site":"shop","event_name":"Ticket Viewed","properties":{"event_id":"concert","site":"other","seq":"x","section":4,"name":"band","segment_name":"n"}}"#,
+        ],
+    );
+}
+
+#[test]
+fn bad_events_name_the_field() {
+    let nested = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    let deep = format!(r#"{{"event":"e","properties":{{"a":{nested}}}}}"#);
+    let cases = [
+        (r#"{}"#, "missing event: is required by `track`"),
+        (r#"{"event":1}"#, "bad_type event: expected a text"),
+        (r#"{"event":""}"#, "missing event_name: is required, such as `page_view`"),
+        (r#"{"event":"e","messageId":{}}"#, "bad_type messageId: expected a text or a number"),
+        (r#"{"event":"e","properties":[]}"#, "bad_type properties: expected an object"),
+        (r#"{"event":"e","context":1}"#, "bad_type context: expected an object"),
+        (
+            r#"{"event":"e","timestamp":"yesterday"}"#,
+            "bad_time timestamp: `yesterday` is not a time such as 2026-11-22T10:00:00.000000Z",
+        ),
+        (r#"{"event":"e","sentAt":5}"#, "bad_type sentAt: expected a time as text"),
+        (r#"[]"#, "bad_type expected an event: a JSON object"),
+        (deep.as_str(), "bad_type properties: expected at most 64 levels of nesting"),
+    ];
+    for (body, expected) in cases {
+        check(Call::One("track"), body, &[expected]);
+    }
+    check(Call::Batch, r#"{"batch":[{}]}"#, &["missing type: is required, such as `track`"]);
+}
+
+#[test]
+fn a_batch_without_events_is_told() {
+    let bad = |body: &str| match split(Call::Batch, body.as_bytes(), 2) {
+        Err(Unsplit::Bad(bad)) => format!("{} {bad}", bad.reason.code()),
+        Err(Unsplit::Empty) => "empty".to_owned(),
+        Ok(_) => "good".to_owned(),
+    };
+    assert_eq!(bad("{}"), "missing batch: is required, an array of events");
+    assert_eq!(bad(r#"{"batch":{}}"#), "bad_type batch: expected an array of events");
+    assert_eq!(bad(r#"{"batch":[]}"#), "empty");
+    assert_eq!(bad(r#"{"batch":[1,2]}"#), "good");
+    assert!(bad(r#"{"batch":[1,2,3]}"#).starts_with("too_many body: holds more than 2 events"));
+    assert!(bad("[]").starts_with("bad_json body: invalid type"));
+}
+
+#[test]
+fn the_time_sent_is_the_events_or_else_the_batchs() {
+    let body = r#"{"sentAt":"2026-11-22T10:00:05Z","batch":[
+        {"type":"track","event":"a","timestamp":"2026-11-22T10:00:00Z"},
+        {"type":"track","event":"b","originalTimestamp":"2026-11-22T10:00:00Z",
+         "sentAt":"2026-11-22T10:00:01.000001Z"}]}"#;
+    let split = split(Call::Batch, body.as_bytes(), 9).unwrap();
+    let times: Vec<i64> = split
+        .pieces
+        .iter()
+        .map(|piece| {
+            let client = parse(Call::Batch, piece.unwrap(), &split.envelope).unwrap().client;
+            client.sent_at.unwrap().0 - client.timestamp.unwrap().0
+        })
+        .collect();
+    assert_eq!(times, [5_000_000, 1_000_001]);
+}

@@ -1,0 +1,176 @@
+//! Accepts connections within their bound, serves HTTP/1.1 on each, and drains at shutdown.
+//! What is answered is left to `service`.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use footfall_log::EventLog;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::ClockWatch;
+use crate::service::{self, Shared};
+use crate::stream::{Stream, Turns};
+use crate::{IngestError, IngestSettings, Metrics};
+
+/// Connections beyond `connections_max` that are served a 503; beyond these, clients wait in the
+/// kernel's queue.
+const EXCESS_CONNECTIONS_MAX: usize = 256;
+/// Pause after an accept that failed, as when the process has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Largest head of a request, and most header fields in it.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const HEADERS_MAX: usize = 100;
+
+/// Serves the collector on `listener` until `shutdown` is cancelled; then accepts no more, finishes
+/// the requests under way within `drain_timeout`, and returns.
+///
+/// # Errors
+/// `Unfit` when the settings do not fit each other; nothing is served then.
+pub async fn serve(
+    listener: TcpListener,
+    log: Arc<dyn EventLog>,
+    settings: IngestSettings,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> Result<(), IngestError> {
+    settings.check()?;
+    let shared = Arc::new(Shared {
+        bodies: Arc::new(Semaphore::new(settings.bodies_bytes_max)),
+        clock: ClockWatch::new(settings.allowed_lateness),
+        settings: Arc::new(settings),
+        log,
+        metrics,
+        shutdown,
+    });
+    let connections = Connections {
+        tracker: TaskTracker::new(),
+        cut: CancellationToken::new(),
+        slots: Arc::new(Semaphore::new(shared.settings.connections_max)),
+        excess: Arc::new(Semaphore::new(EXCESS_CONNECTIONS_MAX)),
+        shared,
+    };
+    connections.accept_all(&listener).await;
+    drop(listener);
+    connections.drain().await;
+    Ok(())
+}
+
+struct Connections {
+    shared: Arc<Shared>,
+    tracker: TaskTracker,
+    /// Cancelled when the time to drain is over.
+    cut: CancellationToken,
+    slots: Arc<Semaphore>,
+    excess: Arc<Semaphore>,
+}
+
+/// A connection's place: among those served, or among those told that there are too many.
+struct Place {
+    is_excess: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    async fn accept_all(&self, listener: &TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.shared.shutdown.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, _)) => {
+                    let Some(place) = self.place().await else { return };
+                    self.spawn(socket, place);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// A place for a connection; waits when even the excess is taken. `None` at shutdown.
+    async fn place(&self) -> Option<Place> {
+        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Some(Place { is_excess: false, _permit: permit });
+        }
+        let excess = Arc::clone(&self.excess).acquire_owned();
+        let permit = self.shared.shutdown.run_until_cancelled(excess).await?.ok()?;
+        Some(Place { is_excess: true, _permit: permit })
+    }
+
+    fn spawn(&self, socket: TcpStream, place: Place) {
+        let (shared, cut) = (Arc::clone(&self.shared), self.cut.clone());
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = serve_connection(socket, &shared, place.is_excess) => {}
+                () = cut.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+
+    async fn drain(&self) {
+        self.tracker.close();
+        let limit = self.shared.settings.drain_timeout;
+        if tokio::time::timeout(limit, self.tracker.wait()).await.is_err() {
+            let left = self.tracker.len();
+            tracing::warn!(connections = left, "requests were not finished in time and are cut");
+            self.cut.cancel();
+            self.tracker.wait().await;
+        }
+    }
+}
+
+/// Serves requests until the client closes, breaks a bound, or the collector drains.
+async fn serve_connection(socket: TcpStream, shared: &Arc<Shared>, is_excess: bool) {
+    let turns = Turns::default();
+    let settings = &shared.settings;
+    let (head, idle) = (settings.header_read_timeout, settings.keep_alive_timeout);
+    // Answers are small and whole: waiting for more of them only delays.
+    let _best_effort = socket.set_nodelay(true);
+    let stream = TokioIo::new(Stream::new(socket, &turns, head, idle));
+    let service = service_fn(|request: Request<Incoming>| {
+        let turns = &turns;
+        async move {
+            turns.turn();
+            let answer = match is_excess {
+                true => service::refuse(shared),
+                false => service::respond(shared, request).await,
+            };
+            turns.turn();
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        // `Stream` keeps the time: hyper's timer knows no idle time of its own.
+        .header_read_timeout(None)
+        .keep_alive(!is_excess)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(stream, service);
+    let mut connection = pin!(connection);
+    let mut shutdown = pin!(shared.shutdown.cancelled());
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = shutdown.as_mut() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,119 @@
+//! Which path answers what. The collecting itself is left to `collect`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use footfall_log::EventLog;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{self, Answer};
+use crate::clock::ClockWatch;
+use crate::collect::collect;
+use crate::protocol::{Call, Protocol};
+use crate::{IngestSettings, Metrics};
+
+/// How long the log may take to say whether it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What all requests share.
+pub struct Shared {
+    pub settings: Arc<IngestSettings>,
+    pub log: Arc<dyn EventLog>,
+    pub metrics: Metrics,
+    /// The bytes that bodies may still take.
+    pub bodies: Arc<Semaphore>,
+    pub clock: ClockWatch,
+    /// Cancelled when the collector begins to drain.
+    pub shutdown: CancellationToken,
+}
+
+enum Route {
+    Collect(Protocol),
+    Live,
+    Ready,
+    Metrics,
+}
+
+/// All paths there are.
+const ROUTES: [(&str, Route); 8] = [
+    ("/v1/events", Route::Collect(Protocol::Events)),
+    ("/v1/batch", Route::Collect(Protocol::Segment(Call::Batch))),
+    ("/v1/track", Route::Collect(Protocol::Segment(Call::One("track")))),
+    ("/v1/page", Route::Collect(Protocol::Segment(Call::One("page")))),
+    ("/v1/identify", Route::Collect(Protocol::Segment(Call::One("identify")))),
+    ("/livez", Route::Live),
+    ("/readyz", Route::Ready),
+    ("/metrics", Route::Metrics),
+];
+
+impl Route {
+    const fn method(&self) -> Method {
+        match self {
+            Route::Collect(_) => Method::POST,
+            Route::Live | Route::Ready | Route::Metrics => Method::GET,
+        }
+    }
+}
+
+/// Answers one request.
+pub async fn respond(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+    let _in_flight = shared.metrics.in_flight();
+    let path = request.uri().path();
+    let answer = match ROUTES.iter().find(|(known, _)| *known == path) {
+        None => not_found(path),
+        Some((_, route)) if route.method() != *request.method() => not_allowed(path, route),
+        Some((_, Route::Collect(protocol))) => collect(shared, *protocol, request).await,
+        Some((_, Route::Live)) => answer::text(StatusCode::OK, "ok\n"),
+        Some((_, Route::Ready)) => ready(shared).await,
+        Some((_, Route::Metrics)) => metrics(shared),
+    };
+    shared.metrics.answered(answer.status());
+    answer
+}
+
+/// Answers a request on a connection beyond the bound.
+pub fn refuse(shared: &Shared) -> Answer {
+    let max = shared.settings.connections_max;
+    let answer = answer::overloaded(&format!("{max} connections are open, connections_max"));
+    shared.metrics.answered(answer.status());
+    answer
+}
+
+async fn ready(shared: &Shared) -> Answer {
+    let unready = |why: &str| answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+    if shared.shutdown.is_cancelled() {
+        return unready("shutting down: requests under way are being finished");
+    }
+    match tokio::time::timeout(READY_TIMEOUT, shared.log.ready()).await {
+        Ok(Ok(())) => answer::text(StatusCode::OK, "ready\n"),
+        Ok(Err(error)) => unready(&error.to_string()),
+        Err(_) => unready("the event log did not say within 5 s whether it is ready"),
+    }
+}
+
+fn metrics(shared: &Shared) -> Answer {
+    match shared.metrics.text() {
+        Ok(text) => answer::text(StatusCode::OK, text),
+        Err(error) => answer::error(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn not_found(path: &str) -> Answer {
+    let shown: String = path.chars().take(80).collect();
+    let list = |(path, route): &(&str, Route)| format!("{} {path}", route.method());
+    let known: Vec<String> = ROUTES.iter().map(list).collect();
+    let message = format!("there is no `{shown}`; there are {}", known.join(", "));
+    answer::error(StatusCode::NOT_FOUND, &message)
+}
+
+fn not_allowed(path: &str, route: &Route) -> Answer {
+    let method = route.method();
+    let message = format!("{path} takes {method} only");
+    let answer = answer::error(StatusCode::METHOD_NOT_ALLOWED, &message);
+    let allowed = if method == Method::POST { "POST" } else { "GET" };
+    answer::with(answer, ALLOW, HeaderValue::from_static(allowed))
+}

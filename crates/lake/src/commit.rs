@@ -1,0 +1,191 @@
+//! Commits that carry how far they speak: an application transaction for each partition, whose
+//! version is the next offset. That is the only truth on progress.
+//!
+//! delta-rs refuses a commit against a snapshot behind which another commit with the same application
+//! id lies, but it never compares the versions themselves; so they are read from the very snapshot
+//! that the commit is made against, and held against where this batch begins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use deltalake_core::DeltaTable;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::{Action, Transaction};
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use footfall_event::schema::Table;
+use footfall_event::Partition;
+
+use crate::{Lake, LakeError, WrittenFile};
+
+/// A sweep takes unreferenced files older than a day; a live writer never commits one older than an
+/// hour,
+const FILE_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// and a load, which writes for as long as it reads, none older than this.
+const LOAD_FILE_AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
+
+/// `footfall/<table>/<topic>/<partition>`: whose version is the next offset.
+pub fn app_id(table: Table, topic: &str, partition: Partition) -> String {
+    format!("footfall/{}/{topic}/{partition}", table.name())
+}
+
+/// `footfall/<table>/load/<hash>`: whose version is 1 when the load's rows are in the table.
+pub fn load_app_id(table: Table, hash: &str) -> String {
+    format!("footfall/{}/load/{hash}", table.name())
+}
+
+/// How far a table got under an application id, before and after a commit. `None`: it has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub app_id: String,
+    pub from: Option<i64>,
+    pub to: i64,
+}
+
+/// Files and progress that appear together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    pub files: Vec<WrittenFile>,
+    pub progress: Vec<Progress>,
+    pub is_load: bool,
+}
+
+/// What became of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Committed { version: u64 },
+    /// Another writer got there first: the versions that stand, for the ids that differ from `from`.
+    Lost { standing: BTreeMap<String, Option<i64>> },
+}
+
+/// Writes to one table, against the snapshot it holds.
+pub struct TableWriter {
+    table: Table,
+    delta: DeltaTable,
+    /// Transaction versions of the snapshot held, as far as they were asked for.
+    known: BTreeMap<String, Option<i64>>,
+}
+
+impl TableWriter {
+    /// # Errors
+    /// `Delta`; a table that was not made is an error here.
+    pub async fn open(lake: &Lake, table: Table) -> Result<TableWriter, LakeError> {
+        let mut delta = lake.unloaded(table)?;
+        delta.load().await.map_err(|source| LakeError::Delta { table, source })?;
+        Ok(TableWriter { table, delta, known: BTreeMap::new() })
+    }
+
+    /// The version of `app_id` in the snapshot held.
+    ///
+    /// # Errors
+    /// `Delta`.
+    pub async fn progress(&mut self, app_id: &str) -> Result<Option<i64>, LakeError> {
+        if let Some(known) = self.known.get(app_id) {
+            return Ok(*known);
+        }
+        let failed = |source| LakeError::Delta { table: self.table, source };
+        let state = self.delta.snapshot().map_err(failed)?;
+        let log_store = self.delta.log_store();
+        let version = state.transaction_version(log_store.as_ref(), app_id).await.map_err(failed)?;
+        self.known.insert(app_id.to_owned(), version);
+        Ok(version)
+    }
+
+    /// Takes up the table's newest version.
+    ///
+    /// # Errors
+    /// `Delta`.
+    pub async fn reload(&mut self) -> Result<(), LakeError> {
+        self.known.clear();
+        self.delta
+            .update_state()
+            .await
+            .map_err(|source| LakeError::Delta { table: self.table, source })
+    }
+
+    pub fn version(&self) -> Option<u64> {
+        self.delta.version()
+    }
+
+    /// Commits if every id stands where the commit begins; on any error the table is read again, as
+    /// the commit may have gone through before its answer was lost.
+    ///
+    /// # Errors
+    /// `Delta` when the table cannot be read or written, with nothing of the commit in it; `Stale`
+    /// when a file is too old to be committed.
+    pub async fn commit(&mut self, commit: &Commit) -> Result<Outcome, LakeError> {
+        let age_max = if commit.is_load { LOAD_FILE_AGE_MAX } else { FILE_AGE_MAX };
+        if let Some(age) = commit.files.iter().map(|file| file.finished.elapsed()).max()
+            && age > age_max
+        {
+            return Err(LakeError::Stale { table: self.table, minutes: age.as_secs() / 60 });
+        }
+        if let Some(lost) = self.lost(commit).await? {
+            return Ok(lost);
+        }
+        let failed = match self.try_commit(commit).await {
+            Ok(version) => return Ok(Outcome::Committed { version }),
+            Err(source) => source,
+        };
+        self.reload().await?;
+        let mut is_ours = !commit.progress.is_empty();
+        for progress in &commit.progress {
+            is_ours &= self.progress(&progress.app_id).await? == Some(progress.to);
+        }
+        if is_ours && self.holds(commit)? {
+            return Ok(Outcome::Committed { version: self.version().unwrap_or(0) });
+        }
+        match self.lost(commit).await? {
+            Some(lost) => Ok(lost),
+            None => Err(LakeError::Delta { table: self.table, source: failed }),
+        }
+    }
+
+    async fn lost(&mut self, commit: &Commit) -> Result<Option<Outcome>, LakeError> {
+        let mut standing = BTreeMap::new();
+        for progress in &commit.progress {
+            let version = self.progress(&progress.app_id).await?;
+            if version != progress.from {
+                standing.insert(progress.app_id.clone(), version);
+            }
+        }
+        Ok((!standing.is_empty()).then_some(Outcome::Lost { standing }))
+    }
+
+    async fn try_commit(
+        &mut self,
+        commit: &Commit,
+    ) -> Result<u64, deltalake_core::DeltaTableError> {
+        let transactions = commit.progress.iter();
+        let transactions = transactions.map(|p| Transaction::new(&p.app_id, p.to)).collect();
+        let properties = CommitProperties::default()
+            .with_application_transactions(transactions)
+            .with_cleanup_expired_logs(Some(false));
+        let actions = commit.files.iter().map(|file| Action::Add(file.add.clone())).collect();
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: Some(vec![self.table.partition_column().to_owned()]),
+            predicate: None,
+        };
+        let state = self.delta.snapshot()?.clone();
+        let log_store = self.delta.log_store();
+        let finalized = CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(Some(&state), log_store, operation)
+            .await?;
+        let version = finalized.version();
+        self.delta.state = Some(finalized.snapshot());
+        for progress in &commit.progress {
+            self.known.insert(progress.app_id.clone(), Some(progress.to));
+        }
+        Ok(version)
+    }
+
+    /// Whether the commit's files are in the table: another writer that folds the same log reaches
+    /// the same offsets with files of its own.
+    fn holds(&self, commit: &Commit) -> Result<bool, LakeError> {
+        let Some(file) = commit.files.first() else { return Ok(true) };
+        let failed = |source| LakeError::Delta { table: self.table, source };
+        let uris = self.delta.get_file_uris().map_err(failed)?.collect::<Vec<_>>();
+        Ok(uris.iter().any(|uri| uri.ends_with(&file.add.path)))
+    }
+}

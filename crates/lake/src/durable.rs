@@ -1,0 +1,203 @@
+//! A local folder as an object store that holds what it says it holds: `object_store`'s own does not
+//! fsync. A file is synced before it gets its name, and its folder before the call returns.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path as OsPath, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    UploadPart,
+};
+
+const STORE: &str = "DurableFolder";
+
+/// The local file system, with writes that are on disk when they are answered.
+#[derive(Debug)]
+pub struct DurableFolder {
+    files: LocalFileSystem,
+    staged: AtomicU64,
+}
+
+impl std::fmt::Display for DurableFolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(STORE)
+    }
+}
+
+impl DurableFolder {
+    /// The whole file system: paths are absolute.
+    pub fn new() -> DurableFolder {
+        DurableFolder { files: LocalFileSystem::new(), staged: AtomicU64::new(0) }
+    }
+
+    /// `object_store` leaves files of the form `name#digits` out of its listings.
+    fn staging_path(&self, target: &OsPath) -> PathBuf {
+        let number = self.staged.fetch_add(1, Ordering::Relaxed);
+        let mut name = target.as_os_str().to_owned();
+        name.push(format!("#{}{number:06}", std::process::id()));
+        PathBuf::from(name)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for DurableFolder {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let is_create = match options.mode {
+            PutMode::Overwrite => false,
+            PutMode::Create => true,
+            PutMode::Update(_) => {
+                let operation = "`put_opts` with `PutMode::Update`".to_owned();
+                return Err(Error::NotImplemented { operation, implementer: STORE.to_owned() });
+            }
+        };
+        let target = self.files.path_to_filesystem(location)?;
+        let staging = self.staging_path(&target);
+        let written = tokio::task::spawn_blocking(move || {
+            let written = write(&staging, &target, &payload, is_create);
+            if written.is_err() || is_create {
+                // What is left behind is never listed, and the next start's sweep takes it.
+                let _ = std::fs::remove_file(&staging);
+            }
+            written.map_err(|source| named(&target, source))
+        });
+        written.await.map_err(|source| Error::JoinError { source })??;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let target = self.files.path_to_filesystem(location)?;
+        let upload = self.files.put_multipart_opts(location, options).await?;
+        Ok(Box::new(DurableUpload { upload, target }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.files.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.files.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await?;
+        let target = self.files.path_to_filesystem(to)?;
+        sync(&target).map_err(|source| named(&target, source))
+    }
+}
+
+fn write(
+    staging: &OsPath,
+    target: &OsPath,
+    payload: &PutPayload,
+    is_create: bool,
+) -> std::io::Result<()> {
+    if let Some(folder) = target.parent()
+        && !folder.is_dir()
+    {
+        make_folders(folder)?;
+    }
+    let mut file = File::create_new(staging)?;
+    for part in payload {
+        file.write_all(part)?;
+    }
+    file.sync_all()?;
+    if is_create {
+        std::fs::hard_link(staging, target)?;
+    } else {
+        std::fs::rename(staging, target)?;
+    }
+    sync_folder(target)
+}
+
+/// Makes the folder and those above it, each named durably in the one above.
+fn make_folders(folder: &OsPath) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        make_folders(above)?;
+    }
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(folder),
+    }
+}
+
+fn sync(path: &OsPath) -> std::io::Result<()> {
+    File::open(path)?.sync_all()?;
+    sync_folder(path)
+}
+
+fn sync_folder(path: &OsPath) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn named(path: &OsPath, source: std::io::Error) -> Error {
+    let path = path.display().to_string();
+    if source.kind() == std::io::ErrorKind::AlreadyExists {
+        return Error::AlreadyExists { path, source: source.into() };
+    }
+    Error::Generic { store: STORE, source: format!("{path}: {source}").into() }
+}
+
+#[derive(Debug)]
+struct DurableUpload {
+    upload: Box<dyn MultipartUpload>,
+    target: PathBuf,
+}
+
+#[async_trait]
+impl MultipartUpload for DurableUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.upload.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let result = self.upload.complete().await?;
+        sync(&self.target).map_err(|source| named(&self.target, source))?;
+        Ok(result)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.upload.abort().await
+    }
+}

@@ -1,0 +1,249 @@
+//! A lake at a location: its fixed settings, its tables, and the blobs beside them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltalake_core::kernel::{Action, StructType};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::SaveMode;
+use deltalake_core::{DeltaTable, DeltaTableBuilder};
+use footfall_event::Micros;
+use footfall_event::schema::Table;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::LakeError;
+use crate::durable::DurableFolder;
+
+/// Beside the tables, in no table.
+const SETTINGS: &str = "_footfall/lake.json";
+/// A reader opens a table from its last checkpoint, so it follows within so many commits.
+const CHECKPOINT_COMMITS: u32 = 30;
+/// How long old versions can be read, and how long `verify` can go back.
+const LOG_RETENTION: &str = "interval 1 day";
+
+/// Where all the tables are.
+#[derive(Clone, Debug)]
+pub struct Lake {
+    url: Url,
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+}
+
+/// What is fixed when a lake is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LakeSettings {
+    /// Topic of the event log that is written here, and its number of partitions.
+    pub topic: String,
+    pub partitions: u32,
+    pub session_gap: Micros,
+    pub session_cap: Micros,
+}
+
+impl Lake {
+    /// The lake at a path or URL. Credentials of an object store come from its usual environment
+    /// variables. Nothing is read or written yet.
+    ///
+    /// # Errors
+    /// `Location` when there can be no lake.
+    pub fn at(location: &str) -> Result<Lake, LakeError> {
+        let bad = |reason: String| LakeError::Location { location: location.to_owned(), reason };
+        let url = match Url::parse(location) {
+            Ok(url) if url.scheme().len() > 1 => url,
+            _ => {
+                let path = std::path::absolute(location).map_err(|e| bad(e.to_string()))?;
+                Url::from_directory_path(path).map_err(|()| bad("no absolute path".to_owned()))?
+            }
+        };
+        let store: Arc<dyn ObjectStore> = if url.scheme() == "file" {
+            Arc::new(DurableFolder::new())
+        } else {
+            let options = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
+            let (store, _) =
+                object_store::parse_url_opts(&url, options).map_err(|e| bad(e.to_string()))?;
+            Arc::from(store)
+        };
+        let root = if url.scheme() == "file" {
+            let path = url.to_file_path().map_err(|()| bad("no absolute path".to_owned()))?;
+            Path::from_absolute_path(&path).map_err(|e| bad(e.to_string()))?
+        } else {
+            Path::from_url_path(url.path()).map_err(|e| bad(e.to_string()))?
+        };
+        Ok(Lake { url, store, root })
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The settings the lake was made with; `None` where there is no lake.
+    ///
+    /// # Errors
+    /// `Store`, and `Unreadable` when they are no settings of this program.
+    pub async fn settings(&self) -> Result<Option<LakeSettings>, LakeError> {
+        let Some(json) = self.read(SETTINGS).await? else { return Ok(None) };
+        serde_json::from_slice(&json).map(Some).map_err(|error| LakeError::Unreadable {
+            path: SETTINGS.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Makes the lake with `wanted`, or holds `wanted` against what it was made with; then makes the
+    /// tables that are missing.
+    ///
+    /// # Errors
+    /// `Fixed` for the first setting that differs; `Store`, `Delta`.
+    pub async fn make(&self, wanted: &LakeSettings) -> Result<(), LakeError> {
+        let json = serde_json::to_vec_pretty(wanted).unwrap_or_default();
+        if !self.create(SETTINGS, json.into()).await? {
+            let made = self.settings().await?;
+            made.map_or(Ok(()), |made| made.require(wanted))?;
+        }
+        for table in Table::ALL {
+            if self.table(table).await?.is_none() {
+                self.make_table(table).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The table at its newest version; `None` until it was made.
+    ///
+    /// # Errors
+    /// `Delta`.
+    pub async fn table(&self, table: Table) -> Result<Option<DeltaTable>, LakeError> {
+        let failed = |source| LakeError::Delta { table, source };
+        let mut delta = self.unloaded(table)?;
+        if !delta.verify_deltatable_existence().await.map_err(failed)? {
+            return Ok(None);
+        }
+        delta.load().await.map_err(failed)?;
+        Ok(Some(delta))
+    }
+
+    /// The table's location, without looking whether there is one.
+    pub fn table_url(&self, table: Table) -> Url {
+        let mut url = self.url.clone();
+        let path = format!("{}/{}", url.path().trim_end_matches('/'), table.name());
+        url.set_path(&path);
+        url
+    }
+
+    pub(crate) fn unloaded(&self, table: Table) -> Result<DeltaTable, LakeError> {
+        let url = self.table_url(table);
+        DeltaTableBuilder::from_url(url.clone())
+            .and_then(|builder| builder.with_storage_backend(self.store.clone(), url).build())
+            .map_err(|source| LakeError::Delta { table, source })
+    }
+
+    async fn make_table(&self, table: Table) -> Result<(), LakeError> {
+        let failed = |source| LakeError::Delta { table, source };
+        let log_store = self.unloaded(table)?.log_store();
+        let columns: StructType = {
+            use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
+            let schema = table.schema();
+            schema.as_ref().try_into_kernel().map_err(|source| LakeError::Rows { table, source })?
+        };
+        let made = CreateBuilder::new()
+            .with_log_store(log_store)
+            .with_table_name(table.name())
+            .with_columns(columns.fields().cloned())
+            .with_partition_columns([table.partition_column()])
+            .with_save_mode(SaveMode::Ignore)
+            .with_actions(Vec::<Action>::new())
+            .with_configuration([
+                ("delta.checkpointInterval".to_owned(), Some(CHECKPOINT_COMMITS.to_string())),
+                ("delta.logRetentionDuration".to_owned(), Some(LOG_RETENTION.to_owned())),
+                ("delta.enableExpiredLogCleanup".to_owned(), Some("false".to_owned())),
+            ])
+            .await;
+        match made {
+            Ok(_) => Ok(()),
+            // Somebody else made it in the meantime.
+            Err(_) if self.table(table).await?.is_some() => Ok(()),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// A blob beside the tables; `None` where there is none.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn read(&self, name: &str) -> Result<Option<Bytes>, LakeError> {
+        match self.store.get(&self.path(name)).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes a blob, over one of that name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn write(&self, name: &str, bytes: Bytes) -> Result<(), LakeError> {
+        self.store.put(&self.path(name), bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Writes a blob unless there is one of that name; whether it did.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn create(&self, name: &str, bytes: Bytes) -> Result<bool, LakeError> {
+        let options = PutMode::Create.into();
+        match self.store.put_opts(&self.path(name), bytes.into(), options).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Names of the blobs in a folder, ascending.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn list(&self, folder: &str) -> Result<Vec<String>, LakeError> {
+        let path = self.path(folder);
+        let listed = self.store.list_with_delimiter(Some(&path)).await?;
+        let names = listed.objects.iter().filter_map(|object| object.location.filename());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Deletes a blob; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn delete(&self, name: &str) -> Result<(), LakeError> {
+        match self.store.delete(&self.path(name)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn path(&self, name: &str) -> Path {
+        name.split('/').fold(self.root.clone(), |path, part| path.join(part))
+    }
+}
+
+impl LakeSettings {
+    fn require(&self, wanted: &LakeSettings) -> Result<(), LakeError> {
+        let seconds = |time: Micros| format!("{} s", time.seconds());
+        let settings = [
+            ("topic", self.topic.clone(), wanted.topic.clone()),
+            ("partitions", self.partitions.to_string(), wanted.partitions.to_string()),
+            ("session_gap", seconds(self.session_gap), seconds(wanted.session_gap)),
+            ("session_cap", seconds(self.session_cap), seconds(wanted.session_cap)),
+        ];
+        for (setting, made_with, wanted) in settings {
+            if made_with != wanted {
+                return Err(LakeError::Fixed { setting, made_with, wanted });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! Parquet files of a table: one for each day that the rows fall on. Written, but in no version of
+//! the table until they are committed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::Date32Type;
+use deltalake_core::kernel::Add;
+use footfall_event::schema::Table;
+use footfall_event::{Day, Micros};
+use object_store::ObjectStoreExt;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use uuid::Uuid;
+
+use crate::stats::Stats;
+use crate::{Lake, LakeError};
+
+/// Zstandard level 1: smaller than lz4, as fast as snappy; level 3 is slower and no smaller.
+const ZSTD_LEVEL: i32 = 1;
+const ROW_GROUP_ROWS: usize = 1_000_000;
+/// A larger file is closed and another begun.
+const FILE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// All open files of a writer together; beyond it the largest is closed.
+const OPEN_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A finished file that no version of its table has yet.
+#[derive(Clone, Debug)]
+pub struct WrittenFile {
+    pub(crate) add: Add,
+    pub(crate) finished: Instant,
+    pub rows: usize,
+}
+
+impl WrittenFile {
+    pub fn bytes(&self) -> i64 {
+        self.add.size
+    }
+}
+
+/// Writes rows of one table, in the order they come, split by day.
+pub struct FileWriter {
+    lake: Lake,
+    table: Table,
+    /// Part of each file's name, so that two writers never collide.
+    writer_id: Uuid,
+    open: BTreeMap<Day, OpenFile>,
+    finished: Vec<WrittenFile>,
+}
+
+struct OpenFile {
+    writer: ArrowWriter<Vec<u8>>,
+    stats: Stats,
+    rows: usize,
+}
+
+impl OpenFile {
+    /// Written and waiting to be.
+    fn bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.memory_size()
+    }
+}
+
+impl FileWriter {
+    pub fn new(lake: &Lake, table: Table, writer_id: Uuid) -> FileWriter {
+        let (open, finished) = (BTreeMap::new(), Vec::new());
+        FileWriter { lake: lake.clone(), table, writer_id, open, finished }
+    }
+
+    /// Adds rows of the table's schema.
+    ///
+    /// # Errors
+    /// `Parquet`, `Rows`, `Store`.
+    pub async fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
+        for (day, rows) in self.by_day(rows)? {
+            self.write_day(day, &rows)?;
+            if self.open.get(&day).is_some_and(|file| file.bytes() > FILE_BYTES_MAX) {
+                self.close(day).await?;
+            }
+            self.close_largest_beyond(OPEN_BYTES_MAX).await?;
+        }
+        Ok(())
+    }
+
+    /// A load of a year has as many files open as the year has days.
+    async fn close_largest_beyond(&mut self, bytes_max: usize) -> Result<(), LakeError> {
+        let bytes: usize = self.open.values().map(OpenFile::bytes).sum();
+        let largest = self.open.iter().max_by_key(|(_, file)| file.bytes()).map(|(day, _)| *day);
+        match largest {
+            Some(day) if bytes > bytes_max => self.close(day).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the files that are open.
+    ///
+    /// # Errors
+    /// `Parquet`, `Store`.
+    pub async fn finish(mut self) -> Result<Vec<WrittenFile>, LakeError> {
+        let days: Vec<Day> = self.open.keys().copied().collect();
+        for day in days {
+            self.close(day).await?;
+        }
+        Ok(self.finished)
+    }
+
+    /// The rows of each day, without the column of the day: Delta keeps it in the file's entry.
+    fn by_day(&self, rows: &RecordBatch) -> Result<Vec<(Day, RecordBatch)>, LakeError> {
+        let failed = |source| LakeError::Rows { table: self.table, source };
+        let last = rows.num_columns() - 1;
+        let columns: Vec<usize> = (0..last).collect();
+        let data = rows.project(&columns).map_err(failed)?;
+        let days = rows.column(last).as_primitive::<Date32Type>();
+        let mut places: BTreeMap<Day, Vec<u32>> = BTreeMap::new();
+        for (row, day) in days.iter().enumerate() {
+            places.entry(Day(day.unwrap_or(0))).or_default().push(row as u32);
+        }
+        if let [day] = places.keys().copied().collect::<Vec<_>>()[..] {
+            return Ok(vec![(day, data)]);
+        }
+        let pick = |(day, places)| {
+            let picked = take_record_batch(&data, &UInt32Array::from(places)).map_err(failed)?;
+            Ok((day, picked))
+        };
+        places.into_iter().map(pick).collect()
+    }
+
+    fn write_day(&mut self, day: Day, rows: &RecordBatch) -> Result<(), LakeError> {
+        let failed = |source| LakeError::Parquet { table: self.table, source };
+        let file = match self.open.entry(day) {
+            std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                let properties = Some(properties());
+                let writer = ArrowWriter::try_new(Vec::new(), rows.schema(), properties);
+                let writer = writer.map_err(failed)?;
+                place.insert(OpenFile { writer, stats: Stats::default(), rows: 0 })
+            }
+        };
+        file.stats.add(rows);
+        file.rows += rows.num_rows();
+        file.writer.write(rows).map_err(failed)
+    }
+
+    async fn close(&mut self, day: Day) -> Result<(), LakeError> {
+        let Some(file) = self.open.remove(&day) else { return Ok(()) };
+        let table = self.table;
+        let bytes = file.writer.into_inner().map_err(|source| LakeError::Parquet { table, source })?;
+        let (column, size) = (table.partition_column(), bytes.len() as i64);
+        let name = format!("part-{}-{}.zstd.parquet", self.writer_id.simple(), Uuid::now_v7().simple());
+        let path = format!("{column}={day}/{name}");
+        let store = self.lake.unloaded(table)?.object_store();
+        store.put(&path.as_str().into(), bytes.into()).await?;
+        self.finished.push(WrittenFile {
+            add: Add {
+                path,
+                partition_values: HashMap::from([(column.to_owned(), Some(day.to_string()))]),
+                size,
+                modification_time: Micros::clock().whole_ms(),
+                data_change: true,
+                stats: Some(file.stats.to_json()),
+                ..Add::default()
+            },
+            finished: Instant::now(),
+            rows: file.rows,
+        });
+        Ok(())
+    }
+}
+
+fn properties() -> WriterProperties {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default();
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .build()
+}

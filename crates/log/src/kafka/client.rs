@@ -1,0 +1,132 @@
+//! What all Kafka clients of this crate share: settings, log lines, errors in our words.
+//! What a client is for is left to the others.
+
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+
+use footfall_event::{Micros, Offset, Partition};
+
+use super::{KIND_HEADER, KafkaSettings};
+use crate::{Kind, LogError};
+
+/// How long a question to a broker may take.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sends librdkafka's log lines and errors to `tracing`.
+#[derive(Clone, Debug)]
+pub struct Logged;
+
+impl ClientContext for Logged {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Logged {}
+
+/// One log line of librdkafka. It reconnects by itself, so nothing of it is an error here.
+pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Debug => tracing::trace!(facility, message, "librdkafka"),
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+            tracing::debug!(facility, message, "librdkafka");
+        }
+        _ => tracing::warn!(facility, message, "librdkafka"),
+    }
+}
+
+/// The properties that every client has.
+pub fn config(settings: &KafkaSettings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &settings.brokers)
+        .set("client.id", "footfall")
+        .set("socket.keepalive.enable", "true")
+        .set("reconnect.backoff.max.ms", "1000");
+    for (name, value) in &settings.client {
+        config.set(name, value);
+    }
+    config
+}
+
+/// Makes a client.
+///
+/// # Errors
+/// `Unfit` when librdkafka refuses a property, `Io` when it cannot start.
+pub fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
+    config: &ClientConfig,
+    context: C,
+) -> Result<T, LogError> {
+    config.create_with_context(context).map_err(|error| match error {
+        KafkaError::ClientConfig(_, why, name, value) => LogError::Unfit {
+            thing: format!("kafka client property {name}"),
+            setting: "kafka.client",
+            value,
+            need: why,
+        },
+        error => LogError::Io { at: "on kafka".to_owned(), why: error.to_string() },
+    })
+}
+
+/// An error of a broker, in words.
+pub fn unavailable(settings: &KafkaSettings, why: impl ToString) -> LogError {
+    LogError::Unavailable {
+        at: format!("{} at {}", settings.topic, settings.brokers),
+        why: why.to_string(),
+    }
+}
+
+/// Partitions with the offsets to begin at; those beyond an `i64` do not exist.
+pub fn offsets(
+    topic: &str,
+    positions: impl IntoIterator<Item = (Partition, Offset)>,
+) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in positions {
+        // Refused are only offsets below 0 of no meaning, and those are nobody's.
+        let added =
+            list.add_partition_offset(topic, partition.0, KafkaOffset::Offset(offset.0.max(0)));
+        debug_assert!(added.is_ok());
+    }
+    list
+}
+
+impl Kind {
+    /// The value of the header; `None` for an event, which has no header.
+    pub(super) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Event => None,
+            Self::Rejected => Some("rejected"),
+            Self::Tick => Some("tick"),
+            Self::Control => Some("control"),
+        }
+    }
+}
+
+/// What kind a message is. A stranger's word is an event too, so that it is looked at and refused
+/// where bad events are.
+pub fn kind(message: &BorrowedMessage<'_>) -> Kind {
+    let Some(headers) = message.headers() else { return Kind::Event };
+    let header = headers.iter().find(|header| header.key == KIND_HEADER);
+    match header.and_then(|header| header.value) {
+        Some(b"rejected") => Kind::Rejected,
+        Some(b"tick") => Kind::Tick,
+        Some(b"control") => Kind::Control,
+        _ => Kind::Event,
+    }
+}
+
+/// When the broker appended a message.
+pub fn append_time(message: &BorrowedMessage<'_>) -> Micros {
+    Micros::from_ms(message.timestamp().to_millis().unwrap_or_default())
+}

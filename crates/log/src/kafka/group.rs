@@ -1,0 +1,153 @@
+//! Membership in a consumer group: which partitions are ours, and the group's offsets for display.
+//! It reads nothing: everything it is assigned stays paused. Reading is left to the reader.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use footfall_event::{Offset, Partition};
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::KafkaSettings;
+use super::client;
+use crate::LogError;
+
+const POLL: Duration = Duration::from_millis(100);
+/// How long leaving may take; after that the session times out.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the group decided.
+pub enum Membership {
+    Assigned(Vec<Partition>),
+    Revoked(Vec<Partition>),
+}
+
+/// A member, until it is dropped: then it leaves.
+pub struct Group {
+    topic: String,
+    /// `None` once it leaves.
+    client: Option<Arc<BaseConsumer<Context>>>,
+    leaves: Arc<AtomicBool>,
+    left: mpsc::Receiver<()>,
+}
+
+impl Group {
+    /// Joins. What is assigned comes through the channel.
+    pub fn join(
+        settings: &KafkaSettings,
+        group: &str,
+    ) -> Result<(Self, UnboundedReceiver<Membership>), LogError> {
+        let (told, members) = unbounded_channel();
+        let mut config = client::config(settings);
+        config
+            .set("group.id", group)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", settings.session_timeout_ms.to_string())
+            .set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).max(1).to_string())
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "latest")
+            .set("queued.max.messages.kbytes", "1024");
+        let client: BaseConsumer<Context> = client::create(&config, Context { told })?;
+        let subscribed = client.subscribe(&[&settings.topic]);
+        subscribed.map_err(|error| client::unavailable(settings, error))?;
+        let client = Arc::new(client);
+        let leaves = Arc::new(AtomicBool::new(false));
+        let (leaving, left) = mpsc::channel();
+        let (member, ends) = (Arc::clone(&client), Arc::clone(&leaves));
+        let spawned = thread::Builder::new().name("kafka-group".to_owned()).spawn(move || {
+            poll(&member, &ends);
+            // The last reference: closing it tells the group.
+            drop(member);
+            drop(leaving);
+        });
+        spawned.map_err(|error| client::unavailable(settings, error))?;
+        let group = Self { topic: settings.topic.clone(), client: Some(client), leaves, left };
+        Ok((group, members))
+    }
+
+    /// Stores offsets for whoever displays the lag. A failure is logged; the next one repairs it.
+    pub fn commit(&self, positions: Vec<(Partition, Offset)>) {
+        let offsets = client::offsets(&self.topic, positions);
+        if let Some(client) = &self.client
+            && let Err(error) = client.commit(&offsets, CommitMode::Async)
+        {
+            tracing::debug!(%error, "group offsets not committed");
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.leaves.store(true, Relaxed);
+        self.client = None;
+        if let Err(mpsc::RecvTimeoutError::Timeout) = self.left.recv_timeout(LEAVE_TIMEOUT) {
+            tracing::warn!("the consumer group was not left in {LEAVE_TIMEOUT:?}");
+        }
+    }
+}
+
+fn poll(member: &BaseConsumer<Context>, ends: &AtomicBool) {
+    while !ends.load(Relaxed) {
+        match member.poll(POLL) {
+            // Fetched before the pause took hold; the reader reads it too.
+            Some(Ok(_)) | None => {}
+            Some(Err(error)) => tracing::warn!(%error, "kafka group"),
+        }
+    }
+}
+
+struct Context {
+    told: UnboundedSender<Membership>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka group");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(list) = rebalance {
+            self.tell(list, Membership::Revoked);
+        }
+    }
+
+    fn post_rebalance(&self, member: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(list) = rebalance {
+            if let Err(error) = member.pause(list) {
+                tracing::warn!(%error, "assigned partitions not paused");
+            }
+            self.tell(list, Membership::Assigned);
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "group offsets not committed");
+        }
+    }
+}
+
+impl Context {
+    fn tell(&self, list: &TopicPartitionList, membership: fn(Vec<Partition>) -> Membership) {
+        let elements = list.elements();
+        let partitions: Vec<_> = elements.iter().map(|e| Partition(e.partition())).collect();
+        if !partitions.is_empty() {
+            // While leaving nobody listens.
+            let _gone = self.told.send(membership(partitions));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Questions to Kafka: bounds, single records, readiness. All of it blocks on the network.
+//! Reading a partition on is left to the reader.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use footfall_event::{Offset, Partition};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
+
+use super::KafkaSettings;
+use super::client::{self, Logged, QUERY_TIMEOUT};
+use crate::{LogError, Record};
+
+pub struct Query {
+    settings: KafkaSettings,
+    min_insync_replicas: usize,
+    /// A member of no group: it never subscribes and never commits.
+    client: BaseConsumer<Logged>,
+    /// Held while a partition is assigned.
+    reading: Mutex<()>,
+}
+
+impl Query {
+    pub fn new(settings: &KafkaSettings, min_insync_replicas: usize) -> Result<Self, LogError> {
+        let mut config = client::config(settings);
+        config
+            .set("group.id", "footfall.query")
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("queued.min.messages", "1")
+            .set("queued.max.messages.kbytes", "2048");
+        let client = client::create(&config, Logged)?;
+        let settings = settings.clone();
+        Ok(Self { settings, min_insync_replicas, client, reading: Mutex::default() })
+    }
+
+    pub fn bounds(&self, partition: Partition) -> Result<Range<Offset>, LogError> {
+        self.drain();
+        let topic = &self.settings.topic;
+        let bounds = self.client.fetch_watermarks(topic, partition.0, QUERY_TIMEOUT);
+        let (low, high) = bounds.map_err(|error| client::unavailable(&self.settings, error))?;
+        Ok(Offset(low)..Offset(high))
+    }
+
+    pub fn read_one(
+        &self,
+        partition: Partition,
+        offset: Offset,
+    ) -> Result<Option<Record>, LogError> {
+        if !self.bounds(partition)?.contains(&offset) {
+            return Ok(None);
+        }
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let unavailable = |error| client::unavailable(&self.settings, error);
+        let assigned = client::offsets(&self.settings.topic, [(partition, offset)]);
+        self.client.assign(&assigned).map_err(unavailable)?;
+        let found = self.first_message(offset);
+        self.client.unassign().map_err(unavailable)?;
+        found
+    }
+
+    /// The record at an offset of what is assigned; a gap is followed by a later one.
+    fn first_message(&self, offset: Offset) -> Result<Option<Record>, LogError> {
+        let deadline = Instant::now() + QUERY_TIMEOUT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let why = format!("offset {offset} was not answered in {QUERY_TIMEOUT:?}");
+                return Err(client::unavailable(&self.settings, why));
+            }
+            match self.client.poll(left) {
+                Some(Ok(message)) if message.offset() == offset.0 => {
+                    return Ok(Some(record(&message)));
+                }
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error)) => tracing::debug!(%error, "kafka query"),
+                None => {}
+            }
+        }
+    }
+
+    /// Has every partition a leader and replicas enough to take records?
+    pub fn ready(&self) -> Result<(), LogError> {
+        self.drain();
+        let topic = &self.settings.topic;
+        let metadata = self.client.fetch_metadata(Some(topic), QUERY_TIMEOUT);
+        let metadata = metadata.map_err(|error| client::unavailable(&self.settings, error))?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let mut count = 0;
+        for partition in partitions {
+            count += 1;
+            let (id, in_sync) = (partition.id(), partition.isr().len());
+            if partition.leader() < 0 {
+                let why = format!("partition {id} has no leader");
+                return Err(client::unavailable(&self.settings, why));
+            }
+            if in_sync < self.min_insync_replicas {
+                let wanted = self.min_insync_replicas;
+                let why = format!("partition {id} has {in_sync} replicas in sync of {wanted}");
+                return Err(client::unavailable(&self.settings, why));
+            }
+        }
+        if count == self.settings.partitions {
+            return Ok(());
+        }
+        let why = format!("it has {count} partitions of {}", self.settings.partitions);
+        Err(client::unavailable(&self.settings, why))
+    }
+
+    /// Throws away errors that were queued for a poll, so that they do not pile up.
+    fn drain(&self) {
+        if let Ok(_reading) = self.reading.try_lock() {
+            while self.client.poll(std::time::Duration::ZERO).is_some() {}
+        }
+    }
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    Record {
+        offset: Offset(message.offset()),
+        append_time: client::append_time(message),
+        kind: client::kind(message),
+        payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+    }
+}

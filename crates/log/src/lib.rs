@@ -1,0 +1,128 @@
+//! The event log: one trait, kept by Apache Kafka ([`kafka`]) or by the local disk ([`local`]).
+//! What a payload means, and when which record is written, is left to the crates that use it.
+
+mod error;
+pub mod kafka;
+pub mod local;
+mod record;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use footfall_event::{Offset, Partition};
+
+pub use error::LogError;
+pub use kafka::{KafkaLog, KafkaSettings};
+pub use local::{LocalLog, LocalSettings};
+pub use record::{Appended, Kind, NewRecord, Record};
+
+/// Greatest payload of one record, bytes. A larger one is refused before anything is written.
+/// A Kafka topic takes 1 MiB by default, of which the batch that a record travels in has a share.
+pub const RECORD_BYTES_MAX: usize = 1_000_000;
+/// A delivery holds at most this many payload bytes, but always at least one record.
+pub const DELIVERY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A delivery holds at most this many records.
+pub const DELIVERY_RECORDS_MAX: usize = 16_384;
+
+/// A partitioned, durable, ordered log of records.
+///
+/// Offsets of a partition ascend from 0 in the order of append and are never given out twice.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// The name under which tables refer to this log.
+    fn topic(&self) -> &str;
+
+    /// How many partitions there are, numbered from 0.
+    fn partitions(&self) -> u32;
+
+    /// Writes records, and resolves when every one of them is kept for good: fsynced (local), or
+    /// acknowledged by all in-sync replicas (Kafka). One answer a record, in their order.
+    ///
+    /// # Errors
+    /// `TooLarge`, `NoPartition`, `Overloaded`: nothing was written (Kafka's queue may fill in
+    /// mid-call: then a part was). `Unavailable`, `Io`: some records may have been written; what
+    /// became of them is unknown.
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError>;
+
+    /// The first offset still there and the next one to be given out; equal when it is empty.
+    ///
+    /// # Errors
+    /// `NoPartition`; `Unavailable` when the broker cannot be asked.
+    async fn bounds(&self, partition: Partition) -> Result<Range<Offset>, LogError>;
+
+    /// One record; `None` if retention took it or it does not exist yet.
+    ///
+    /// # Errors
+    /// `NoPartition`; `Unavailable`, `Io` and `Corrupt` when it cannot be read.
+    async fn read_one(
+        &self,
+        partition: Partition,
+        offset: Offset,
+    ) -> Result<Option<Record>, LogError>;
+
+    /// Joins `group` and reads the partitions that it is given. A process has one subscription.
+    ///
+    /// # Errors
+    /// `Subscribed` when a local log has one already; `Unavailable` when Kafka refuses.
+    fn subscribe(&self, group: &str) -> Result<Box<dyn Subscription>, LogError>;
+
+    /// Appends payloads under `key` to the side topic `topic`, and resolves like `append`.
+    ///
+    /// # Errors
+    /// As for `append`.
+    async fn publish(&self, topic: &str, key: &str, payloads: Vec<Bytes>) -> Result<(), LogError>;
+
+    /// Is the log ready to take records?
+    ///
+    /// # Errors
+    /// The reason why it is not, in words.
+    async fn ready(&self) -> Result<(), LogError>;
+}
+
+/// Membership in a group, and reading.
+#[async_trait]
+pub trait Subscription: Send {
+    /// The next thing that happened, waiting at most `max_wait` for it. Safe to cancel.
+    ///
+    /// # Errors
+    /// `Gone` when retention took what was to be read; `Io` and `Corrupt` when it cannot be read.
+    /// An unreachable broker is not an error: it is `Idle`.
+    async fn next(&mut self, max_wait: Duration) -> Result<Delivery, LogError>;
+
+    /// Begins, or goes on, to read an assigned partition at `from`. Nothing of a partition is
+    /// delivered before this was called for it.
+    ///
+    /// # Errors
+    /// `NotAssigned` when the partition is not this subscription's.
+    async fn start(&mut self, partition: Partition, from: Offset) -> Result<(), LogError>;
+
+    /// States up to where (exclusive) each partition is needed no more. Local retention deletes
+    /// below it and never above; for Kafka it is the group's offset, shown as lag.
+    ///
+    /// # Errors
+    /// `Io` when a local log cannot keep it. Kafka's failures are logged and come right later.
+    async fn release(&mut self, positions: Vec<(Partition, Offset)>) -> Result<(), LogError>;
+}
+
+/// What a subscription tells its reader.
+#[derive(Debug)]
+pub enum Delivery {
+    /// These partitions are now this reader's: decide where to begin, and call `start`.
+    Assigned(Vec<Partition>),
+    /// These partitions are another's; nothing of them follows.
+    Revoked(Vec<Partition>),
+    /// Records of one partition, ascending by offset, never empty. Offsets may leave gaps (Kafka).
+    Records { partition: Partition, records: Vec<Record> },
+    /// Nothing came within the time given.
+    Idle,
+}
+
+/// Runs what waits for a disk or a broker away from the threads that serve requests.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,22 @@
+//! Settings of the pipeline, filled from the configuration by the binary.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use footfall_event::Micros;
+use footfall_sessionizer::Rules;
+
+#[derive(Clone, Debug)]
+pub struct PipelineSettings {
+    /// Consumer group of all pipelines of a lake.
+    pub group: String,
+    pub signals_topic: String,
+    pub commit_interval: Duration,
+    /// A commit is made at once when so many rows wait.
+    pub commit_rows_max: usize,
+    /// Time between barriers.
+    pub snapshot_interval: Duration,
+    /// Oldest event time that the collector takes.
+    pub max_age: Micros,
+    pub rules: Arc<Rules>,
+}

@@ -1,0 +1,33 @@
+//! What ends the pipeline. A lost race and an unreachable log or store do not.
+
+use footfall_event::{Offset, Partition};
+use footfall_lake::LakeError;
+use footfall_log::LogError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot form rows: {0}")]
+    Rows(#[from] arrow::error::ArrowError),
+    #[error("cannot evaluate the conditions: {0}")]
+    Conditions(String),
+    #[error("snapshot `{name}` is not readable: {reason}; delete it to start from the one before")]
+    Snapshot { name: String, reason: String },
+    #[error(
+        "partition {partition} of `{topic}`: records {from} to {to} are needed and gone: the log was lost, replaced, or its retention is too short. Restore the log, or make another lake"
+    )]
+    LogLost { topic: String, partition: Partition, from: Offset, to: Offset },
+    #[error(
+        "partition {partition} of `{topic}`: record {offset} is not the one that was read before (its append time is {found}, not {wanted}): the log was replaced. Restore it, or make another lake"
+    )]
+    LogReplaced { topic: String, partition: Partition, offset: Offset, found: String, wanted: String },
+    #[error("table `{table}`: {attempts} commits in a row were lost to other writers; is another lake's pipeline writing here?")]
+    Races { table: &'static str, attempts: usize },
+    #[error("{0}")]
+    Source(String),
+    #[error("cannot listen for HTTP: {0}")]
+    Listen(#[from] std::io::Error),
+}

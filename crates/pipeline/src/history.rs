@@ -1,0 +1,105 @@
+//! History as a batch: rows in any order, sorted out of core, folded visitor by visitor with the same
+//! step as live reading and no watermark, each table committed once at the end.
+//!
+//! `events` is committed first: a load that dies before it leaves nothing visible, and one that dies
+//! behind it is finished by the same command, which then folds from the rows that stand there.
+
+mod existing;
+mod fold;
+mod read;
+mod sorted;
+mod tables;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use footfall_event::schema::Table;
+use footfall_event::{Micros, Rejection};
+use footfall_lake::Lake;
+use footfall_sessionizer::{Counts, Rules};
+
+use crate::{PipelineError, rules_store};
+use existing::{Existing, live_limit, standing_rows};
+pub(crate) use existing::{failed, plain};
+use fold::HistoryFold;
+use read::Reader;
+pub(crate) use sorted::{context, fold_order};
+use sorted::{Sorted, sort};
+use tables::HistoryTables;
+
+/// A part of the files to be loaded, in the order of their rows.
+pub struct HistoryBatch {
+    /// In the schema of `events`: `log_offset` is the number of the row over all files.
+    pub events: RecordBatch,
+    /// Rows that were refused, by their numbers.
+    pub rejected: Vec<(u64, Rejection)>,
+}
+
+/// Reads the files from their beginning: `None` behind the last batch, a sentence when one cannot be
+/// read.
+pub type HistorySource = Box<dyn FnMut() -> Result<Option<HistoryBatch>, String> + Send>;
+
+/// What is loaded, and by which rules.
+#[derive(Clone)]
+pub struct Load {
+    /// Hash of the files in order, the map and the site.
+    pub hash: String,
+    pub rules: Arc<Rules>,
+    /// When the load began: what is younger than the session gap before it may still be going on.
+    pub started: Micros,
+}
+
+/// What a load came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReceipt {
+    pub counts: Counts,
+    pub sessions: u64,
+    pub needs: u64,
+    pub page_views: u64,
+    /// The tables that had the load's rows already.
+    pub had: Vec<Table>,
+}
+
+impl Load {
+    /// The name under which the rows of this load stand in the tables.
+    pub fn log(&self) -> String {
+        format!("load:{}", self.hash)
+    }
+}
+
+/// Loads what `source` reads. Repeated, it adds nothing.
+///
+/// # Errors
+/// `Lake`, `Rows`, `Conditions`, `Source`. Before `events` is committed nothing is visible.
+pub async fn load(
+    lake: &Lake,
+    load: &Load,
+    source: HistorySource,
+) -> Result<LoadReceipt, PipelineError> {
+    rules_store::keep(lake, &load.rules).await?;
+    let mut tables = HistoryTables::open(lake, load).await?;
+    let standing = match tables.has(Table::Events) {
+        true => Some(standing_rows(lake, &load.log()).await?),
+        false => None,
+    };
+    let is_resumed = standing.is_some();
+    let (reader, batches) = Reader::start(source, lake, load, standing);
+    let existing = Existing::of_others(lake, &load.log()).await?;
+    let limit = live_limit(lake, load).await?;
+    let mut sorted = if is_resumed {
+        // Nobody sorts: the reader must not wait for it.
+        drop(batches);
+        Sorted::standing(lake, &load.log()).await?
+    } else {
+        sort(batches).await?
+    };
+    let mut fold = HistoryFold::new(load, limit, existing, is_resumed)?;
+    while let Some(rows) = sorted.next().await? {
+        let folded = fold.fold(&rows).await?;
+        tables.write(folded).await?;
+    }
+    let (rest, counts) = fold.finish();
+    tables.write(rest).await?;
+    let side = reader.finish().await?;
+    tables.finish(side, counts).await
+}

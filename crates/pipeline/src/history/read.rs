@@ -1,0 +1,153 @@
+//! The reading side of a load: ids seen before in the files are duplicates, refused rows go to
+//! `rejected`, and the rest to the sort.
+
+use std::collections::{BTreeMap, HashSet};
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use footfall_event::schema::Table;
+use footfall_event::{EventKey, Micros, Offset, Partition};
+use footfall_lake::{FileWriter, Lake, WrittenFile};
+use footfall_sessionizer::{Counts, Fact};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::{HistoryBatch, HistorySource, Load};
+use crate::PipelineError;
+use crate::batch::{HitColumns, place};
+use crate::rows::{DuplicateRow, Origin, RejectedRow, duplicate_rows, rejected_rows};
+
+/// Batches between reading and sorting.
+const AHEAD: usize = 4;
+
+/// Reads in a task of its own.
+pub struct Reader {
+    task: JoinHandle<Result<Side, PipelineError>>,
+}
+
+/// What reading found besides events.
+pub struct Side {
+    pub rejected: Vec<WrittenFile>,
+    pub duplicates: Vec<WrittenFile>,
+    /// By site; `on_time` and `late` are left to the fold.
+    pub counts: BTreeMap<String, Counts>,
+    /// Rows of all files.
+    pub rows: i64,
+}
+
+impl Reader {
+    /// Starts reading. With `standing`, the rows that an earlier run of the load committed, a row
+    /// that is not among them was a duplicate of another log's event.
+    pub fn start(
+        source: HistorySource,
+        lake: &Lake,
+        load: &Load,
+        standing: Option<HashSet<i64>>,
+    ) -> (Reader, mpsc::Receiver<RecordBatch>) {
+        let (sender, batches) = mpsc::channel(AHEAD);
+        let writer_id = Uuid::new_v4();
+        let reading = Reading {
+            origin: Origin { log: load.log().into(), partition: Partition(0) },
+            seen: HashSet::new(),
+            standing,
+            rejected: FileWriter::new(lake, Table::Rejected, writer_id),
+            duplicates: FileWriter::new(lake, Table::Duplicates, writer_id),
+            counts: BTreeMap::new(),
+            rows: 0,
+        };
+        (Reader { task: tokio::spawn(reading.run(source, sender)) }, batches)
+    }
+
+    /// # Errors
+    /// `Source`, `Lake`, `Rows`.
+    pub async fn finish(self) -> Result<Side, PipelineError> {
+        match self.task.await {
+            Ok(side) => side,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
+struct Reading {
+    origin: Origin,
+    /// Some 20 bytes a row, as long as the load reads.
+    seen: HashSet<EventKey>,
+    standing: Option<HashSet<i64>>,
+    rejected: FileWriter,
+    duplicates: FileWriter,
+    counts: BTreeMap<String, Counts>,
+    rows: i64,
+}
+
+impl Reading {
+    async fn run(
+        mut self,
+        mut source: HistorySource,
+        sender: mpsc::Sender<RecordBatch>,
+    ) -> Result<Side, PipelineError> {
+        loop {
+            let (read, back) = tokio::task::spawn_blocking(move || (source(), source))
+                .await
+                .map_err(|error| PipelineError::Source(error.to_string()))?;
+            source = back;
+            let Some(batch) = read.map_err(PipelineError::Source)? else { break };
+            let events = self.take(batch).await?;
+            // The sort is gone when the fold failed, which is told elsewhere; a load that only
+            // finishes another has none.
+            let _ = sender.send(events).await;
+        }
+        Ok(Side {
+            rejected: self.rejected.finish().await?,
+            duplicates: self.duplicates.finish().await?,
+            counts: self.counts,
+            rows: self.rows,
+        })
+    }
+
+    async fn take(&mut self, batch: HistoryBatch) -> Result<RecordBatch, PipelineError> {
+        self.rows += (batch.events.num_rows() + batch.rejected.len()) as i64;
+        let rejected = batch.rejected.into_iter().map(|(row, rejection)| {
+            self.counts.entry(rejection.site.clone()).or_default().rejected += 1;
+            RejectedRow { offset: Offset(row as i64), rejection }
+        });
+        let rejected = rejected.collect::<Vec<_>>();
+        if !rejected.is_empty() {
+            self.rejected.write(&rejected_rows(&rejected, &self.origin)?).await?;
+        }
+        let (fresh, duplicates) = self.judge(&batch.events);
+        if !duplicates.is_empty() {
+            self.duplicates.write(&duplicate_rows(&duplicates, &self.origin)?).await?;
+            return Ok(filter_record_batch(&batch.events, &BooleanArray::from(fresh))?);
+        }
+        Ok(batch.events)
+    }
+
+    /// Which rows are no duplicates, and those that are.
+    fn judge(&mut self, events: &RecordBatch) -> (Vec<bool>, Vec<DuplicateRow>) {
+        let columns = HitColumns::of(events);
+        let received = events.column(place("received_time"));
+        let received = received.as_primitive::<TimestampMicrosecondType>();
+        let mut duplicates = Vec::new();
+        let fresh = (0..events.num_rows()).map(|row| {
+            let text = |fact| columns.fact(row, fact).unwrap_or_default();
+            let (site, event_id) = (text(Fact::Site), text(Fact::EventId));
+            let key = EventKey::of_event(site, columns.fact(row, Fact::VisitorId), event_id);
+            let offset = columns.offset(row);
+            let is_fresh = self.seen.insert(key)
+                && self.standing.as_ref().is_none_or(|standing| standing.contains(&offset.0));
+            if !is_fresh {
+                self.counts.entry(site.to_owned()).or_default().duplicate += 1;
+                duplicates.push(DuplicateRow {
+                    offset,
+                    site: site.to_owned(),
+                    event_id: event_id.to_owned(),
+                    received_time: Micros(received.value(row)),
+                });
+            }
+            is_fresh
+        });
+        (fresh.collect(), duplicates)
+    }
+}

@@ -1,0 +1,184 @@
+//! The tables of a load: files written as the fold goes, and one commit of each table at the end.
+
+use std::collections::BTreeMap;
+
+use footfall_event::schema::Table;
+use footfall_event::{Offset, Partition};
+use footfall_lake::{
+    Commit, FileWriter, Lake, Outcome, Progress, TableWriter, WrittenFile, load_app_id,
+};
+use footfall_sessionizer::{Counts, ReceiptRow, Rows, RuleBook};
+use uuid::Uuid;
+
+use super::fold::Folded;
+use super::read::Side;
+use super::{Load, LoadReceipt};
+use crate::PipelineError;
+use crate::rows::{
+    Origin, duplicate_rows, need_rows, page_view_rows, receipt_rows, session_rows,
+};
+
+/// Derived rows are turned to Arrow when so many have come together.
+const ROWS_AT_ONCE: usize = 16_384;
+/// The version of a load's transaction: it is in the table.
+const LOADED: i64 = 1;
+
+pub struct HistoryTables {
+    load: Load,
+    lake: Lake,
+    origin: Origin,
+    writers: BTreeMap<Table, TableWriter>,
+    /// Whether each table has the load's rows.
+    has: BTreeMap<Table, bool>,
+    files: BTreeMap<Table, FileWriter>,
+    rows: Rows,
+    receipt: LoadReceipt,
+}
+
+impl HistoryTables {
+    /// # Errors
+    /// `Lake`.
+    pub async fn open(lake: &Lake, load: &Load) -> Result<HistoryTables, PipelineError> {
+        let (mut writers, mut has, mut files) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let writer_id = Uuid::new_v4();
+        for table in Table::ALL {
+            let mut writer = TableWriter::open(lake, table).await?;
+            let progress = writer.progress(&load_app_id(table, &load.hash)).await?;
+            has.insert(table, progress.is_some());
+            writers.insert(table, writer);
+            files.insert(table, FileWriter::new(lake, table, writer_id));
+        }
+        let had = has.iter().filter(|(_, has)| **has).map(|(table, _)| *table).collect();
+        Ok(HistoryTables {
+            load: load.clone(),
+            lake: lake.clone(),
+            origin: Origin { log: load.log().into(), partition: Partition(0) },
+            writers,
+            has,
+            files,
+            rows: Rows::default(),
+            receipt: LoadReceipt { had, ..LoadReceipt::default() },
+        })
+    }
+
+    pub fn has(&self, table: Table) -> bool {
+        self.has.get(&table).copied().unwrap_or(false)
+    }
+
+    /// Writes what the fold gave to files.
+    ///
+    /// # Errors
+    /// `Lake`, `Rows`.
+    pub async fn write(&mut self, folded: Folded) -> Result<(), PipelineError> {
+        if let Some(events) = folded.events.filter(|events| events.num_rows() > 0) {
+            self.write_rows(Table::Events, &events).await?;
+        }
+        if !folded.duplicates.is_empty() {
+            let rows = duplicate_rows(&folded.duplicates, &self.origin)?;
+            self.write_rows(Table::Duplicates, &rows).await?;
+        }
+        self.rows.sessions.extend(folded.rows.sessions);
+        self.rows.needs.extend(folded.rows.needs);
+        self.rows.page_views.extend(folded.rows.page_views);
+        if self.rows.page_views.len() + self.rows.sessions.len() >= ROWS_AT_ONCE {
+            self.write_derived(&folded.book).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_derived(&mut self, book: &RuleBook) -> Result<(), PipelineError> {
+        let rows = std::mem::take(&mut self.rows);
+        self.receipt.sessions += rows.sessions.len() as u64;
+        self.receipt.needs += rows.needs.len() as u64;
+        self.receipt.page_views += rows.page_views.len() as u64;
+        self.write_rows(Table::Sessions, &session_rows(&rows.sessions, book)?).await?;
+        self.write_rows(Table::Needs, &need_rows(&rows.needs, book)?).await?;
+        self.write_rows(Table::PageViews, &page_view_rows(&rows.page_views, book)?).await
+    }
+
+    async fn write_rows(
+        &mut self,
+        table: Table,
+        rows: &arrow::array::RecordBatch,
+    ) -> Result<(), PipelineError> {
+        if !self.has(table)
+            && rows.num_rows() > 0
+            && let Some(files) = self.files.get_mut(&table)
+        {
+            files.write(rows).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits each table once, `events` first.
+    ///
+    /// # Errors
+    /// `Lake`, `Rows`.
+    pub async fn finish(
+        mut self,
+        side: Side,
+        mut counts: BTreeMap<String, Counts>,
+    ) -> Result<LoadReceipt, PipelineError> {
+        let book = RuleBook::new(self.load.rules.clone());
+        self.write_derived(&book).await?;
+        for (site, read) in &side.counts {
+            let counts = counts.entry(site.clone()).or_default();
+            counts.duplicate += read.duplicate;
+            counts.rejected += read.rejected;
+        }
+        let receipts = self.receipt_rows(&counts, side.rows);
+        let receipts = receipt_rows(&receipts, &self.origin)?;
+        self.write_rows(Table::Receipts, &receipts).await?;
+        let mut aside: BTreeMap<Table, Vec<WrittenFile>> = BTreeMap::from([
+            (Table::Rejected, side.rejected),
+            (Table::Duplicates, side.duplicates),
+        ]);
+        for (table, writer) in std::mem::take(&mut self.files) {
+            let mut files = writer.finish().await?;
+            files.extend(aside.remove(&table).unwrap_or_default());
+            if !self.has(table) {
+                self.commit(table, files).await?;
+            }
+        }
+        for counts in counts.values() {
+            let total = &mut self.receipt.counts;
+            total.on_time += counts.on_time;
+            total.late += counts.late;
+            total.duplicate += counts.duplicate;
+            total.rejected += counts.rejected;
+            total.overflow += counts.overflow;
+        }
+        Ok(self.receipt)
+    }
+
+    fn receipt_rows(&self, counts: &BTreeMap<String, Counts>, rows: i64) -> Vec<ReceiptRow> {
+        let row = |site: Option<&str>, counts: Counts| ReceiptRow {
+            from: Offset(0),
+            to: Offset(rows),
+            site: site.map(Into::into),
+            hour: self.load.started.hour(),
+            counts,
+            pending: 0,
+            watermark: None,
+        };
+        let mut receipts = vec![row(None, Counts::default())];
+        receipts.extend(counts.iter().map(|(site, counts)| row(Some(site), *counts)));
+        receipts
+    }
+
+    async fn commit(&mut self, table: Table, files: Vec<WrittenFile>) -> Result<(), PipelineError> {
+        let Some(writer) = self.writers.get_mut(&table) else { return Ok(()) };
+        let app_id = load_app_id(table, &self.load.hash);
+        let progress = vec![Progress { app_id, from: None, to: LOADED }];
+        let commit = Commit { files, progress, is_load: true };
+        match writer.commit(&commit).await? {
+            Outcome::Committed { .. } => Ok(()),
+            // The same load ran beside this one; its rows are these.
+            Outcome::Lost { .. } => {
+                self.receipt.had.push(table);
+                tracing::info!(table = table.name(), lake = %self.lake.url(), "loaded by another process");
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The pipeline: the log's records through the sessionizer into the lake's tables, exactly once. What
+//! events mean is left to the sessionizer, how tables are written to the lake.
+
+mod batch;
+mod committer;
+mod conditions;
+mod config;
+mod error;
+mod health;
+mod history;
+mod http;
+mod metrics;
+mod old_resend;
+mod partition;
+mod rows;
+mod rules_store;
+mod run;
+mod signals;
+mod snapshot;
+mod start;
+mod verify;
+
+pub use conditions::{Conditions, check_condition};
+pub use config::PipelineSettings;
+pub use error::PipelineError;
+pub use health::Health;
+pub use history::{HistoryBatch, HistorySource, Load, LoadReceipt, load};
+pub use http::serve;
+pub use metrics::Metrics;
+pub use run::Pipeline;
+pub use signals::SignalHub;
+pub use verify::{Verified, verify};

@@ -1,0 +1,196 @@
+//! The pipeline's metrics, one function each.
+
+use std::time::Duration;
+
+use footfall_event::Partition;
+use footfall_event::schema::Table;
+use footfall_sessionizer::{CloseCause, Outcome, Output, Status};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry,
+};
+
+/// All of them, registered together.
+#[derive(Clone)]
+pub struct Metrics {
+    records: IntCounterVec,
+    late: IntCounter,
+    lag_records: IntGaugeVec,
+    lag_seconds: GaugeVec,
+    watermark: GaugeVec,
+    freshness: Gauge,
+    open_sessions: IntGaugeVec,
+    held_events: IntGaugeVec,
+    remembered_ids: IntGaugeVec,
+    sessions_closed: IntCounterVec,
+    needs: IntCounterVec,
+    signals: IntCounter,
+    signal_delay: Histogram,
+    commit_seconds: HistogramVec,
+    commit_conflicts: IntCounterVec,
+    rows: IntCounterVec,
+    snapshot_seconds: Histogram,
+}
+
+impl Metrics {
+    /// # Errors
+    /// When a name is registered already.
+    pub fn register(registry: &Registry) -> Result<Metrics, prometheus::Error> {
+        let counters = |name: &str, help: &str, label: &str| {
+            let made = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let counter = |name: &str, help: &str| {
+            let made = IntCounter::new(name, help)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let by_partition = |name: &str, help: &str| {
+            let made = IntGaugeVec::new(Opts::new(name, help), &["partition"])?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let seconds_by_partition = |name: &str, help: &str| {
+            let made = GaugeVec::new(Opts::new(name, help), &["partition"])?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let histogram = |name: &str, help: &str| {
+            let buckets = prometheus::exponential_buckets(0.001, 2.0, 16)?;
+            let made = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, prometheus::Error>(made)
+        };
+        let freshness = Gauge::new(
+            "footfall_pipeline_freshness_seconds",
+            "Time since the log time up to which the tables speak",
+        )?;
+        registry.register(Box::new(freshness.clone()))?;
+        let buckets = prometheus::exponential_buckets(0.001, 2.0, 16)?;
+        let commits = HistogramOpts::new("footfall_pipeline_commit_seconds", "Time of a table's commit");
+        let commit_seconds = HistogramVec::new(commits.buckets(buckets), &["table"])?;
+        registry.register(Box::new(commit_seconds.clone()))?;
+        Ok(Metrics {
+            records: counters(
+                "footfall_pipeline_records_total",
+                "Records read, by what they turned out to be",
+                "status",
+            )?,
+            late: counter("footfall_pipeline_late_total", "Accepted events behind the watermark")?,
+            lag_records: by_partition("footfall_pipeline_lag_records", "Records not read yet")?,
+            lag_seconds: seconds_by_partition(
+                "footfall_pipeline_lag_seconds",
+                "Age of the record read last, 0 when all are read",
+            )?,
+            watermark: seconds_by_partition(
+                "footfall_pipeline_watermark_seconds",
+                "The watermark, in seconds since 1970",
+            )?,
+            freshness,
+            open_sessions: by_partition("footfall_pipeline_open_sessions", "Sessions open")?,
+            held_events: by_partition(
+                "footfall_pipeline_held_events",
+                "Events that the watermark has not passed",
+            )?,
+            remembered_ids: by_partition(
+                "footfall_pipeline_remembered_ids",
+                "Ids by which resends are known",
+            )?,
+            sessions_closed: counters(
+                "footfall_pipeline_sessions_closed_total",
+                "Sessions closed, by cause",
+                "cause",
+            )?,
+            needs: counters("footfall_pipeline_needs_total", "Needs of closed sessions", "outcome")?,
+            signals: counter("footfall_pipeline_signals_total", "Signals due")?,
+            signal_delay: histogram(
+                "footfall_pipeline_signal_delay_seconds",
+                "From a signal's deadline to its publication",
+            )?,
+            commit_seconds,
+            commit_conflicts: counters(
+                "footfall_pipeline_commit_conflicts_total",
+                "Commits that another writer won",
+                "table",
+            )?,
+            rows: counters("footfall_pipeline_rows_total", "Rows committed", "table")?,
+            snapshot_seconds: histogram("footfall_pipeline_snapshot_seconds", "Time of a snapshot")?,
+        })
+    }
+
+    pub fn record(&self, status: Status) {
+        let label = match status {
+            Status::OnTime | Status::Late => "accepted",
+            Status::Duplicate => "duplicate",
+            Status::Rejected => "rejected",
+        };
+        self.records.with_label_values(&[label]).inc();
+        if status == Status::Late {
+            self.late.inc();
+        }
+    }
+
+    pub fn lag(&self, partition: Partition, records: i64, seconds: f64) {
+        let label = partition.to_string();
+        self.lag_records.with_label_values(&[&label]).set(records);
+        self.lag_seconds.with_label_values(&[&label]).set(seconds);
+    }
+
+    pub fn watermark(&self, partition: Partition, seconds: f64) {
+        self.watermark.with_label_values(&[&partition.to_string()]).set(seconds);
+    }
+
+    pub fn freshness(&self, seconds: f64) {
+        self.freshness.set(seconds);
+    }
+
+    pub fn state(&self, partition: Partition, sessions: u64, held: usize, ids: usize) {
+        let label = partition.to_string();
+        self.open_sessions.with_label_values(&[&label]).set(sessions as i64);
+        self.held_events.with_label_values(&[&label]).set(held as i64);
+        self.remembered_ids.with_label_values(&[&label]).set(ids as i64);
+    }
+
+    /// The partition is another's.
+    pub fn forget(&self, partition: Partition) {
+        let label = partition.to_string();
+        let gauges = [&self.lag_records, &self.open_sessions, &self.held_events, &self.remembered_ids];
+        for gauge in gauges {
+            // It fails when the partition had no value yet.
+            let _ = gauge.remove_label_values(&[&label]);
+        }
+        for gauge in [&self.lag_seconds, &self.watermark] {
+            let _ = gauge.remove_label_values(&[&label]);
+        }
+    }
+
+    pub fn settled(&self, output: &Output) {
+        for cause in CloseCause::ALL {
+            let closed = output.rows.sessions.iter().filter(|session| session.close_cause == cause);
+            self.sessions_closed.with_label_values(&[cause.name()]).inc_by(closed.count() as u64);
+        }
+        for outcome in Outcome::ALL {
+            let ended = output.rows.needs.iter().filter(|need| need.outcome == outcome);
+            self.needs.with_label_values(&[outcome.name()]).inc_by(ended.count() as u64);
+        }
+    }
+
+    pub fn signal(&self, delay_seconds: f64) {
+        self.signals.inc();
+        self.signal_delay.observe(delay_seconds);
+    }
+
+    pub fn commit(&self, table: Table, took: Duration, rows: usize) {
+        self.commit_seconds.with_label_values(&[table.name()]).observe(took.as_secs_f64());
+        self.rows.with_label_values(&[table.name()]).inc_by(rows as u64);
+    }
+
+    pub fn commit_conflict(&self, table: Table) {
+        self.commit_conflicts.with_label_values(&[table.name()]).inc();
+    }
+
+    pub fn snapshot(&self, took: Duration) {
+        self.snapshot_seconds.observe(took.as_secs_f64());
+    }
+}

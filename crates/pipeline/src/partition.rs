@@ -1,0 +1,431 @@
+//! One partition under this pipeline: records to the fold, and what the fold settled until it is
+//! committed.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use footfall_event::{
+    Decoded, EventDecoder, EventKey, Micros, Offset, Partition, Reason, Rejection,
+};
+use footfall_log::{Kind, Record};
+use footfall_sessionizer::{
+    Bits, Fact, Fold, FoldState, Output, RuleBook, Rules, RulesId, Signal, Status,
+};
+
+use crate::PipelineError;
+use crate::batch::{HitColumns, place};
+use crate::conditions::Conditions;
+use crate::metrics::Metrics;
+use crate::old_resend::{OldResends, Suspect};
+use crate::rows::{DuplicateRow, EventPlaces, Origin, RejectedRow};
+use crate::snapshot::Header;
+
+/// A partition that is being folded.
+pub struct PartitionFold {
+    pub origin: Origin,
+    fold: Fold,
+    conditions: Vec<(RulesId, Conditions)>,
+    places: EventPlaces,
+    duplicates: Vec<DuplicateRow>,
+    rejected: Vec<RejectedRow>,
+    /// Which rules are in force from which record on.
+    rules_from: Vec<(Offset, RulesId)>,
+    /// The next record to fold, and the append time of the one before.
+    position: Offset,
+    last_append_time: Micros,
+    /// Log time of the last settling.
+    settled_at: Option<Micros>,
+    /// Held events that a snapshot names and that the log has yet to give again, ascending.
+    to_hold: Vec<(Offset, u64)>,
+}
+
+/// What became final in a partition up to `position`, with all that rows are made of.
+pub struct Settled {
+    pub origin: Origin,
+    pub position: Offset,
+    pub output: Output,
+    /// The rows of `output.rows.events`, in its order.
+    pub events: RecordBatch,
+    pub duplicates: Vec<DuplicateRow>,
+    pub rejected: Vec<RejectedRow>,
+    pub book: RuleBook,
+}
+
+impl PartitionFold {
+    /// A partition whose log is folded from record `begin`, its first; the receipt goes on at
+    /// `receipts_from`, or begins at `begin`.
+    ///
+    /// # Errors
+    /// `Conditions`.
+    pub fn begin(
+        origin: Origin,
+        begin: Offset,
+        receipts_from: Option<Offset>,
+        rules: Arc<Rules>,
+    ) -> Result<Self, PipelineError> {
+        let fold = Fold::new(rules, receipts_from.unwrap_or(begin));
+        let (newest, _) = fold.rules().newest();
+        let rules_from = vec![(begin, newest)];
+        PartitionFold::with(origin, fold, rules_from, begin, Micros(0), Vec::new())
+    }
+
+    /// A partition that goes on from a snapshot; the receipt goes on at `receipts_from`.
+    ///
+    /// # Errors
+    /// `Conditions`.
+    pub fn resume(
+        origin: Origin,
+        header: Header,
+        state: FoldState,
+        receipts_from: Offset,
+    ) -> Result<Self, PipelineError> {
+        let to_hold = state.held.clone();
+        let fold = Fold::restore(state, receipts_from);
+        let (position, last) = (header.offset, header.last_append_time);
+        PartitionFold::with(origin, fold, header.rules, position, last, to_hold)
+    }
+
+    fn with(
+        origin: Origin,
+        fold: Fold,
+        rules_from: Vec<(Offset, RulesId)>,
+        position: Offset,
+        last_append_time: Micros,
+        to_hold: Vec<(Offset, u64)>,
+    ) -> Result<Self, PipelineError> {
+        let conditions = Vec::new();
+        let (places, duplicates, rejected) = (EventPlaces::default(), Vec::new(), Vec::new());
+        let mut made = PartitionFold {
+            origin,
+            fold,
+            conditions,
+            places,
+            duplicates,
+            rejected,
+            rules_from,
+            position,
+            last_append_time,
+            settled_at: None,
+            to_hold,
+        };
+        made.settled_at = made.fold.clock().log_time();
+        made.compile()?;
+        Ok(made)
+    }
+
+    /// The next record to fold.
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// The append time of the record before the position.
+    pub fn last_append_time(&self) -> Micros {
+        self.last_append_time
+    }
+
+    pub fn fold(&self) -> &Fold {
+        &self.fold
+    }
+
+    pub fn rows_waiting(&self) -> usize {
+        self.fold.rows_waiting() + self.duplicates.len() + self.rejected.len()
+    }
+
+    /// Whether a quarter of the window in which ids are remembered has passed since the last settling.
+    pub fn spans_much(&self) -> bool {
+        let window = self.fold.rules().newest().1.dedupe_window;
+        let (from, to) = (self.settled_at, self.fold.clock().log_time());
+        from.zip(to).is_some_and(|(from, to)| (to - from).0 > window.0 / 4)
+    }
+
+    /// Whether anything but ticks was read since the last [`PartitionFold::settle`].
+    pub fn has_news(&self) -> bool {
+        self.fold.has_news()
+    }
+
+    /// Folds records, ascending and without one left out; those before the position are only held
+    /// again where the snapshot names them.
+    ///
+    /// # Errors
+    /// `Conditions`, or `Lake` when old resends cannot be looked up.
+    pub async fn read(
+        &mut self,
+        records: &[Record],
+        resends: &OldResends,
+        metrics: &Metrics,
+    ) -> Result<Vec<Signal>, PipelineError> {
+        let again = records.partition_point(|record| record.offset < self.position);
+        self.hold_again(&records[..again])?;
+        // Conditions change behind a control record, so a batch ends there.
+        let mut rest = &records[again..];
+        while !rest.is_empty() {
+            let control = rest.iter().position(|record| record.kind == Kind::Control);
+            let (batch, behind) = rest.split_at(control.unwrap_or(rest.len()));
+            self.read_batch(batch, resends, metrics).await?;
+            rest = behind;
+            if let Some((control, behind)) = rest.split_first() {
+                self.read_control(control)?;
+                rest = behind;
+            }
+        }
+        Ok(self.fold.take_signals())
+    }
+
+    async fn read_batch(
+        &mut self,
+        records: &[Record],
+        resends: &OldResends,
+        metrics: &Metrics,
+    ) -> Result<(), PipelineError> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let mut decoder = EventDecoder::new(&self.origin.log, self.origin.partition);
+        let mut bad = Vec::new();
+        for record in records.iter().filter(|record| record.kind == Kind::Event) {
+            let pushed = decoder.push(&record.payload, record.offset, record.append_time);
+            if let Err(error) = pushed {
+                bad.push((record.offset, error.to_string()));
+            }
+        }
+        let decoded = decoder.finish();
+        let rows = decoded.rows.num_rows();
+        let newest = self.fold.rules().newest().0;
+        let mut bits = self.judge(&decoded.rows)?;
+        let own = bits.iter().position(|(rules, _)| *rules == newest);
+        let own = own.map(|at| bits.swap_remove(at).1).unwrap_or_else(|| vec![Bits::default(); rows]);
+        let columns = HitColumns::of(&decoded.rows);
+        let resent = resends.among(&suspects(&decoded, &columns, &self.fold)).await?;
+        self.places.keep(&decoded.rows);
+        let mut row = 0;
+        let mut bad = bad.into_iter().peekable();
+        for record in records {
+            match record.kind {
+                Kind::Tick | Kind::Control => self.fold.tick(record.offset, record.append_time),
+                Kind::Rejected => self.read_rejected(record, metrics),
+                Kind::Event => match bad.next_if(|(offset, _)| *offset == record.offset) {
+                    Some((_, message)) => self.refuse(record, message, metrics),
+                    None => {
+                        let others = bits.iter().map(|(rules, bits)| (*rules, bits[row])).collect();
+                        let hit = columns.hit(row, (newest, own[row]), others);
+                        let is_resent = resent.contains(&record.offset);
+                        let status = self.fold.event(record.append_time, hit, is_resent);
+                        if status == Status::Duplicate {
+                            self.note_duplicate(record.offset, &columns, row, &decoded.rows);
+                        }
+                        metrics.record(status);
+                        row += 1;
+                    }
+                },
+            }
+        }
+        self.position = last.offset.next();
+        self.last_append_time = last.append_time;
+        Ok(())
+    }
+
+    fn note_duplicate(
+        &mut self,
+        offset: Offset,
+        columns: &HitColumns<'_>,
+        row: usize,
+        rows: &RecordBatch,
+    ) {
+        let text = |fact| columns.fact(row, fact).unwrap_or_default().to_owned();
+        let (site, event_id) = (text(Fact::Site), text(Fact::EventId));
+        let received = rows.column(place("received_time")).as_primitive::<TimestampMicrosecondType>();
+        let received_time = Micros(received.value(row));
+        self.duplicates.push(DuplicateRow { offset, site, event_id, received_time });
+        self.places.forget(offset);
+    }
+
+    fn read_rejected(&mut self, record: &Record, metrics: &Metrics) {
+        match serde_json::from_slice::<Rejection>(&record.payload) {
+            Ok(rejection) => self.take_rejection(record, rejection, metrics),
+            Err(error) => self.refuse(record, error.to_string(), metrics),
+        }
+    }
+
+    /// A record that is none of ours: somebody else wrote it to the topic.
+    fn refuse(&mut self, record: &Record, message: String, metrics: &Metrics) {
+        let text = String::from_utf8_lossy(&record.payload);
+        let kept = text.char_indices().map(|(at, c)| at + c.len_utf8());
+        let kept = kept.take_while(|end| *end <= footfall_event::REJECTED_PAYLOAD_BYTES_MAX).last();
+        let rejection = Rejection {
+            id: format!("{}/{}/{}", self.origin.log, self.origin.partition, record.offset),
+            site: String::new(),
+            visitor_id: None,
+            reason: Reason::BadRecord.code().to_owned(),
+            field: message,
+            payload: text[..kept.unwrap_or(0)].to_owned(),
+            payload_bytes: record.payload.len() as i64,
+            received_time: record.append_time,
+        };
+        self.take_rejection(record, rejection, metrics);
+    }
+
+    fn take_rejection(&mut self, record: &Record, rejection: Rejection, metrics: &Metrics) {
+        let visitor_id = rejection.visitor_id.as_deref();
+        let key = EventKey::of_rejection(&rejection.site, visitor_id, &rejection.id);
+        let offset = record.offset;
+        let status = self.fold.rejection(offset, record.append_time, &rejection.site, key);
+        metrics.record(status);
+        if status == Status::Duplicate {
+            let Rejection { site, id: event_id, received_time, .. } = rejection;
+            self.duplicates.push(DuplicateRow { offset, site, event_id, received_time });
+        } else {
+            self.rejected.push(RejectedRow { offset, rejection });
+        }
+    }
+
+    fn read_control(&mut self, record: &Record) -> Result<(), PipelineError> {
+        self.position = record.offset.next();
+        self.last_append_time = record.append_time;
+        let Ok(rules) = serde_json::from_slice::<Rules>(&record.payload) else {
+            tracing::warn!(offset = record.offset.0, "a control record that is none of ours");
+            self.fold.tick(record.offset, record.append_time);
+            return Ok(());
+        };
+        let before = self.fold.rules().newest().0;
+        let id = self.fold.change_rules(record.offset, record.append_time, Arc::new(rules));
+        if id != before {
+            self.rules_from.push((record.offset.next(), id));
+            self.compile()?;
+            self.judge_held(id)?;
+        }
+        Ok(())
+    }
+
+    /// Compiles the rules that events must be judged by, and drops those that nothing follows.
+    fn compile(&mut self) -> Result<(), PipelineError> {
+        self.fold.forget_rules();
+        let book = self.fold.rules();
+        self.conditions.retain(|(id, _)| book.iter().any(|(known, _)| known == *id));
+        for (id, rules) in book.iter() {
+            if !self.conditions.iter().any(|(known, _)| *known == id) {
+                let compiled = Conditions::compile(rules).map_err(PipelineError::Conditions)?;
+                self.conditions.push((id, compiled));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the held events' conditions under rules that came after them.
+    fn judge_held(&mut self, id: RulesId) -> Result<(), PipelineError> {
+        let Some((_, conditions)) = self.conditions.iter().find(|(known, _)| *known == id) else {
+            return Ok(());
+        };
+        let mut bits_of = std::collections::BTreeMap::new();
+        for batch in self.places.batches() {
+            let bits = conditions.evaluate(batch)?;
+            let columns = HitColumns::of(batch);
+            bits_of.extend(bits.into_iter().enumerate().map(|(row, bits)| (columns.offset(row), bits)));
+        }
+        self.fold.judge_held(id, |offset| bits_of.get(&offset).copied().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Each row's conditions under each set of rules.
+    fn judge(&self, rows: &RecordBatch) -> Result<Vec<(RulesId, Vec<Bits>)>, PipelineError> {
+        let judged = self.conditions.iter().map(|(id, conditions)| Ok((*id, conditions.evaluate(rows)?)));
+        judged.collect()
+    }
+
+    /// Gives the fold the events back that its snapshot names.
+    fn hold_again(&mut self, records: &[Record]) -> Result<(), PipelineError> {
+        let mut decoder = EventDecoder::new(&self.origin.log, self.origin.partition);
+        for record in records {
+            if self.to_hold.binary_search_by_key(&record.offset, |held| held.0).is_ok() {
+                let pushed = decoder.push(&record.payload, record.offset, record.append_time);
+                debug_assert!(pushed.is_ok(), "an event that was held once decodes again");
+            }
+        }
+        if decoder.is_empty() {
+            return Ok(());
+        }
+        let rows = decoder.finish().rows;
+        self.places.keep(&rows);
+        let bits = self.judge(&rows)?;
+        let columns = HitColumns::of(&rows);
+        for row in 0..rows.num_rows() {
+            let offset = columns.offset(row);
+            let rules = self.rules_at(offset);
+            let signalled = self.to_hold.binary_search_by_key(&offset, |held| held.0);
+            let signalled = signalled.map_or(0, |at| self.to_hold[at].1);
+            let own = bits.iter().find(|(id, _)| *id == rules).map_or(Bits::default(), |b| b.1[row]);
+            let others = bits.iter().filter(|(id, _)| *id != rules).map(|(id, b)| (*id, b[row]));
+            let hit = columns.hit(row, (rules, own), others.collect());
+            self.fold.hold_again(hit, signalled);
+        }
+        Ok(())
+    }
+
+    fn rules_at(&self, offset: Offset) -> RulesId {
+        let in_force = self.rules_from.iter().rev().find(|(from, _)| *from <= offset);
+        in_force.map_or(self.fold.rules().newest().0, |(_, id)| *id)
+    }
+
+    /// What became final, to be committed.
+    ///
+    /// # Errors
+    /// `Rows`.
+    pub fn settle(&mut self) -> Result<Settled, PipelineError> {
+        let output = self.fold.take_output();
+        self.settled_at = self.fold.clock().log_time();
+        let events = self.places.take(&output.rows.events)?;
+        let book = self.fold.rules().clone();
+        self.compile()?;
+        Ok(Settled {
+            origin: self.origin.clone(),
+            position: self.position,
+            output,
+            events,
+            duplicates: std::mem::take(&mut self.duplicates),
+            rejected: std::mem::take(&mut self.rejected),
+            book,
+        })
+    }
+
+    /// The snapshot at the position, right behind a [`PartitionFold::settle`], and from where it
+    /// resumes.
+    ///
+    /// # Errors
+    /// `Snapshot`.
+    pub fn snapshot(&mut self) -> Result<(Offset, Vec<u8>), PipelineError> {
+        let resume_from = self.fold.lowest_held().unwrap_or(self.position);
+        let still = self.rules_from.partition_point(|(from, _)| *from <= resume_from);
+        self.rules_from.drain(..still.saturating_sub(1));
+        let rules = self.rules_from.clone();
+        let header = Header::new(self.position, self.last_append_time, resume_from, rules);
+        Ok((resume_from, crate::snapshot::encode(&header, &self.fold)?))
+    }
+
+    pub fn partition(&self) -> Partition {
+        self.origin.partition
+    }
+}
+
+/// Events whose clock says that they may be resends older than what the fold remembers.
+fn suspects(decoded: &Decoded, columns: &HitColumns<'_>, fold: &Fold) -> Vec<Suspect> {
+    let half = Micros(fold.rules().newest().1.dedupe_window.0 / 2);
+    let times = |name| decoded.rows.column(place(name)).as_primitive::<TimestampMicrosecondType>();
+    let (client, received) = (times("client_time"), times("received_time"));
+    let far = |a: Micros, b: Micros| (a - b).0.saturating_abs() > half.0;
+    let is_suspect = |row: &usize| {
+        let claimed = Micros(client.value(*row));
+        let sent_at = decoded.sent_at[*row];
+        client.is_valid(*row)
+            && (far(claimed, Micros(received.value(*row)))
+                || sent_at.is_some_and(|sent_at| far(claimed, sent_at)))
+    };
+    let suspect = |row: usize| {
+        let text = |fact| columns.fact(row, fact).map(str::to_owned);
+        Suspect {
+            offset: columns.offset(row),
+            event_time: columns.event_time(row),
+            site: text(Fact::Site).unwrap_or_default(),
+            visitor_id: text(Fact::VisitorId),
+            event_id: text(Fact::EventId).unwrap_or_default(),
+        }
+    };
+    (0..decoded.rows.num_rows()).filter(is_suspect).map(suspect).collect()
+}

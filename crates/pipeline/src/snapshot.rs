@@ -1,0 +1,104 @@
+//! Snapshots: a partition's fold at a barrier, beside the tables. The newest is always usable, as all
+//! tables were committed at its offset before it was written.
+//!
+//! Layout: `_footfall/snapshots/<topic>/<partition>/<offset, 20 digits>`, zstd over postcard over
+//! ([`Header`], the fold's state).
+
+use bytes::Bytes;
+use footfall_event::{Micros, Offset, Partition};
+use footfall_lake::Lake;
+use footfall_sessionizer::{Fold, FoldState, RulesId};
+use serde::{Deserialize, Serialize};
+
+use crate::PipelineError;
+
+/// Raised when the layout changes; an older program refuses a newer snapshot.
+const VERSION: u32 = 1;
+/// How many are kept of each partition.
+const KEPT: usize = 2;
+
+/// What a restart must know besides the fold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    version: u32,
+    /// The next record to fold.
+    pub offset: Offset,
+    /// The append time of the record before `offset`.
+    pub last_append_time: Micros,
+    /// The lowest record whose row was not written; `offset` if there is none.
+    pub resume_from: Offset,
+    /// Which rules were in force from which record on, as far back as `resume_from`.
+    pub rules: Vec<(Offset, RulesId)>,
+}
+
+impl Header {
+    pub fn new(
+        offset: Offset,
+        last_append_time: Micros,
+        resume_from: Offset,
+        rules: Vec<(Offset, RulesId)>,
+    ) -> Header {
+        Header { version: VERSION, offset, last_append_time, resume_from, rules }
+    }
+}
+
+fn folder(topic: &str, partition: Partition) -> String {
+    format!("_footfall/snapshots/{topic}/{partition}")
+}
+
+/// The snapshot's bytes.
+///
+/// # Errors
+/// `Snapshot` when they cannot be formed.
+pub fn encode(header: &Header, fold: &Fold) -> Result<Vec<u8>, PipelineError> {
+    let failed = |reason: String| PipelineError::Snapshot { name: "(in memory)".to_owned(), reason };
+    let level = zstd::DEFAULT_COMPRESSION_LEVEL.min(1);
+    let mut out = zstd::Encoder::new(Vec::new(), level).map_err(|e| failed(e.to_string()))?;
+    let content = (header, fold.view());
+    postcard::to_io(&content, &mut out).map_err(|error| failed(error.to_string()))?;
+    out.finish().map_err(|error| failed(error.to_string()))
+}
+
+/// Publishes a snapshot, and deletes all but the newest two.
+///
+/// # Errors
+/// `Lake`.
+pub async fn publish(
+    lake: &Lake,
+    topic: &str,
+    partition: Partition,
+    offset: Offset,
+    bytes: Bytes,
+) -> Result<(), PipelineError> {
+    let folder = folder(topic, partition);
+    lake.write(&format!("{folder}/{:020}", offset.0), bytes).await?;
+    let names = lake.list(&folder).await?;
+    for name in names.iter().rev().skip(KEPT) {
+        lake.delete(&format!("{folder}/{name}")).await?;
+    }
+    Ok(())
+}
+
+/// The newest snapshot of a partition; `None` before the first barrier.
+///
+/// # Errors
+/// `Lake`, `Snapshot`.
+pub async fn newest(
+    lake: &Lake,
+    topic: &str,
+    partition: Partition,
+) -> Result<Option<(Header, FoldState)>, PipelineError> {
+    let folder = folder(topic, partition);
+    let names = lake.list(&folder).await?;
+    let Some(name) = names.last() else { return Ok(None) };
+    let name = format!("{folder}/{name}");
+    let Some(bytes) = lake.read(&name).await? else { return Ok(None) };
+    let failed = |reason: String| PipelineError::Snapshot { name: name.clone(), reason };
+    let bytes = zstd::decode_all(bytes.as_ref()).map_err(|error| failed(error.to_string()))?;
+    let (header, state): (Header, FoldState) =
+        postcard::from_bytes(&bytes).map_err(|error| failed(error.to_string()))?;
+    if header.version != VERSION {
+        return Err(failed(format!("version {} of its layout, not {VERSION}", header.version)));
+    }
+    Ok(Some((header, state)))
+}

@@ -1,0 +1,101 @@
+//! Where a partition's fold begins: its newest snapshot held against the log, or the log's beginning.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use footfall_event::schema::Table;
+use footfall_event::{Offset, Partition};
+use footfall_lake::Lake;
+use footfall_log::{EventLog, Kind, NewRecord, Record};
+use footfall_sessionizer::Rules;
+
+use crate::PipelineError;
+use crate::committer::Committer;
+use crate::partition::PartitionFold;
+use crate::rows::Origin;
+use crate::snapshot::{self, Header};
+
+/// How a partition starts.
+pub enum Start {
+    /// Fold on, reading from this record.
+    Fold { fold: Box<PartitionFold>, read_from: Offset },
+    /// The first rules must be found first: read from `begin` up to `end`, and fold from `begin`.
+    /// The receipt goes on where an earlier run committed it.
+    FindRules { begin: Offset, end: Offset, receipts_from: Option<Offset> },
+}
+
+/// Decides how `partition` starts.
+///
+/// # Errors
+/// `LogLost`, `LogReplaced` when the log is not the one that was read before; `Snapshot`; `Lake`;
+/// `Log`.
+pub async fn start(
+    log: &dyn EventLog,
+    lake: &Lake,
+    committer: &Committer,
+    partition: Partition,
+) -> Result<Start, PipelineError> {
+    let progress = committer.progress(partition).await?;
+    let bounds = log.bounds(partition).await?;
+    let origin = Origin { log: log.topic().into(), partition };
+    let topic = log.topic();
+    let lost = |from, to| PipelineError::LogLost { topic: topic.to_owned(), partition, from, to };
+    let Some((header, state)) = snapshot::newest(lake, topic, partition).await? else {
+        let folded = progress.values().flatten().max().copied();
+        if let Some(folded) = folded
+            && (bounds.start > Offset(0) || bounds.end < folded)
+        {
+            return Err(lost(Offset(0), folded));
+        }
+        let receipts_from = progress.get(&Table::Receipts).copied().flatten();
+        return Ok(Start::FindRules { begin: bounds.start, end: bounds.end, receipts_from });
+    };
+    if header.resume_from < bounds.start && !(state.held.is_empty() && bounds.start == header.offset)
+    {
+        return Err(lost(header.resume_from, bounds.start));
+    }
+    if bounds.end < header.offset {
+        return Err(lost(bounds.end, header.offset));
+    }
+    require_same_log(log, partition, &header).await?;
+    let receipts_from = progress.get(&Table::Receipts).copied().flatten().unwrap_or(header.offset);
+    let read_from = header.resume_from;
+    let fold = PartitionFold::resume(origin, header, state, receipts_from)?;
+    Ok(Start::Fold { fold: Box::new(fold), read_from })
+}
+
+/// The record before the snapshot's must be the one that was read, if retention left it.
+async fn require_same_log(
+    log: &dyn EventLog,
+    partition: Partition,
+    header: &Header,
+) -> Result<(), PipelineError> {
+    if header.offset == Offset(0) {
+        return Ok(());
+    }
+    let before = Offset(header.offset.0 - 1);
+    match log.read_one(partition, before).await? {
+        Some(record) if record.append_time != header.last_append_time => {
+            Err(PipelineError::LogReplaced {
+                topic: log.topic().to_owned(),
+                partition,
+                offset: before,
+                found: record.append_time.to_string(),
+                wanted: header.last_append_time.to_string(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first set of rules among `records`.
+pub fn first_rules(records: &[Record]) -> Option<Arc<Rules>> {
+    let controls = records.iter().filter(|record| record.kind == Kind::Control);
+    controls.filter_map(|record| serde_json::from_slice(&record.payload).ok()).next().map(Arc::new)
+}
+
+/// The control record that puts `rules` in force.
+pub fn control_record(partition: Partition, rules: &Rules) -> NewRecord {
+    let payload = Bytes::from(serde_json::to_vec(rules).unwrap_or_default());
+    NewRecord { partition, kind: Kind::Control, payload }
+}

@@ -1,0 +1,26 @@
+//! SQL over the lake's tables: an [`Engine`] that plans and runs statements within stated bounds,
+//! and an HTTP server in front of it. Writing the tables is left to the pipeline.
+
+mod answer;
+mod catalog;
+mod config;
+mod diagnose;
+mod engine;
+mod error;
+mod format;
+mod metrics;
+mod routes;
+mod send;
+mod server;
+mod session;
+mod statement;
+mod tables;
+mod view;
+
+pub use answer::Answer;
+pub use config::QuerySettings;
+pub use engine::Engine;
+pub use error::{Place, QueryError};
+pub use format::{Format, write};
+pub use metrics::{Metrics, Outcome};
+pub use server::serve;

@@ -1,0 +1,195 @@
+//! What each path answers. Connections are left to `server`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use prometheus::{Registry, TextEncoder};
+use serde::Deserialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Engine, Format, QueryError, catalog};
+
+/// The longest statement.
+const SQL_BYTES_MAX: usize = 1024 * 1024;
+/// How long a client may take to send it.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What the routes share.
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) registry: Registry,
+    pub(crate) shutdown: CancellationToken,
+}
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/v1/sql", post(sql))
+        .route("/v1/tables", get(tables))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(async || refused(StatusCode::NOT_FOUND, "there is no such path; see /v1/tables and POST /v1/sql"))
+        .method_not_allowed_fallback(async || refused(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method: POST /v1/sql, GET for all others"))
+        .with_state(shared)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    format: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    sql: String,
+}
+
+async fn sql(
+    State(shared): State<Arc<Shared>>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let format = match format(parameters, &headers) {
+        Ok(format) => format,
+        Err(response) => return response,
+    };
+    let text = match text(&headers, body).await {
+        Ok(text) => text,
+        Err(response) => return response,
+    };
+    let answer = shared.engine.sql(&text).await;
+    match answer.and_then(|answer| shared.engine.send(answer, format)) {
+        Ok(bytes) => ([(CONTENT_TYPE, media_type(format))], Body::from_stream(bytes)).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn tables() -> Response {
+    axum::Json(json!({"tables": catalog::listing()})).into_response()
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.shutdown.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
+    }
+    match shared.engine.ready().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    match TextEncoder::new().encode_to_string(&shared.registry.gather()) {
+        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn format(
+    parameters: Result<Query<Parameters>, QueryRejection>,
+    headers: &HeaderMap,
+) -> Result<Format, Response> {
+    let bad = |message: String| refused(StatusCode::BAD_REQUEST, &message);
+    let Query(parameters) = parameters.map_err(|rejection| bad(rejection.body_text()))?;
+    if let Some(name) = parameters.format {
+        let known = Format::named(&name);
+        return known
+            .ok_or_else(|| bad(format!("format `{name}`: there are json, csv, arrow and table")));
+    }
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let offered = [Format::Json, Format::Csv, Format::Arrow];
+    let position = |format: &Format| accepted.find(bare_media_type(*format));
+    let wanted = offered.into_iter().filter(|format| position(format).is_some()).min_by_key(position);
+    Ok(wanted.unwrap_or(Format::Json))
+}
+
+async fn text(headers: &HeaderMap, body: Body) -> Result<String, Response> {
+    let read = tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, SQL_BYTES_MAX)).await;
+    let bytes = match read {
+        Err(_) => return Err(refused(StatusCode::REQUEST_TIMEOUT, "the statement came too slowly")),
+        Ok(Err(error)) => {
+            let message = format!("no statement of at most {SQL_BYTES_MAX} bytes: {error}");
+            return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, &message));
+        }
+        Ok(Ok(bytes)) => bytes,
+    };
+    let bad = |message: String| refused(StatusCode::BAD_REQUEST, &message);
+    let text = String::from_utf8(bytes.into())
+        .map_err(|error| bad(format!("the statement is not UTF-8: {error}")))?;
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_json = content_type.is_some_and(|value| value.starts_with("application/json"));
+    // No SQL begins with a brace, and curl sends no content type of its own for JSON.
+    if !is_json && !text.trim_start().starts_with('{') {
+        return Ok(text);
+    }
+    let request: Request = serde_json::from_str(&text)
+        .map_err(|error| bad(format!("the body is not {{\"sql\": \"…\"}}: {error}")))?;
+    Ok(request.sql)
+}
+
+const fn media_type(format: Format) -> &'static str {
+    match format {
+        Format::Csv => "text/csv; charset=utf-8; header=present",
+        other => bare_media_type(other),
+    }
+}
+
+const fn bare_media_type(format: Format) -> &'static str {
+    match format {
+        Format::Json => "application/json",
+        Format::Csv => "text/csv",
+        Format::Arrow => "application/vnd.apache.arrow.stream",
+        Format::Table => "text/plain; charset=utf-8",
+    }
+}
+
+/// A refusal that concerns the request, not the statement in it.
+fn refused(status: StatusCode, message: &str) -> Response {
+    (status, axum::Json(json!({"error": {"code": "bad_request", "message": message}})))
+        .into_response()
+}
+
+impl IntoResponse for QueryError {
+    /// 400: the statement must change. 422: it is sound, but asks for more than a query may use;
+    /// not one of the codes that proxies and clients repeat by themselves. 503: try again.
+    /// 500: not the caller's fault.
+    fn into_response(self) -> Response {
+        let status = match &self {
+            QueryError::Statement { .. } => StatusCode::BAD_REQUEST,
+            QueryError::Time { .. } | QueryError::Memory { .. } | QueryError::Rows { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            QueryError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Lake { .. } | QueryError::Engine { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+            tracing::error!(error = %self, "a query failed");
+        }
+        let mut error = json!({"code": self.outcome().label(), "message": self.to_string()});
+        if let Some(place) = self.place() {
+            error["line"] = place.line.into();
+            error["column"] = place.column.into();
+            error["snippet"] = place.snippet.clone().into();
+        }
+        if let Some(hint) = self.hint() {
+            error["hint"] = hint.into();
+        }
+        let mut response = (status, axum::Json(json!({"error": error}))).into_response();
+        if let QueryError::Busy { retry_after, .. } = &self {
+            let seconds = HeaderValue::from(retry_after.as_secs());
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}

@@ -1,0 +1,75 @@
+//! DataFusion's settings, and a session for each query. Running it is left to `engine`.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+};
+use datafusion::common::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::SessionConfig;
+
+use crate::QuerySettings;
+use crate::catalog::QuerySchema;
+use crate::tables::Tables;
+
+const CATALOG: &str = "footfall";
+const SCHEMA: &str = "public";
+/// How many of the greatest consumers a memory error names.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+/// A sort keeps so much of its memory for merging; more would leave a small pool nothing to sort in.
+const MERGE_SHARE: usize = 32;
+
+/// What all queries share: memory pool, spill folder, functions.
+pub(crate) fn template(settings: &QuerySettings) -> Result<SessionState> {
+    let config = SessionConfig::new()
+        .with_target_partitions(settings.thread_count())
+        .with_information_schema(true)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_sort_spill_reservation_bytes(settings.memory_bytes_max / MERGE_SHARE)
+        .set_bool("datafusion.sql_parser.collect_spans", true)
+        .set_str("datafusion.execution.time_zone", "UTC");
+    Ok(SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::new(runtime_env(settings)?))
+        .with_default_features()
+        .build())
+}
+
+/// A session in which `tables` are what they are when the query first names them.
+pub(crate) fn for_query(template: &SessionState, tables: &Arc<Tables>) -> Result<SessionState> {
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA, Arc::new(QuerySchema::new(tables.clone())))?;
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    let mut session = SessionStateBuilder::new_from_existing(template.clone())
+        .with_catalog_list(Arc::new(catalogs))
+        .build();
+    // From here on now() is this moment.
+    session.mark_start_execution();
+    Ok(session)
+}
+
+fn runtime_env(settings: &QuerySettings) -> Result<RuntimeEnv> {
+    let mode = match &settings.spill_folder {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default()
+        .with_mode(mode)
+        .with_max_temp_directory_size(settings.spill_bytes_max);
+    let pool = TrackConsumersPool::new(
+        FairSpillPool::new(settings.memory_bytes_max),
+        CONSUMERS_NAMED,
+    );
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(disk)
+        .build()
+}

@@ -1,0 +1,115 @@
+//! What is refused, and how an error points at its place.
+
+use serde_json::Value;
+
+use crate::service::Service;
+
+/// One statement, and its error as `line:column message (hint)`, or without a place.
+async fn check(service: &Service, sql: &str, expected: &str) {
+    let (status, error) = service.error(sql).await;
+    let message = error["message"].as_str().unwrap();
+    let place = match (&error["line"], &error["column"]) {
+        (Value::Null, Value::Null) => String::new(),
+        (line, column) => format!("{line}:{column} "),
+    };
+    let hint = error["hint"].as_str().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    assert_eq!(format!("{place}{message}{hint}"), expected, "{sql}");
+    assert_eq!((status, error["code"].as_str()), (400, Some("bad_query")), "{sql}: {error}");
+}
+
+#[tokio::test]
+async fn errors_point_at_their_place() {
+    let service = Service::start().await;
+    for (sql, expected) in [
+        ("SELECT evnt_name FROM events", "1:8 there is no column `evnt_name` (did you mean `event_name`?)"),
+        (
+            "SELECT event_name\nFROM events e\nWHERE e.sit = 'shop'",
+            "3:7 there is no column `e.sit` (did you mean `site`?)",
+        ),
+        ("SELECT *\nFROM evnts", "2:6 there is no table `evnts` (did you mean `events`?)"),
+        ("SELECT cuont(*) FROM events", "1:8 there is no function `cuont` (did you mean `count`?)"),
+        ("SELEC 1", "1:1 Expected: an SQL statement, found: SELEC"),
+        ("SELECT * FROM events WHERE", "1:27 Expected: an expression, found: EOF"),
+        ("SELECT 'abc", "1:8 Unterminated string literal"),
+        ("", "there is no statement"),
+        ("SELECT 1; SELECT 2", "1:11 one statement a request: there are several"),
+        ("SELECT CAST('abc' AS INT)", "1:13 Cannot cast string 'abc' to value of Int32 type"),
+    ] {
+        check(&service, sql, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_snippet_shows_the_place() {
+    let service = Service::start().await;
+    let (_, error) = service.error("SELECT 1,\n\tevnt_name\nFROM events").await;
+    assert_eq!(error["snippet"], "\tevnt_name\n\t^");
+    let long = format!("SELECT {} evnt_name FROM events", "1,".repeat(100));
+    let (_, error) = service.error(&long).await;
+    let snippet = error["snippet"].as_str().unwrap();
+    let (line, caret) = snippet.split_once('\n').unwrap();
+    assert!(line.len() <= 120, "{snippet}");
+    assert!(line[caret.len() - 1..].starts_with("evnt_name"), "{snippet}");
+}
+
+#[tokio::test]
+async fn what_writes_is_refused() {
+    let service = Service::start().await;
+    let folder = service.folder.path().join("out.csv");
+    let copy = format!("COPY (SELECT 1) TO '{}'", folder.display());
+    for sql in [
+        "INSERT INTO events (event_id) VALUES ('x')",
+        "UPDATE events SET site = 'x'",
+        "DELETE FROM events",
+        "CREATE TABLE t AS SELECT 1",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+        "DROP TABLE events",
+        "SELECT 1 AS a INTO t",
+        "SET datafusion.execution.batch_size = 1",
+        "RESET datafusion.execution.batch_size",
+        "EXPLAIN DROP TABLE events",
+        "EXPLAIN ANALYZE INSERT INTO events (event_id) VALUES ('x')",
+        "BEGIN",
+        "PREPARE p AS SELECT 1",
+        "TRUNCATE TABLE events",
+        "  /* hidden */ CREATE FUNCTION f() RETURNS INT RETURN 1",
+        &copy,
+    ] {
+        let (status, error) = service.error(sql).await;
+        assert_eq!(status, 400, "{sql}: {error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with("only queries run here"), "{sql}: {message}");
+        assert_eq!(error["line"], 1, "{sql}");
+    }
+    assert!(!folder.exists());
+    service.rows("SELECT event_id FROM events").await;
+}
+
+#[tokio::test]
+async fn files_cannot_be_read() {
+    let service = Service::start().await;
+    let file = service.folder.path().join("secret.csv");
+    std::fs::write(&file, "secret\n1\n").unwrap();
+    for name in ["/etc/passwd", file.to_str().unwrap()] {
+        for sql in [format!("SELECT * FROM '{name}'"), format!("SELECT * FROM \"{name}\"")] {
+            let (status, error) = service.error(&sql).await;
+            assert_eq!(status, 400, "{sql}: {error}");
+            assert!(error["message"].as_str().unwrap().starts_with("there is no table"), "{error}");
+        }
+    }
+    for sql in ["SELECT * FROM read_csv('/etc/passwd')", "SELECT * FROM parquet_metadata('x')"] {
+        assert_eq!(service.error(sql).await.0, 400);
+    }
+}
+
+#[tokio::test]
+async fn deep_and_long_statements_do_no_harm() {
+    let service = Service::start().await;
+    let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
+    check(&service, &deep, "the statement is nested too deeply").await;
+    let minus = format!("SELECT {}1", "- ".repeat(100_000));
+    check(&service, &minus, "the statement is nested too deeply").await;
+    let long = format!("SELECT 1 WHERE 1 = 0 {}", "OR 1 = 0 ".repeat(2_000));
+    assert_eq!(service.rows(&long).await, serde_json::json!([]));
+}

@@ -1,0 +1,105 @@
+//! Events accepted on time that the watermark has not passed, given out in event order.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use footfall_event::{Micros, Offset};
+
+use crate::{Fact, Hit};
+
+/// A place in [`HeldEvents`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldPlace(u32);
+
+/// An event that waits, with a bit for each need whose signal was due for it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub hit: Hit,
+    pub signalled: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct HeldEvents {
+    events: Vec<Option<Held>>,
+    free: Vec<HeldPlace>,
+    order: BinaryHeap<Reverse<(Micros, i64, HeldPlace)>>,
+}
+
+impl HeldEvents {
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn hold(&mut self, held: Held) -> HeldPlace {
+        let (time, seq) = (held.hit.event_time, held.hit.seq);
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.events[place.0 as usize] = Some(held);
+                place
+            }
+            None => {
+                self.events.push(Some(held));
+                HeldPlace(self.events.len() as u32 - 1)
+            }
+        };
+        self.order.push(Reverse((time, seq, place)));
+        place
+    }
+
+    pub fn at(&self, place: HeldPlace) -> Option<&Held> {
+        self.events.get(place.0 as usize)?.as_ref()
+    }
+
+    pub fn at_mut(&mut self, place: HeldPlace) -> Option<&mut Held> {
+        self.events.get_mut(place.0 as usize)?.as_mut()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.events.iter_mut().flatten()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.events.iter().flatten()
+    }
+
+    /// The time of the next event in order.
+    pub fn next_time(&self) -> Option<Micros> {
+        self.order.peek().map(|Reverse((time, _, _))| *time)
+    }
+
+    /// Moves the next events in order to `next`: those that tie in time and `seq`, by their ids.
+    pub fn take_next(&mut self, next: &mut Vec<(HeldPlace, Held)>) {
+        let Some(Reverse((time, seq, _))) = self.order.peek().copied() else { return };
+        while let Some(Reverse((t, s, place))) = self.order.peek().copied()
+            && (t, s) == (time, seq)
+        {
+            self.order.pop();
+            if let Some(held) = self.events[place.0 as usize].take() {
+                self.free.push(place);
+                next.push((place, held));
+            }
+        }
+        if next.len() > 1 {
+            next.sort_by(|(_, a), (_, b)| in_order(&a.hit, &b.hit));
+        }
+    }
+
+    /// The held events' records, ascending.
+    pub fn offsets(&self) -> Vec<(Offset, u64)> {
+        let mut offsets: Vec<_> =
+            self.iter().map(|held| (held.hit.offset, held.signalled)).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+}
+
+/// The order of events: time, the client's counter, id. What ties in all three is of different
+/// visitors, or was sent again after its id was forgotten.
+pub fn in_order(a: &Hit, b: &Hit) -> std::cmp::Ordering {
+    let key = |hit: &Hit| (hit.event_time, hit.seq);
+    key(a)
+        .cmp(&key(b))
+        .then_with(|| a.fact(Fact::EventId).cmp(&b.fact(Fact::EventId)))
+        .then_with(|| a.visitor().cmp(&b.visitor()))
+        .then_with(|| a.offset.cmp(&b.offset))
+}

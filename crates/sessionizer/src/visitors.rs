@@ -1,0 +1,103 @@
+//! The visitors with an open session or held events.
+
+use std::sync::Arc;
+
+use footfall_event::visitor_hash;
+use hashbrown::HashTable;
+
+use crate::held::HeldPlace;
+use crate::{Session, Visitor};
+
+/// A place in [`Visitors`]. It may be given to another visitor once its own is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VisitorPlace(u32);
+
+#[derive(Debug)]
+pub struct Entry {
+    pub visitor: Arc<Visitor>,
+    pub session: Option<Box<Session>>,
+    pub held: Vec<HeldPlace>,
+    /// Whether a time to look for the session's end is set for this place.
+    pub has_closing: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Visitors {
+    entries: Vec<Option<Entry>>,
+    /// Free places; with those whose closing time is still set.
+    free: Vec<(VisitorPlace, bool)>,
+    places: HashTable<u32>,
+}
+
+impl Visitors {
+    pub fn find(&self, site: &str, visitor_id: &str) -> Option<VisitorPlace> {
+        let is_same = |place: &u32| self.is_at(*place, site, visitor_id);
+        let place = self.places.find(visitor_hash(site, visitor_id), is_same)?;
+        Some(VisitorPlace(*place))
+    }
+
+    pub fn find_or_add(&mut self, site: &str, visitor_id: &str) -> VisitorPlace {
+        if let Some(place) = self.find(site, visitor_id) {
+            return place;
+        }
+        let (place, has_closing) = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            (VisitorPlace(self.entries.len() as u32 - 1), false)
+        });
+        let visitor = Arc::new(Visitor { site: site.into(), visitor_id: visitor_id.into() });
+        self.entries[place.0 as usize] =
+            Some(Entry { visitor, session: None, held: Vec::new(), has_closing });
+        let entries = &self.entries;
+        let rehash = |place: &u32| entries[*place as usize].as_ref().map_or(0, Entry::hash);
+        self.places.insert_unique(visitor_hash(site, visitor_id), place.0, rehash);
+        place
+    }
+
+    pub fn at(&self, place: VisitorPlace) -> Option<&Entry> {
+        self.entries.get(place.0 as usize)?.as_ref()
+    }
+
+    pub fn at_mut(&mut self, place: VisitorPlace) -> Option<&mut Entry> {
+        self.entries.get_mut(place.0 as usize)?.as_mut()
+    }
+
+    /// The place's closing time has come: whoever is there needs another.
+    pub fn clear_closing(&mut self, place: VisitorPlace) {
+        match self.at_mut(place) {
+            Some(entry) => entry.has_closing = false,
+            None => {
+                if let Some(free) = self.free.iter_mut().rev().find(|free| free.0 == place) {
+                    free.1 = false;
+                }
+            }
+        }
+    }
+
+    /// Forgets the visitor if it has neither a session nor held events.
+    pub fn forget_if_idle(&mut self, place: VisitorPlace) {
+        let is_idle = |entry: &Entry| entry.session.is_none() && entry.held.is_empty();
+        let Some(entry) = self.entries[place.0 as usize].take_if(|entry| is_idle(entry)) else {
+            return;
+        };
+        if let Ok(found) = self.places.find_entry(entry.hash(), |other| *other == place.0) {
+            found.remove();
+        }
+        self.free.push((place, entry.has_closing));
+    }
+
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.entries.iter().flatten().filter_map(|entry| entry.session.as_deref())
+    }
+
+    fn is_at(&self, place: u32, site: &str, visitor_id: &str) -> bool {
+        self.entries[place as usize].as_ref().is_some_and(|entry| {
+            &*entry.visitor.visitor_id == visitor_id && &*entry.visitor.site == site
+        })
+    }
+}
+
+impl Entry {
+    fn hash(&self) -> u64 {
+        visitor_hash(&self.visitor.site, &self.visitor.visitor_id)
+    }
+}

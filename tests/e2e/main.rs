@@ -1,0 +1,11 @@
+//! End to end: the binary as a user runs it, on both logs, killed and restarted, read by programs
+//! that know nothing of it.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod command_line;
+mod crash;
+mod history;
+mod kafka;
+mod live;
+mod sample;

@@ -1,0 +1,81 @@
+//! A sample on its way into a lake with a session gap of ten seconds, and what must come of it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use footfall_tests::{Footfall, Running, binary, oracle, wait_until, watermarks};
+use serde_json::{Value, json};
+
+/// The gap that the lakes of live tests are made with: sessions close while a test waits.
+const GAP: &str = "rules.session_gap=10s";
+
+/// A binary with the settings of live tests.
+pub fn quick(folder: &Path) -> Footfall {
+    Footfall::at(folder)
+        .set(GAP)
+        .set("pipeline.commit_interval=500ms")
+        .set("pipeline.snapshot_interval=3s")
+}
+
+/// The oracle's rules file: the defaults with the gap of live tests.
+pub fn quick_rules(folder: &Path) -> Result<PathBuf> {
+    let defaults = footfall_tests::repository().join("tests/oracle/default_rules.json");
+    let mut rules: Value = serde_json::from_str(&std::fs::read_to_string(defaults)?)?;
+    rules["session_gap_us"] = json!(10_000_000);
+    let path = folder.join("rules.json");
+    std::fs::write(&path, rules.to_string())?;
+    Ok(path)
+}
+
+/// A sample that is being posted.
+pub struct Posting {
+    child: Child,
+    pub truth: PathBuf,
+}
+
+impl Posting {
+    /// Posts to `server` in a process of its own; `more` are further arguments.
+    pub fn start(folder: &Path, server: &str, more: &[&str]) -> Result<Posting> {
+        let truth = folder.join("truth.jsonl");
+        let child = Command::new(binary())
+            .args(["sample", "--server", server, "--truth", &truth.to_string_lossy()])
+            .args(["--set", GAP])
+            .args(more)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok(Posting { child, truth })
+    }
+
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// What was posted: the totals that the sample prints.
+    pub fn finish(self) -> Result<Value> {
+        let output = self.child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "sample: {said}");
+        let totals = said.lines().rev().find(|line| line.starts_with('{')).context("no totals")?;
+        Ok(serde_json::from_str(totals)?)
+    }
+}
+
+/// Waits until every event of a sample is in the tables and every session is closed.
+pub fn wait_until_folded(running: &Running, totals: &Value) -> Result<()> {
+    let sessions = totals["sessions"].as_i64().context("totals have no sessions")?;
+    wait_until("all sessions closed", Duration::from_secs(90), || {
+        Ok(running.number("SELECT count(*) FROM sessions")? >= sessions)
+    })
+}
+
+/// Holds the lake against the oracle and the truth, and lets the binary verify it.
+pub fn check(folder: &Path, footfall: &Footfall, running: Running, truth: &Path) -> Result<()> {
+    let watermarks = watermarks(&running)?;
+    running.stop()?;
+    let rules = quick_rules(folder)?;
+    oracle(&footfall.lake(), &rules, &watermarks, Some(truth))?;
+    footfall.run_well(&["verify"])?;
+    Ok(())
+}

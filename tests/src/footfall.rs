@@ -1,0 +1,264 @@
+//! The binary under test, as a user starts it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+/// How long a process may take to print where it listens.
+const START_MAX: Duration = Duration::from_secs(60);
+/// How long it may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// The binary that `cargo build --release --workspace` made.
+///
+/// # Panics
+/// When it was not built.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let folder = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let binary = folder.join("footfall");
+    assert!(binary.is_file(), "{} is missing: run ./test, which builds it", binary.display());
+    binary
+}
+
+/// Waits for `holds`, looking again and again.
+///
+/// # Errors
+/// After `limit`, with `what`.
+pub fn wait_until(
+    what: &str,
+    limit: Duration,
+    mut holds: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < limit {
+        if holds()? {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    bail!("{what}: not within {limit:?}")
+}
+
+/// A way to start `footfall` with settings of a test's own.
+#[derive(Clone)]
+pub struct Footfall {
+    folder: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Footfall {
+    /// Its data lie in `folder`; every listener gets a free port.
+    pub fn at(folder: &Path) -> Footfall {
+        Footfall { folder: folder.to_owned(), arguments: Vec::new() }
+    }
+
+    /// With a key of the configuration set.
+    #[must_use]
+    pub fn set(mut self, key_and_value: &str) -> Footfall {
+        self.arguments.extend(["--set".to_owned(), key_and_value.to_owned()]);
+        self
+    }
+
+    pub fn lake(&self) -> PathBuf {
+        self.folder.join("lake")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).args(&self.arguments);
+        command.args(["--data-dir", &self.folder.to_string_lossy()]);
+        command
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&self, arguments: &[&str]) -> Result<Output> {
+        self.command(arguments).output().context("the binary does not start")
+    }
+
+    /// Runs a command that must succeed; what it printed.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn run_well(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.run(arguments)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "footfall {arguments:?}: {} {said}", output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Starts `up` or a part of it, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start(&self, part: &str) -> Result<Running> {
+        self.start_on(part, "127.0.0.1:0")
+    }
+
+    /// As [`Footfall::start`], with the collector at a given address.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_on(&self, part: &str, ingest: &str) -> Result<Running> {
+        let mut command = self.command(&[part]);
+        command.args(["--ingest-listen", ingest]);
+        command.args(["--query-listen", "127.0.0.1:0", "--pipeline-listen", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+        let out = child.stdout.take().context("no standard output")?;
+        let mut running = Running { child, ingest: None, query: None, pipeline: None };
+        running.read_addresses(part, BufReader::new(out))?;
+        running.wait_until_ready()?;
+        Ok(running)
+    }
+}
+
+/// A process of Footfall. It is killed when it is dropped.
+pub struct Running {
+    child: Child,
+    ingest: Option<String>,
+    query: Option<String>,
+    pipeline: Option<String>,
+}
+
+impl Running {
+    /// `http://host:port` of the collector.
+    ///
+    /// # Panics
+    /// When this process has none; likewise the others.
+    pub fn ingest(&self) -> &str {
+        self.ingest.as_deref().unwrap_or_else(|| panic!("this process collects nothing"))
+    }
+
+    pub fn query(&self) -> &str {
+        self.query.as_deref().unwrap_or_else(|| panic!("this process answers no SQL"))
+    }
+
+    pub fn pipeline(&self) -> &str {
+        self.pipeline.as_deref().unwrap_or_else(|| panic!("this process folds nothing"))
+    }
+
+    fn read_addresses(&mut self, part: &str, out: impl BufRead + Send + 'static) -> Result<()> {
+        let wanted = if part == "up" { 3 } else { 1 };
+        let (sender, lines) = std::sync::mpsc::channel();
+        // The thread reads on, so that the process never waits for its output to be read.
+        std::thread::spawn(move || out.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        let began = Instant::now();
+        let mut found = 0;
+        while found < wanted {
+            let left = START_MAX.saturating_sub(began.elapsed());
+            let line = lines.recv_timeout(left).with_context(|| format!("{part} did not come up"))?;
+            let Some(address) = line.split("http://").nth(1) else { continue };
+            let address = format!("http://{}", address.split('/').next().unwrap_or_default());
+            match line.trim() {
+                text if text.starts_with("post events to") => self.ingest = Some(address),
+                text if text.starts_with("ask SQL at") => self.query = Some(address),
+                text if text.starts_with("signals come at") => self.pipeline = Some(address),
+                _ => continue,
+            }
+            found += 1;
+        }
+        Ok(())
+    }
+
+    fn wait_until_ready(&self) -> Result<()> {
+        for part in [&self.ingest, &self.query, &self.pipeline].into_iter().flatten() {
+            wait_until("ready", START_MAX, || {
+                Ok(get(&format!("{part}/readyz")).is_ok_and(|answer| answer.0 == 200))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Posts a body; status and answer.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Result<(u16, String)> {
+        let url = format!("{}{path}", self.ingest());
+        let answer = reqwest::blocking::Client::new().post(url).body(body.into()).send()?;
+        Ok((answer.status().as_u16(), answer.text()?))
+    }
+
+    /// The rows of an answer.
+    ///
+    /// # Errors
+    /// When the question is refused.
+    pub fn sql(&self, statement: &str) -> Result<Vec<Value>> {
+        let url = format!("{}/v1/sql", self.query());
+        let answer = reqwest::blocking::Client::new().post(url).body(statement.to_owned()).send()?;
+        let status = answer.status();
+        let text = answer.text()?;
+        ensure!(status.is_success(), "{statement}: {status} {text}");
+        let answer: Value = serde_json::from_str(&text)?;
+        Ok(answer["rows"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The single number that a question is answered with; 0 for NULL.
+    ///
+    /// # Errors
+    /// As [`Running::sql`].
+    pub fn number(&self, statement: &str) -> Result<i64> {
+        let rows = self.sql(statement)?;
+        Ok(rows.first().and_then(|row| row[0].as_i64()).unwrap_or(0))
+    }
+
+    /// A metric's value; the sum where it has labels. `selector` is a name, or a name and a label.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn metric(&self, part: &str, selector: &str) -> Result<f64> {
+        let (_, text) = get(&format!("{part}/metrics"))?;
+        let lines = text.lines().filter(|line| !line.starts_with('#') && line.starts_with(selector));
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// TERM, and waits for a good end.
+    ///
+    /// # Errors
+    /// When it fails or does not end.
+    pub fn stop(mut self) -> Result<()> {
+        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        let mut status = None;
+        wait_until("stopped", STOP_MAX, || {
+            status = self.child.try_wait()?;
+            Ok(status.is_some())
+        })?;
+        let status = status.context("no status")?;
+        ensure!(status.success(), "it stopped with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(url: &str) -> Result<(u16, String)> {
+    let answer = reqwest::blocking::get(url)?;
+    Ok((answer.status().as_u16(), answer.text()?))
+}
