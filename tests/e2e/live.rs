@@ -30,7 +30,7 @@ fn others_read_the_tables(lake: &str, sessions: i64) -> Result<()> {
 import sys, duckdb, deltalake
 table = deltalake.DeltaTable(sys.argv[1] + '/sessions')
 files = table.file_uris()
-print(duckdb.sql('SELECT count(*) FROM read_parquet(?)', params=[files]).fetchone()[0], len(table.to_pyarrow_table()))
+print(duckdb.sql('SELECT count(*) FROM read_parquet(?)', params=[files]).fetchall()[0][0], len(table.to_pyarrow_table()))
 for name in ('events', 'needs', 'page_views', 'rejected', 'duplicates', 'receipts'):
     deltalake.DeltaTable(sys.argv[1] + '/' + name).to_pyarrow_table()
 ";

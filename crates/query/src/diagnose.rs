@@ -17,6 +17,9 @@ const COLUMNS_LISTED_MAX: usize = 12;
 pub(crate) fn diagnose(error: &DataFusionError, text: &str) -> QueryError {
     let first = error.iter().next().unwrap_or(error);
     let lake = |reason: String| QueryError::Lake { reason };
+    if let Some(reason) = spill_limit(first) {
+        return QueryError::Memory { reason };
+    }
     match first.find_root() {
         DataFusionError::External(cause) => match cause.downcast_ref::<QueryError>() {
             Some(ours) => ours.clone(),
@@ -46,6 +49,14 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, known)| known)
+}
+
+/// DataFusion reports a full spill folder as an I/O error in one place and as exhausted resources in
+/// another; only the text is the same.
+fn spill_limit(error: &DataFusionError) -> Option<String> {
+    let message = error.to_string();
+    let start = message.find("The used disk space during the spilling process")?;
+    Some(message[start..].split(". ").next().unwrap_or_default().to_owned())
 }
 
 fn is_from_store(error: &ArrowError) -> bool {

@@ -19,8 +19,10 @@ use crate::diagnose::diagnose;
 use crate::format::Format;
 use crate::send::send;
 use crate::tables::Tables;
-use crate::{Answer, Metrics, Outcome, QueryError, QuerySettings, session, statement};
+use crate::{Answer, Metrics, Outcome, QueryError, QuerySettings, depth, session, statement};
 
+/// Stack of a thread, for plans as deep as a statement may be; memory is taken only as it is used.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// How long a query waits for a slot.
 const QUEUE_TIME_MAX: Duration = Duration::from_secs(2);
 /// When a refused query may try again.
@@ -65,6 +67,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.thread_count())
             .thread_name("footfall-query")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|error| failed(error.to_string()))?;
@@ -166,6 +169,7 @@ async fn run(
     slot: Slot,
 ) -> Result<Answer, QueryError> {
     let wrong = |error| diagnose(&error, text);
+    depth::check(text)?;
     let parsed = statement::parse(text)?;
     let plan = session.statement_to_plan(parsed).await.map_err(wrong)?;
     statement::check_plan(&plan, text)?;

@@ -4,6 +4,7 @@
 mod answer;
 mod catalog;
 mod config;
+mod depth;
 mod diagnose;
 mod engine;
 mod error;

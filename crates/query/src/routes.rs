@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{Engine, Format, QueryError, catalog};
 
 /// The longest statement.
-const SQL_BYTES_MAX: usize = 1024 * 1024;
+const SQL_BYTES_MAX: usize = 256 * 1024;
 /// How long a client may take to send it.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 

@@ -41,9 +41,9 @@ impl Producer {
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
-            .set("compression.type", std::env::var("CODEC").unwrap_or("lz4".into()))
+            .set("compression.type", COMPRESSION)
             .set("partitioner", "murmur2_random")
-            .set("linger.ms", std::env::var("LINGER").unwrap_or("5".into()))
+            .set("linger.ms", LINGER_MS)
             .set("batch.size", BATCH_BYTES_MAX)
             .set("batch.num.messages", BATCH_RECORDS_MAX)
             .set("message.max.bytes", super::topic::MESSAGE_BYTES_MAX.to_string())

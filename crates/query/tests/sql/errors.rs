@@ -106,10 +106,37 @@ async fn files_cannot_be_read() {
 #[tokio::test]
 async fn deep_and_long_statements_do_no_harm() {
     let service = Service::start().await;
-    let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
-    check(&service, &deep, "the statement is nested too deeply").await;
-    let minus = format!("SELECT {}1", "- ".repeat(100_000));
-    check(&service, &minus, "the statement is nested too deeply").await;
-    let long = format!("SELECT 1 WHERE 1 = 0 {}", "OR 1 = 0 ".repeat(2_000));
-    assert_eq!(service.rows(&long).await, serde_json::json!([]));
+    let repeat = |before: &str, piece: &str, count: usize, after: &str| {
+        format!("{before}{}{after}", piece.repeat(count))
+    };
+    for sql in [
+        repeat("SELECT ", "(", 100_000, "1"),
+        repeat("SELECT ", "- ", 100_000, "1"),
+        repeat("SELECT ", "NOT ", 50_000, "true"),
+        repeat("SELECT 1 WHERE 1 = 0", " OR 1 = 0", 20_000, ""),
+        repeat("SELECT 1", "+1", 100_000, ""),
+        repeat("SELECT 1", "::INT", 40_000, ""),
+        repeat("SELECT 1", " UNION ALL SELECT 1", 10_000, ""),
+        repeat("SELECT 1 FROM events", ", events", 10_000, ""),
+        repeat("SELECT 1 FROM events", " CROSS JOIN events", 10_000, ""),
+        repeat("WITH a AS (SELECT 1)", ", a AS (SELECT * FROM a)", 5_000, " SELECT * FROM a"),
+        repeat("SELECT ", "CASE WHEN true THEN 1 ELSE ", 5_000, "1"),
+        repeat("SELECT [[1]]", "[1]", 50_000, ""),
+    ] {
+        let (status, error) = service.error(&sql).await;
+        assert_eq!(status, 400, "{}: {error}", &sql[..40]);
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("nested too deeply"), "{}: {message}", &sql[..40]);
+    }
+    // What is long without being deep is no trouble.
+    let list = format!("SELECT 1 WHERE 0 IN (1{})", ", -1".repeat(20_000));
+    assert_eq!(service.rows(&list).await, serde_json::json!([]));
+    for (before, piece, count) in [
+        ("SELECT 1 FROM events WHERE seq = 0", " OR seq = 0", 490),
+        ("SELECT seq FROM events WHERE seq = 0", "+seq", 990),
+        ("SELECT seq FROM events", " UNION ALL SELECT seq FROM events", 400),
+    ] {
+        let sql = repeat(before, piece, count, "");
+        assert_eq!(service.rows(&sql).await, serde_json::json!([]), "{before}");
+    }
 }

@@ -11,8 +11,7 @@ fn an_event_that_would_open_one_session_too_many_has_none() {
          12:00:02 v3 page_view id=c type=product
          12:00:03 v1 page_view id=d
          12:00:04 v3 page_view id=e",
-        "record c on_time
-         event a session=a
+        "event a session=a
          event b session=b
          event c overflow session=-
          event d session=a

@@ -32,35 +32,35 @@ fn counts_are_kept_by_site_and_cut_at_each_hour_of_log_time() {
 #[test]
 fn a_range_ends_at_each_commit_and_there_is_none_without_a_record() {
     check(
-        "12:00:00 v1 click
+        "12:30:00 v1 click
          commit
          commit
-         12:00:01 v1 click
-         12:00:02 other/v1 click
+         12:30:01 v1 click
+         12:30:02 other/v1 click
          commit
-         tick 12:00:03
+         tick 12:30:03
          stop",
         "receipt * 0-3
          receipt shop 0-3 on_time=1 pending=1
          receipt * 3-5
          receipt other 3-5 on_time=1 pending=1
          receipt shop 3-5 on_time=1 pending=2
-         receipt * 5-6 watermark=11:59:53",
+         receipt * 5-6 watermark=12:29:53",
     );
 }
 
 #[test]
 fn a_site_whose_pending_changed_has_a_row_even_without_a_record() {
     check(
-        "12:00:00 v1 click
-         12:00:00 other/v1 click
-         12:00:01 v1 click
+        "12:30:00 v1 click
+         12:30:00 other/v1 click
+         12:30:01 v1 click
          commit
-         tick 12:00:10.000001
+         tick 12:30:10.000001
          commit
-         rejected 12:00:10.5 third/v1 id=x
+         rejected 12:30:10.5 third/v1 id=x
          commit
-         12:00:11 v1 click
+         12:30:11 v1 click
          stop",
         "receipt * 0-5
          receipt other 0-5 pending=1
@@ -78,9 +78,9 @@ fn a_site_whose_pending_changed_has_a_row_even_without_a_record() {
 #[test]
 fn a_record_that_gives_and_takes_one_pending_event_changes_it() {
     check(
-        "12:00:00 v1 click
+        "12:30:00 v1 click
          commit
-         12:00:11 v1 click
+         12:30:11 v1 click
          stop",
         "receipt * 0-3
          receipt shop 0-3 pending=1
@@ -93,11 +93,11 @@ fn a_record_that_gives_and_takes_one_pending_event_changes_it() {
 fn overflow_is_counted_where_the_row_is_written() {
     check(
         "rules open_max=1 events_max=1
-         12:00:00 v1 click
-         12:00:01 v2 click
-         12:00:02 v1 click
+         12:30:00 v1 click
+         12:30:01 v2 click
+         12:30:02 v1 click
          commit
-         tick 12:00:30
+         tick 12:30:30
          stop",
         "receipt * 0-5
          receipt shop 0-5 on_time=3 overflow=0 pending=3
@@ -109,12 +109,12 @@ fn overflow_is_counted_where_the_row_is_written() {
 #[test]
 fn the_hour_is_that_of_log_time_while_a_leap_is_not_believed() {
     check(
-        "12:00:00 v1 click
+        "12:30:00 v1 click
          tick 8772:00:00
          tick 8772:00:01
-         tick 12:00:05
+         tick 12:30:05
          stop",
-        "receipt * 0-6 hour=12:00:00 watermark=11:59:55
+        "receipt * 0-6 hour=12:00:00 watermark=12:29:55
          receipt shop 0-6 pending=1",
     );
 }
@@ -122,7 +122,7 @@ fn the_hour_is_that_of_log_time_while_a_leap_is_not_believed() {
 #[test]
 fn a_late_event_is_accepted_and_never_pending() {
     check(
-        "12:00:00 v1 click @+11s
+        "12:30:00 v1 click @+11s
          stop",
         "receipt * 0-3
          receipt shop 0-3 accepted=1 late=1 pending=0",
@@ -132,9 +132,9 @@ fn a_late_event_is_accepted_and_never_pending() {
 #[test]
 fn a_control_record_belongs_to_a_range_and_is_not_received() {
     check(
-        "12:00:00 v1 click
-         rules 12:00:01 cap=1h
-         12:00:02 v1 click
+        "12:30:00 v1 click
+         rules 12:30:01 cap=1h
+         12:30:02 v1 click
          stop",
         "receipt * 0-5
          receipt shop 0-5 received=2",
@@ -144,10 +144,10 @@ fn a_control_record_belongs_to_a_range_and_is_not_received() {
 #[test]
 fn records_that_the_table_has_already_are_not_counted_again() {
     let log = Log::parse(
-        "12:00:00 v1 click
-         12:00:01 v1 click
-         12:00:02 v1 click
-         12:00:03 v1 click
+        "12:30:00 v1 click
+         12:30:01 v1 click
+         12:30:02 v1 click
+         12:30:03 v1 click
          stop",
     );
     let mut run = Run::new(&log);

@@ -111,10 +111,10 @@ fn old_and_new_rules_are_kept() {
 #[test]
 fn what_is_pending_is_kept_and_the_receipt_goes_on() {
     check(
-        "12:00:00 v1 click
-         12:00:01 other/v1 click
+        "12:30:00 v1 click
+         12:30:01 other/v1 click
          restart
-         12:00:10.5 v1 click
+         12:30:10.5 v1 click
          stop",
         "receipt * 0-4
          receipt other 0-4 pending=1

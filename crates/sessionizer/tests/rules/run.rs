@@ -25,7 +25,7 @@ pub struct Run<'l> {
 impl<'l> Run<'l> {
     pub fn new(log: &'l Log) -> Run<'l> {
         let rules = Arc::new(with(shipped(), &log.settings));
-        let fold = Fold::new(rules.clone());
+        let fold = Fold::new(rules.clone(), Offset(0));
         let first = fold.rules().newest().0;
         Run {
             log,

@@ -122,15 +122,15 @@ fn an_event_on_time_keeps_a_session_open_whatever_the_watermark_was() {
 }
 
 #[test]
-fn the_next_session_closes_the_one_before_when_it_is_settled() {
+fn a_cut_session_closes_when_the_event_beyond_its_cap_is_settled() {
     check(
-        "rules gap=1m
+        "rules cap=1m
          12:00:00 v1 page_view
          12:01:00.000001 v1 page_view
          tick 12:01:10.000001
          tick 12:01:10.000002
          stop",
-        "session v1 12:00:00-12:00:00 written=12:01:10.000002",
+        "session v1 12:00:00-12:00:00 close=cap written=12:01:10.000002",
     );
 }
 

@@ -189,8 +189,8 @@ fn signalled_speaks_of_the_raising_event_alone() {
     check(
         "12:00:03 v1 page_view id=b type=product
          tick 12:00:06.500001
-         12:00:00 v1 page_view id=a type=product seq=1 @12:00:07
-         12:00:00 v1 info_exposed seq=2 info=delivery_price visible=150 @12:00:07",
+         12:00:00 v1 info_exposed seq=2 info=delivery_price visible=150 @12:00:07
+         12:00:00 v1 page_view id=a type=product seq=1 @12:00:07",
         "signal delivery b
          need delivery found_in_time raised=12:00:00 signalled=no",
     );

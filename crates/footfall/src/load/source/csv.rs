@@ -163,7 +163,7 @@ fn cut(fields: usize, names: &[String]) -> BadField {
 fn reject(plan: &Plan, rows: &mut Rows, bad: BadField, raw: &Raw<'_>) {
     let mut event = Event::default();
     plan.complete(&mut event);
-    rows.take(event, Err(bad), raw);
+    rows.take(&mut event, Err(bad), raw);
 }
 
 /// A row's values.
@@ -189,7 +189,7 @@ impl<'r> Row<'r> {
         let cell = |slot: usize| Cell::Text(self.value(text, bound.slots[slot]));
         let filled = fill(plan, &mut event, cell, others);
         plan.complete(&mut event);
-        rows.take(event, filled, &raw);
+        rows.take(&mut event, filled, &raw);
     }
 
     /// The values as one text; `None` if a value is not UTF-8.

@@ -310,14 +310,21 @@ impl<'a> RestOf<'a> {
         self.others.push(b':');
     }
 
-    fn into_object(self) -> Option<Cow<'a, str>> {
+    fn into_object(mut self) -> Option<Cow<'a, str>> {
         let object = self.object.filter(|object| object.len() > "{}".len());
         if self.others.is_empty() {
             return object;
         }
+        let mut json = vec![b'{'];
         let inner = object.as_ref().map_or("", |object| object[1..object.len() - 1].trim());
-        let comma = if inner.is_empty() { "" } else { "," };
-        let others = String::from_utf8_lossy(&self.others);
-        Some(Cow::Owned(format!("{{{inner}{comma}{others}}}")))
+        if !inner.is_empty() {
+            json.extend_from_slice(inner.as_bytes());
+            json.push(b',');
+        }
+        json.append(&mut self.others);
+        json.push(b'}');
+        let json = String::from_utf8(json);
+        debug_assert!(json.is_ok(), "it is made of texts");
+        json.ok().map(Cow::Owned)
     }
 }

@@ -50,7 +50,7 @@ impl JsonLinesReader {
         let mut event = Event::default();
         plan.complete(&mut event);
         let bad = BadField::new(Reason::TooLarge, "line", message);
-        rows.take(event, Err(bad), &Raw::Line(&line, bytes));
+        rows.take(&mut event, Err(bad), &Raw::Line(&line, bytes));
         self.lines.rows += 1;
         Ok(())
     }
@@ -76,7 +76,7 @@ fn take(line: &[u8], plan: &Plan, rows: &mut Rows) {
         Err(_) => Err(BadField::new(Reason::BadJson, "line", "is not UTF-8")),
     };
     plan.complete(&mut event);
-    rows.take(event, filled, &raw);
+    rows.take(&mut event, filled, &raw);
 }
 
 fn fill_from<'a>(line: &'a str, event: &mut Event<'a>, plan: &'a Plan) -> Result<(), BadField> {

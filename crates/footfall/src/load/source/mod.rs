@@ -43,7 +43,8 @@ pub struct Sources {
 /// Some rows, in their order. A row's number counts over the files as named, from 0, with the bad
 /// rows and without headers and empty lines.
 pub struct SourceBatch {
-    /// The schema of `events`: `log_offset` and `seq` are the row's number, `appended_at` and what
+    /// The schema of `events`: `log_offset` is the row's number, and so is `seq` where the source has
+    /// no such column; `appended_at` and what
     /// the fold settles are NULL. May be empty.
     pub events: RecordBatch,
     /// Rows that are no events, by their numbers.

@@ -92,7 +92,7 @@ impl ParquetReader {
         let mut event = Event::default();
         let filled = fill(plan, &mut event, |slot| row.cell(self.bound.slots[slot]), others);
         plan.complete(&mut event);
-        rows.take(event, filled, &Raw::Parquet(row));
+        rows.take(&mut event, filled, &Raw::Parquet(row));
         self.next += 1;
         self.rows += 1;
         Ok(true)

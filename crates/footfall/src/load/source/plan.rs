@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use footfall_event::{Event, Text};
+use footfall_event::{Column, Event, Text, Whole};
 
 use crate::config::way_out;
 use crate::map::{LoadMap, Mapping, Rest, Source, Target, TimeFormat};
@@ -21,12 +21,16 @@ pub struct Plan {
     pub default_site: String,
     /// JSON lines are events as clients post them.
     pub is_identity: bool,
+    /// The source has a counter of its own; else the row's number decides among equal times.
+    pub has_seq: bool,
     /// The source's columns that the map names; a place in it is a slot.
     columns: Vec<String>,
     slots: HashMap<String, usize>,
     /// Ours that a column of the same name may fill.
     free: HashMap<&'static str, Target>,
 }
+
+const SEQ: Target = Target::Column(Column::Whole(Whole::Seq));
 
 /// One of ours, and what fills it.
 pub struct Fill {
@@ -53,6 +57,7 @@ impl Plan {
             site: map.site.clone(),
             default_site: default_site.to_owned(),
             is_identity: map.is_identity() && map.site.is_none(),
+            has_seq: map.rest == Rest::SameName || map.mappings.iter().any(|m| m.target == SEQ),
             columns: Vec::new(),
             slots: HashMap::new(),
             free: free(map),

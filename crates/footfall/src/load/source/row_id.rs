@@ -32,7 +32,10 @@ impl RowIds {
         }
         let digest = hash.finalize();
         let key = u64::from_be_bytes(std::array::from_fn(|i| digest[i]));
-        let id = hex::encode(&digest[..ID_BYTES]);
+        let mut id = vec![0; 2 * ID_BYTES];
+        let encoded = hex::encode_to_slice(&digest[..ID_BYTES], &mut id);
+        debug_assert!(encoded.is_ok(), "two digits a byte");
+        let id = String::from_utf8(id).unwrap_or_default();
         if self.seen.insert(key) {
             return id;
         }

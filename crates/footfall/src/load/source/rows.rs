@@ -78,19 +78,21 @@ impl Rows {
     }
 
     /// Takes the next row: `event` is what was filled from it, up to what is wrong in `filled`.
-    pub fn take(&mut self, mut event: Event<'_>, filled: Result<(), BadField>, raw: &Raw<'_>) {
+    pub fn take(&mut self, event: &mut Event<'_>, filled: Result<(), BadField>, raw: &Raw<'_>) {
         let checked = filled.and_then(|()| event.check_fields(&self.limits));
-        match checked.and_then(|()| self.times(&event)) {
+        match checked.and_then(|()| self.times(event)) {
             Ok(times) => {
                 if event.text(Text::EventId).is_none() {
                     let id = self.id(event.text(Text::Site).unwrap_or_default(), raw);
                     event.set_text(Text::EventId, id);
                 }
-                event.set_whole(Whole::Seq, self.row as i64);
-                self.decoder.push_event(&event, times, Offset(self.row as i64), None);
+                if !self.plan.has_seq {
+                    event.set_whole(Whole::Seq, self.row as i64);
+                }
+                self.decoder.push_event(event, times, Offset(self.row as i64), None);
             }
             Err(bad) => {
-                let rejection = self.rejection(&event, &bad, raw);
+                let rejection = self.rejection(event, &bad, raw);
                 self.rejected.push((self.row, rejection));
             }
         }

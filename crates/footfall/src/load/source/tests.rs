@@ -80,8 +80,7 @@ impl Files {
 }
 
 /// Columns that are the same in every row, checked once.
-const FIXED: [&str; 6] =
-    ["log", "log_partition", "received_time", "event_date", "client_time", "seq"];
+const FIXED: [&str; 5] = ["log", "log_partition", "received_time", "event_date", "client_time"];
 
 /// The row's number, and its columns that are not NULL. An id made of a hash is shown as `#`.
 fn shown(events: &RecordBatch, row: usize) -> (u64, String) {
@@ -92,7 +91,6 @@ fn shown(events: &RecordBatch, row: usize) -> (u64, String) {
         column.is_valid(row).then(|| formatter.value(row).to_string())
     };
     let number = value("log_offset").unwrap();
-    assert_eq!(value("seq"), Some(number.clone()));
     assert_eq!(value("log").as_deref(), Some("load:1"));
     assert_eq!(value("received_time").as_deref(), Some("2026-01-01T00:00:00Z"));
     assert_eq!(value("appended_at"), None);
@@ -102,6 +100,9 @@ fn shown(events: &RecordBatch, row: usize) -> (u64, String) {
         let Some(text) = value(name).filter(|_| name != "log_offset" && !FIXED.contains(&name)) else {
             continue;
         };
+        if name == "seq" && text == number {
+            continue;
+        }
         let is_hash = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
         let (id, count) = text.split_at(text.len().min(32));
         let text = if is_hash(id) { format!("#{count}") } else { text };
@@ -158,14 +159,13 @@ fn the_last_line_needs_no_end() {
 /// What a field may hold comes back as it was.
 #[test]
 fn quoted_fields_come_back_as_they_were() {
-    let parts = ["a", "\"", ",", "\n", "\r\n", " ", "\u{1f600}", "\\"];
+    const PARTS: [&str; 8] = ["a", "\"", ",", "\n", "\r\n", " ", "\u{1f600}", "\\"];
+    let pick = |number: usize, place: u32| PARTS[number / 8_usize.pow(place) % 8];
+    let texts = (0..512).map(|n| format!("{}{}{}", pick(n, 0), pick(n, 1), pick(n, 2)));
+    let texts: Vec<String> = texts.collect();
     let mut csv = String::from("t,n,v\n");
-    let mut texts = Vec::new();
-    for (a, b, c) in parts.iter().flat_map(|a| {
-        parts.iter().flat_map(move |b| parts.iter().map(move |c| (*a, *b, *c)))
-    }) {
-        texts.push(format!("{a}{b}{c}"));
-        csv.push_str(&format!("0,\"{}\",v\n", texts.last().unwrap().replace('"', "\"\"")));
+    for text in &texts {
+        csv.push_str(&format!("0,\"{}\",v\n", text.replace('"', "\"\"")));
     }
     let files = Files::new(MAP, &[("a.csv", csv.as_bytes())]);
     let batch = files.open().unwrap().next_batch().unwrap().unwrap();
@@ -296,7 +296,7 @@ fn our_own_lines_are_read_as_they_are_posted() {
         "rest = 'same_name'",
         &[("a.jsonl", lines.as_bytes())],
         &[
-            "0 event_id=1 site=shop visitor_id=u:7 user_id=7 event_name=view_item event_time=2025-12-31T23:00:00Z items=[{item_id: i, item_name: , item_brand: , item_category: , item_variant: , price: 2.5000, quantity: }] properties={\"color\":\"red\"}",
+            "0 event_id=1 site=shop visitor_id=u:7 user_id=7 event_name=view_item event_time=2025-12-31T23:00:00Z seq=9 items=[{item_id: i, item_name: , item_brand: , item_category: , item_variant: , price: 2.5000, quantity: }] properties={\"color\":\"red\"}",
             "1 event_id=# site=default event_name=a event_time=2026-01-01T00:00:00Z",
             r#"2 default missing timestamp: is required of history <{"event_name":"a"}>"#,
             r#"3 shop bad_type event_name: invalid type: number `5`, expected a text <{"site":"shop","event_name":5,"timestamp":"2025-12-31T23:00:00Z"}>"#,
