@@ -12,7 +12,7 @@ impl Money {
     /// Digits of a session's sum of amounts in the tables.
     pub const SUM_PRECISION: u8 = 28;
     /// The largest amount an event may carry, in whole units.
-    pub const UNITS_MAX: f64 = 1e12;
+    pub const UNITS_MAX: f64 = 1e11;
 
     /// The nearest amount, halves away from zero; `None` beyond [`Money::UNITS_MAX`] or not finite.
     pub fn from_units(units: f64) -> Option<Money> {

@@ -66,12 +66,7 @@ impl Fold {
 
     /// An accepted event's record. `is_old_resend` tells that its id was found among rows written
     /// long ago; duplicate is decided before late.
-    pub fn event(
-        &mut self,
-        append_time: Micros,
-        hit: Hit,
-        is_old_resend: bool,
-    ) -> Status {
+    pub fn event(&mut self, append_time: Micros, hit: Hit, is_old_resend: bool) -> Status {
         let offset = hit.offset;
         self.begin(offset, append_time);
         let status = self.judge(&hit, append_time, is_old_resend);
@@ -340,12 +335,7 @@ impl Fold {
         self.ledger.wrote(cause, hit.fact(Fact::Site).unwrap_or_default(), overflow);
     }
 
-    fn step_visitor(
-        &mut self,
-        visitor: VisitorPlace,
-        place: HeldPlace,
-        held: &Held,
-    ) -> Membership {
+    fn step_visitor(&mut self, visitor: VisitorPlace, place: HeldPlace, held: &Held) -> Membership {
         let cap = self.book.at(held.hit.rules).open_sessions_max;
         let Some(entry) = self.visitors.at_mut(visitor) else { return Membership::Outside };
         entry.held.retain(|other| *other != place);

@@ -135,7 +135,8 @@ impl Ledger {
     pub fn cut(&mut self, watermark: Option<Micros>) {
         let Some(hour) = self.hour.take() else { return };
         let (from, to) = (self.from, self.to);
-        let row = |site, counts, pending| ReceiptRow { from, to, site, hour, counts, pending, watermark };
+        let row =
+            |site, counts, pending| ReceiptRow { from, to, site, hour, counts, pending, watermark };
         self.rows.push(row(None, Counts::default(), 0));
         let mut sites = std::mem::take(&mut self.sites);
         for site in std::mem::take(&mut self.changed) {

@@ -40,7 +40,8 @@ impl RageClicks {
         }
         let target = hit.fact(Fact::Target).map(Into::into);
         self.latest.push(Click { time: hit.event_time, target, place: hit.place });
-        self.seen = self.latest.len() == CLICKS && self.latest.iter().all(|c| self.latest[0].is_near(c));
+        self.seen =
+            self.latest.len() == CLICKS && self.latest.iter().all(|c| self.latest[0].is_near(c));
         if self.seen {
             self.latest = Vec::new();
         }

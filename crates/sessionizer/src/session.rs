@@ -228,8 +228,7 @@ impl Session {
             }
         }
         let Exit { path, page_type, section } = &mut self.exit;
-        let lasts =
-            [(path, Fact::PagePath), (page_type, Fact::PageType), (section, Fact::Section)];
+        let lasts = [(path, Fact::PagePath), (page_type, Fact::PageType), (section, Fact::Section)];
         for (last, fact) in lasts {
             if let Some(text) = hit.fact(fact)
                 && last.as_deref() != Some(text)

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::held::{Held, HeldEvents, in_order};
 use crate::need::{Episode, Raised};
 use crate::visitors::{Entry, VisitorPlace};
-use crate::{Bits, Hit, RuleBook, Rows, RulesId, Session, Visitor, step};
+use crate::{Bits, Hit, Rows, RuleBook, RulesId, Session, Visitor, step};
 
 /// A need that was not met in time, by what the log held then. It is never taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]

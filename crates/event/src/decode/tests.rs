@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::TimestampMicrosecondType;
 use arrow::json::ReaderBuilder;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use rand::rngs::StdRng;
@@ -26,6 +28,9 @@ fn shown(rows: &RecordBatch, row: usize) -> Vec<String> {
     let columns = rows.columns().iter().zip(rows.schema_ref().fields());
     let columns = columns.filter(|(column, _)| column.is_valid(row));
     let shown = columns.map(|(column, field)| {
+        if let Some(times) = column.as_primitive_opt::<TimestampMicrosecondType>() {
+            return format!("{}={}", field.name(), Micros(times.value(row)));
+        }
         let formatter = ArrayFormatter::try_new(column, &options).unwrap();
         format!("{}={}", field.name(), formatter.value(row))
     });
@@ -57,9 +62,9 @@ fn an_event_becomes_a_row() {
             "event_id=1",
             "site=s",
             "event_name=e",
-            "event_time=2027-01-15T08:00:00Z",
-            "received_time=2027-01-15T08:00:00Z",
-            "appended_at=2027-01-15T08:00:00.500Z",
+            "event_time=2027-01-15T08:00:00.000000Z",
+            "received_time=2027-01-15T08:00:00.000000Z",
+            "appended_at=2027-01-15T08:00:00.500000Z",
             "log=events",
             "log_partition=3",
             "log_offset=7",
@@ -80,8 +85,8 @@ fn an_event_becomes_a_row() {
             "event_time=2027-01-15T06:59:59.999999Z",
             "seq=2",
             "client_time=2027-01-14T23:00:00.000001Z",
-            "received_time=2027-01-15T08:00:00Z",
-            "appended_at=2027-01-15T08:00:00.500Z",
+            "received_time=2027-01-15T08:00:00.000000Z",
+            "appended_at=2027-01-15T08:00:00.500000Z",
             "log=events",
             "log_partition=3",
             "log_offset=7",

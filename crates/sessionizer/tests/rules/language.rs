@@ -180,7 +180,8 @@ pub fn time(text: &str) -> Micros {
     let mut parts = text.split(':');
     let mut next = || parts.next().unwrap_or("0");
     let (hours, minutes, seconds) = (next(), next(), next());
-    let whole = |text: &str| text.parse::<i64>().unwrap_or_else(|_| panic!("`{text}` is no number"));
+    let whole =
+        |text: &str| text.parse::<i64>().unwrap_or_else(|_| panic!("`{text}` is no number"));
     let of_minutes = (whole(hours) * 60 + whole(minutes)) * Micros::MINUTE.0;
     FIRST_DAY + Micros(of_minutes) + span(&format!("{seconds}s"))
 }

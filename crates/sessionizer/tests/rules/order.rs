@@ -93,10 +93,7 @@ fn what_ties_in_all_three_is_settled_alike_in_any_order_of_arrival() {
     let one = "12:00:00 v1 click id=a";
     let two = "12:00:00 v2 click id=a";
     for log in [format!("{one}\n{two}"), format!("{two}\n{one}")] {
-        check(
-            &format!("rules open_max=1\n{log}"),
-            "session v1 12:00:00-12:00:00 events=1",
-        );
+        check(&format!("rules open_max=1\n{log}"), "session v1 12:00:00-12:00:00 events=1");
     }
 }
 

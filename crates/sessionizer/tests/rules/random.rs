@@ -258,9 +258,11 @@ fn a_signal_is_published_once_and_its_need_says_so() {
 /// Whether an id was accepted twice, its first time being forgotten.
 fn resends_were_accepted(run: &Run) -> bool {
     let mut seen = BTreeSet::new();
-    let mut accepted = run.output.rows.events.iter().map(|row| match &run.log.records[row.offset.0 as usize].kind {
-        Kind::Event(event) => (&event.site, &event.visitor, event.id()),
-        other => panic!("{other:?} has no row"),
+    let mut accepted = run.output.rows.events.iter().map(|row| {
+        match &run.log.records[row.offset.0 as usize].kind {
+            Kind::Event(event) => (&event.site, &event.visitor, event.id()),
+            other => panic!("{other:?} has no row"),
+        }
     });
     !accepted.all(|id| seen.insert(id))
 }

@@ -155,7 +155,8 @@ fn records_that_the_table_has_already_are_not_counted_again() {
     run.restart(5);
     run.to(log.records.len());
     run.commit();
-    let receipts = rows(&run).into_iter().filter(|row| row.kind == "receipt" && row.head != "* 0-3");
+    let receipts =
+        rows(&run).into_iter().filter(|row| row.kind == "receipt" && row.head != "* 0-3");
     let text: Vec<_> = receipts.map(|row| row.to_string()).collect();
     assert_eq!(text.len(), 3, "{text:#?}");
     assert!(text[0].starts_with("receipt shop 0-3 ") && text[0].contains("on_time=1"), "{text:#?}");

@@ -79,7 +79,8 @@ impl<'l> Run<'l> {
         let held = state.held.clone();
         self.fold = Fold::restore(state, Offset(receipts_from as i64));
         for (offset, signalled) in held {
-            let in_force = self.rules_from.iter().rev().find(|(from, _)| *from <= offset.0 as usize);
+            let in_force =
+                self.rules_from.iter().rev().find(|(from, _)| *from <= offset.0 as usize);
             let hit = self.hit(offset.0 as usize, in_force.unwrap().1);
             self.fold.hold_again(hit, signalled);
         }
@@ -140,7 +141,8 @@ fn hit(event: &Event, at: usize, own: (RulesId, Bits), other_bits: Vec<(RulesId,
         let (x, y) = place.split_once(',').unwrap();
         (x.parse().unwrap(), y.parse().unwrap())
     });
-    let value = event.field("value").map(|value| Money::from_units(value.parse().unwrap()).unwrap());
+    let value =
+        event.field("value").map(|value| Money::from_units(value.parse().unwrap()).unwrap());
     Hit {
         offset: Offset(at as i64),
         event_time: event.time,

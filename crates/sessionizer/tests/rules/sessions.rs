@@ -19,7 +19,8 @@ fn a_pause_of_thirty_minutes_goes_on_and_a_microsecond_more_does_not() {
 
 /// Page views half an hour apart over 24 hours, and one more event.
 fn a_day_and(last: &str) -> String {
-    let halves = (24..=72).map(|half| format!("{}:{:02}:00 v1 page_view\n", half / 2, half % 2 * 30));
+    let halves =
+        (24..=72).map(|half| format!("{}:{:02}:00 v1 page_view\n", half / 2, half % 2 * 30));
     halves.collect::<String>() + last
 }
 

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
-    Int64Array, ListArray, StringArray, TimestampNanosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
+    Int64Array, ListArray, StringArray, TimestampNanosecondArray, TimestampSecondArray,
 };
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -86,13 +86,16 @@ const FIXED: [&str; 5] = ["log", "log_partition", "received_time", "event_date",
 fn shown(events: &RecordBatch, row: usize) -> (u64, String) {
     let options = FormatOptions::new();
     let value = |name: &str| {
-        let column = events.column_by_name(name).unwrap();
+        let column = events.column_by_name(name).filter(|column| column.is_valid(row))?;
+        if let Some(times) = column.as_primitive_opt::<TimestampMicrosecondType>() {
+            return Some(Micros(times.value(row)).to_string());
+        }
         let formatter = ArrayFormatter::try_new(column, &options).unwrap();
-        column.is_valid(row).then(|| formatter.value(row).to_string())
+        Some(formatter.value(row).to_string())
     };
     let number = value("log_offset").unwrap();
     assert_eq!(value("log").as_deref(), Some("load:1"));
-    assert_eq!(value("received_time").as_deref(), Some("2026-01-01T00:00:00Z"));
+    assert_eq!(value("received_time").as_deref(), Some("2026-01-01T00:00:00.000000Z"));
     assert_eq!(value("appended_at"), None);
     let mut line = vec![number.clone()];
     for field in events.schema_ref().fields() {
@@ -132,7 +135,7 @@ fn row(number: usize, rest: &str) -> String {
     format!("{number} event_id=# site=default {rest}")
 }
 
-const AT_0: &str = "event_time=1970-01-01T00:00:00Z";
+const AT_0: &str = "event_time=1970-01-01T00:00:00.000000Z";
 
 #[test]
 fn rows_of_csv_become_events() {
@@ -142,8 +145,8 @@ fn rows_of_csv_become_events() {
         &[("a.csv", csv.as_bytes())],
         &[
             &row(0, &format!("visitor_id=u\"1\" event_name=view {AT_0}")),
-            "1 event_id=# site=default visitor_id=two\r\nlines event_name=view event_time=1970-01-01T00:00:01Z properties={\"a, b\":\"x y\"}",
-            "2 event_id=# site=default event_name=\u{e9} event_time=1970-01-01T00:00:02Z",
+            "1 event_id=# site=default visitor_id=two\r\nlines event_name=view event_time=1970-01-01T00:00:01.000000Z properties={\"a, b\":\"x y\"}",
+            "2 event_id=# site=default event_name=\u{e9} event_time=1970-01-01T00:00:02.000000Z",
         ],
     );
 }
@@ -171,7 +174,7 @@ fn quoted_fields_come_back_as_they_were() {
     let batch = files.open().unwrap().next_batch().unwrap().unwrap();
     assert!(batch.rejected.is_empty());
     let names = batch.events.column_by_name("event_name").unwrap();
-    let names = names.as_any().downcast_ref::<StringArray>().unwrap();
+    let names = names.as_string::<i32>();
     assert_eq!(names.iter().map(Option::unwrap).collect::<Vec<_>>(), texts);
 }
 
@@ -273,7 +276,7 @@ fn rows_of_json_become_events() {
         &[("a.ndjson", lines.as_bytes())],
         &[
             &row(0, &format!("visitor_id=12345678901234567 event_name=a\u{e9} {AT_0} properties={{\"o\":[1,{{\"b\":null}}]}}")),
-            "1 event_id=x site=default event_name=true event_time=1970-01-01T00:00:01.500Z properties={\"o\":\"\\ud83d\\ude00\"}",
+            "1 event_id=x site=default event_name=true event_time=1970-01-01T00:00:01.500000Z properties={\"o\":\"\\ud83d\\ude00\"}",
             r#"2 default bad_type n: expected a single value <{"t":0,"n":["a"]}>"#,
             r#"3 default bad_json n: unexpected end of hex escape at line 1 column 7 <{"t":0,"n":"\ud800"}>"#,
             r#"4 default bad_json line: EOF while parsing an object at byte 14 <{"t":0,"n":"a">"#,
@@ -296,11 +299,11 @@ fn our_own_lines_are_read_as_they_are_posted() {
         "rest = 'same_name'",
         &[("a.jsonl", lines.as_bytes())],
         &[
-            "0 event_id=1 site=shop visitor_id=u:7 user_id=7 event_name=view_item event_time=2025-12-31T23:00:00Z seq=9 items=[{item_id: i, item_name: , item_brand: , item_category: , item_variant: , price: 2.5000, quantity: }] properties={\"color\":\"red\"}",
-            "1 event_id=# site=default event_name=a event_time=2026-01-01T00:00:00Z",
+            "0 event_id=1 site=shop visitor_id=u:7 user_id=7 event_name=view_item event_time=2025-12-31T23:00:00.000000Z seq=9 items=[{item_id: i, item_name: , item_brand: , item_category: , item_variant: , price: 2.5000, quantity: }] properties={\"color\":\"red\"}",
+            "1 event_id=# site=default event_name=a event_time=2026-01-01T00:00:00.000000Z",
             r#"2 default missing timestamp: is required of history <{"event_name":"a"}>"#,
             r#"3 shop bad_type event_name: invalid type: number `5`, expected a text <{"site":"shop","event_name":5,"timestamp":"2025-12-31T23:00:00Z"}>"#,
-            "4 event_id=# site=shop event_name=a event_time=2001-12-31T23:00:00Z",
+            "4 event_id=# site=shop event_name=a event_time=2001-12-31T23:00:00.000000Z",
         ],
     );
 }
@@ -388,8 +391,7 @@ fn equal_rows_are_told_apart_and_keep_their_ids() {
     let files = Files::new(MAP, &[("a.csv", a.as_bytes()), ("b.csv.gz", &gzip(b.as_bytes()))]);
     let ids = || {
         let batch = files.open().unwrap().next_batch().unwrap().unwrap();
-        let ids = batch.events.column_by_name("event_id").unwrap().clone();
-        let ids = ids.as_any().downcast_ref::<StringArray>().unwrap();
+        let ids = batch.events.column_by_name("event_id").unwrap().as_string::<i32>();
         let rejected = batch.rejected.iter().map(|(_, rejection)| rejection.id.clone());
         ids.iter().map(|id| id.unwrap().to_owned()).chain(rejected).collect::<Vec<_>>()
     };
@@ -421,9 +423,9 @@ fn a_batch_has_8192_rows_and_files_follow_each_other() {
     let (mut sizes, mut next) = (Vec::new(), 0);
     while let Some(batch) = sources.next_batch().unwrap() {
         let offsets = batch.events.column_by_name("log_offset").unwrap();
-        let offsets = offsets.as_any().downcast_ref::<Int64Array>().unwrap();
+        let offsets = offsets.as_primitive::<Int64Type>();
         let times = batch.events.column_by_name("event_time").unwrap();
-        let times = times.as_any().downcast_ref::<arrow::array::TimestampMicrosecondArray>().unwrap();
+        let times = times.as_primitive::<TimestampMicrosecondType>();
         assert!(offsets.iter().zip(times).all(|(row, time)| time == row.map(|row| row * 1_000_000)));
         let mut numbers: Vec<u64> = offsets.values().iter().map(|row| *row as u64).collect();
         numbers.extend(batch.rejected.iter().map(|(row, _)| row));
@@ -525,6 +527,7 @@ fn columns_of_parquet_become_events() {
         ("b", Arc::new(BooleanArray::from(vec![Some(true), None, None, None]))),
         ("l", Arc::new(lists)),
         ("d", Arc::new(Date32Array::from(vec![Some(1), None, None, None]))),
+        ("z", Arc::new(TimestampSecondArray::from(vec![Some(1), None, None, None]).with_timezone("+02:00"))),
         ("raw", Arc::new(BinaryArray::from(vec![Some(b"x".as_slice()), None, None, None]))),
     ]);
     let map = MAP.replace("'unix_s'", "'rfc3339'") + "value = 'p'\n";
@@ -532,15 +535,15 @@ fn columns_of_parquet_become_events() {
     assert_eq!(
         files.read(),
         [
-            "0 event_id=# site=default visitor_id=9223372036854775807 event_name=a event_time=1970-01-01T00:00:00.000001Z value=123.4500 properties={\"f\":1.5,\"b\":true,\"l\":[1,null],\"d\":\"1970-01-02T00:00:00.000000Z\",\"raw\":\"x\"}",
-            r#"1 default missing timestamp: is required of history <{"t":null,"n":"b","v":null,"p":null,"f":0.0,"b":null,"l":null,"d":null,"raw":null}>"#,
-            r#"2 default bad_time timestamp: 1969-12-31T23:59:59.999999Z is before 1970 <{"t":"1969-12-31T23:59:59.999999Z","n":"c","v":null,"p":null,"f":0.0,"b":null,"l":null,"d":null,"raw":null}>"#,
-            "3 event_id=# site=default visitor_id=-1 event_name=d event_time=1970-01-01T00:00:00Z value=-0.0500",
+            "0 event_id=# site=default visitor_id=9223372036854775807 event_name=a event_time=1970-01-01T00:00:00.000001Z value=123.4500 properties={\"f\":1.5,\"b\":true,\"l\":[1,null],\"d\":\"1970-01-02T00:00:00.000000Z\",\"z\":\"1970-01-01T00:00:01.000000Z\",\"raw\":\"x\"}",
+            r#"1 default missing timestamp: is required of history <{"t":null,"n":"b","v":null,"p":null,"f":0.0,"b":null,"l":null,"d":null,"z":null,"raw":null}>"#,
+            r#"2 default bad_time timestamp: 1969-12-31T23:59:59.999999Z is before 1970 <{"t":"1969-12-31T23:59:59.999999Z","n":"c","v":null,"p":null,"f":0.0,"b":null,"l":null,"d":null,"z":null,"raw":null}>"#,
+            "3 event_id=# site=default visitor_id=-1 event_name=d event_time=1970-01-01T00:00:00.000000Z value=-0.0500",
         ]
     );
     let error = Files::new(MAP, &[("a.parquet", &bytes[..bytes.len() / 2])]).error();
     assert!(error.starts_with("a.parquet: is no whole Parquet file ("), "{error}");
-    refuse(&format!("{MAP}user_id = 'user'\n"), &[("a.parquet", &bytes)], "a.parquet: has no column `user`, from which the map fills `user_id`: known are `t`, `n`, `v`, `p`, `f`, `b`, `l`, `d`, `raw`");
+    refuse(&format!("{MAP}user_id = 'user'\n"), &[("a.parquet", &bytes)], "a.parquet: has no column `user`, from which the map fills `user_id`: known are `t`, `n`, `v`, `p`, `f`, `b`, `l`, `d`, `z`, `raw`");
 }
 
 #[test]
