@@ -47,7 +47,8 @@ fn what_is_refused_is_told_and_kept_and_the_rest_goes_on() -> Result<()> {
         Ok(running.number("SELECT count(*) FROM events")? == 3
             && running.number("SELECT count(*) FROM rejected")? == rejected)
     })?;
-    let clamped = "SELECT count(*) FROM events WHERE event_id = 'far' AND event_time = received_time";
+    let clamped =
+        "SELECT count(*) FROM events WHERE event_id = 'far' AND event_time = received_time";
     ensure!(running.number(clamped)? == 1, "the year 9999 was not clamped");
     running.stop()
 }

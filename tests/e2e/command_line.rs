@@ -42,7 +42,15 @@ fn a_lake_keeps_the_settings_it_was_made_with() -> Result<()> {
     let folder = TempDir::new()?;
     Footfall::at(folder.path()).start("up")?.stop()?;
     let other = Footfall::at(folder.path()).set("rules.session_gap=10s");
-    let output = other.run(&["up", "--ingest-listen", "127.0.0.1:0", "--query-listen", "127.0.0.1:0", "--pipeline-listen", "127.0.0.1:0"])?;
+    let output = other.run(&[
+        "up",
+        "--ingest-listen",
+        "127.0.0.1:0",
+        "--query-listen",
+        "127.0.0.1:0",
+        "--pipeline-listen",
+        "127.0.0.1:0",
+    ])?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1) && said.contains("session_gap"), "{said}");
     Ok(())

@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use crate::sample::{Posting, check, quick, wait_until_folded};
 
+/// How often a pipeline is killed while events are posted.
+const KILLS_MAX: u32 = 6;
+
 #[test]
 fn two_pipelines_share_eight_partitions_and_lose_nothing() -> Result<()> {
     let folder = TempDir::new()?;
@@ -19,7 +22,7 @@ fn two_pipelines_share_eight_partitions_and_lose_nothing() -> Result<()> {
     let ingest = footfall.start("ingest")?;
     let first = footfall.start("pipeline")?;
     let query = footfall.start("query")?;
-    let more = ["--sessions", "1500", "--rate", "400"];
+    let more = ["--sessions", "2500", "--rate", "400"];
     let mut posting = Posting::start(folder.path(), ingest.ingest(), &more)?;
     let truth = posting.truth.clone();
     std::thread::sleep(Duration::from_secs(4));
@@ -27,12 +30,14 @@ fn two_pipelines_share_eight_partitions_and_lose_nothing() -> Result<()> {
     std::thread::sleep(Duration::from_secs(5));
     first.kill()?;
     let mut third = footfall.start("pipeline")?;
-    for _ in 0..5 {
-        std::thread::sleep(Duration::from_secs(2));
+    let mut kills = 1;
+    while posting.is_running()? && kills < KILLS_MAX {
         third.kill()?;
         third = footfall.start("pipeline")?;
+        std::thread::sleep(Duration::from_secs(2));
+        kills += 1;
     }
-    assert!(posting.is_running()?, "the sample ended before the last kill");
+    assert!(kills > 2, "the sample ended before pipelines were killed in mid-stream");
     let totals = posting.finish()?;
     wait_until_folded(&query, &totals)?;
     third.stop()?;

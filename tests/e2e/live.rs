@@ -20,7 +20,10 @@ fn a_live_sample_gives_what_the_oracle_and_the_generator_say() -> Result<()> {
     wait_until_folded(&running, &totals)?;
     ensure!(running.number("SELECT count(*) FROM events WHERE late")? > 0, "no event was late");
     ensure!(running.number("SELECT count(*) FROM duplicates")? > 0, "no event was resent");
-    others_read_the_tables(&footfall.lake().to_string_lossy(), running.number("SELECT count(*) FROM sessions")?)?;
+    others_read_the_tables(
+        &footfall.lake().to_string_lossy(),
+        running.number("SELECT count(*) FROM sessions")?,
+    )?;
     check(folder.path(), &footfall, running, &truth)
 }
 
@@ -73,13 +76,16 @@ fn a_signal_comes_while_the_session_is_open() -> Result<()> {
     wait_until("a watermark", Duration::from_secs(30), || {
         Ok(running.metric(running.pipeline(), "footfall_pipeline_watermark_seconds")? > 0.0)
     })?;
-    let event = r#"{"event_id":"p1","visitor_id":"v1","event_name":"page_view","page_type":"product"}"#;
+    let event =
+        r#"{"event_id":"p1","visitor_id":"v1","event_name":"page_view","page_type":"product"}"#;
     let (status, answer) = running.post("/v1/events", event)?;
     ensure!(status == 202, "{status} {answer}");
     let signal: Value = serde_json::from_str(&signals.recv_timeout(Duration::from_secs(20))?)?;
     ensure!(signal["need"] == "delivery" && signal["visitor_id"] == "v1", "{signal}");
     wait_until("the need's row", Duration::from_secs(60), || {
-        Ok(running.number("SELECT count(*) FROM needs WHERE signalled AND outcome = 'abandoned'")? == 1)
+        Ok(running
+            .number("SELECT count(*) FROM needs WHERE signalled AND outcome = 'abandoned'")?
+            == 1)
     })?;
     running.stop()
 }

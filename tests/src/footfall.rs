@@ -148,12 +148,15 @@ impl Running {
         let wanted = if part == "up" { 3 } else { 1 };
         let (sender, lines) = std::sync::mpsc::channel();
         // The thread reads on, so that the process never waits for its output to be read.
-        std::thread::spawn(move || out.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        std::thread::spawn(move || {
+            out.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+        });
         let began = Instant::now();
         let mut found = 0;
         while found < wanted {
             let left = START_MAX.saturating_sub(began.elapsed());
-            let line = lines.recv_timeout(left).with_context(|| format!("{part} did not come up"))?;
+            let line =
+                lines.recv_timeout(left).with_context(|| format!("{part} did not come up"))?;
             let Some(address) = line.split("http://").nth(1) else { continue };
             let address = format!("http://{}", address.split('/').next().unwrap_or_default());
             match line.trim() {
@@ -192,7 +195,8 @@ impl Running {
     /// When the question is refused.
     pub fn sql(&self, statement: &str) -> Result<Vec<Value>> {
         let url = format!("{}/v1/sql", self.query());
-        let answer = reqwest::blocking::Client::new().post(url).body(statement.to_owned()).send()?;
+        let answer =
+            reqwest::blocking::Client::new().post(url).body(statement.to_owned()).send()?;
         let status = answer.status();
         let text = answer.text()?;
         ensure!(status.is_success(), "{statement}: {status} {text}");
@@ -215,7 +219,8 @@ impl Running {
     /// When nobody answers.
     pub fn metric(&self, part: &str, selector: &str) -> Result<f64> {
         let (_, text) = get(&format!("{part}/metrics"))?;
-        let lines = text.lines().filter(|line| !line.starts_with('#') && line.starts_with(selector));
+        let lines =
+            text.lines().filter(|line| !line.starts_with('#') && line.starts_with(selector));
         Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 

@@ -42,7 +42,12 @@ pub fn watermarks(running: &Running) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// The differences.
-pub fn oracle(lake: &Path, rules: &Path, watermarks: &[String], truth: Option<&Path>) -> Result<String> {
+pub fn oracle(
+    lake: &Path,
+    rules: &Path,
+    watermarks: &[String],
+    truth: Option<&Path>,
+) -> Result<String> {
     let program = repository().join("tests/oracle/oracle.py");
     let table = |name: &str| lake.join(name).to_string_lossy().into_owned();
     let mut arguments = vec![program.to_string_lossy().into_owned(), "--check-events".to_owned()];

@@ -68,8 +68,9 @@ impl Event<'_> {
             return Err(BadField::new(Reason::Missing, "event_name", message));
         }
         match self.text(Text::Site) {
-            Some(site) => check_site(site)
-                .map_err(|message| BadField::new(Reason::BadValue, "site", message)),
+            Some(site) => {
+                check_site(site).map_err(|message| BadField::new(Reason::BadValue, "site", message))
+            }
             None => Err(BadField::new(Reason::Missing, "site", "is required")),
         }
     }

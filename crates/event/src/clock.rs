@@ -30,8 +30,7 @@ mod tests {
 
     #[track_caller]
     fn check(timestamp: Option<i64>, sent_at: Option<i64>, received: i64, expected: i64) {
-        let client =
-            ClientTimes { timestamp: timestamp.map(Micros), sent_at: sent_at.map(Micros) };
+        let client = ClientTimes { timestamp: timestamp.map(Micros), sent_at: sent_at.map(Micros) };
         assert_eq!(correct_clock(client, Micros(received)), Micros(expected));
     }
 

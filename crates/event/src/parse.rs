@@ -11,8 +11,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{Column, Event, Item, Micros, Text, Whole};
-use values::{ItemsSeed, MoneySeed, NumberSeed, TextSeed, TimeSeed};
 pub(crate) use values::PlainText;
+use values::{ItemsSeed, MoneySeed, NumberSeed, TextSeed, TimeSeed};
 
 /// Deepest nesting of `properties`; readers of JSON give up somewhere beyond a hundred.
 const PROPERTIES_DEPTH_MAX: usize = 64;
@@ -116,12 +116,12 @@ pub fn parse_items(json: &str) -> Result<(Vec<Item<'_>>, bool), BadField> {
 /// # Errors
 /// A sentence that shows the form, when `text` is not RFC 3339 with a zone.
 pub fn parse_time(text: &str) -> Result<Micros, String> {
-    chrono::DateTime::parse_from_rfc3339(text)
-        .map(|time| Micros(time.timestamp_micros()))
-        .map_err(|_| {
+    chrono::DateTime::parse_from_rfc3339(text).map(|time| Micros(time.timestamp_micros())).map_err(
+        |_| {
             let shown: String = text.chars().take(40).collect();
             format!("`{shown}` is not a time such as 2026-11-22T10:00:00.000000Z")
-        })
+        },
+    )
 }
 
 fn bad_field(path: String, error: &serde_json::Error) -> BadField {

@@ -55,7 +55,8 @@ struct Truth(Option<BufWriter<File>>);
 impl Truth {
     fn create(arguments: &SampleArguments) -> anyhow::Result<Truth> {
         let Some(path) = &arguments.truth else { return Ok(Truth(None)) };
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file =
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Truth(Some(BufWriter::new(file))))
     }
 

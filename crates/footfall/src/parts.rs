@@ -24,8 +24,11 @@ use crate::config::Config;
 /// # Errors
 /// What keeps a part from starting, or made it stop.
 pub async fn up(config: Config) -> anyhow::Result<()> {
-    let (ingest, query, pipeline) =
-        (bind(&config.ingest.listen).await?, bind(&config.query.listen).await?, bind(&config.pipeline.listen).await?);
+    let (ingest, query, pipeline) = (
+        bind(&config.ingest.listen).await?,
+        bind(&config.query.listen).await?,
+        bind(&config.pipeline.listen).await?,
+    );
     let addresses = (ingest.local_addr()?, query.local_addr()?, pipeline.local_addr()?);
     let lake = made_lake(&config).await?;
     let log = local_log(&config).await?;
@@ -207,7 +210,9 @@ fn registry() -> anyhow::Result<Registry> {
 
 async fn bind(address: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}: is it in use? Another port, such as :0, picks a free one")
+        format!(
+            "cannot listen on {address}: is it in use? Another port, such as :0, picks a free one"
+        )
     })
 }
 

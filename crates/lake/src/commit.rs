@@ -12,8 +12,8 @@ use deltalake_core::DeltaTable;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
-use footfall_event::schema::Table;
 use footfall_event::Partition;
+use footfall_event::schema::Table;
 
 use crate::{Lake, LakeError, WrittenFile};
 
@@ -52,9 +52,13 @@ pub struct Commit {
 /// What became of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Committed { version: u64 },
+    Committed {
+        version: u64,
+    },
     /// Another writer got there first: the versions that stand, for the ids that differ from `from`.
-    Lost { standing: BTreeMap<String, Option<i64>> },
+    Lost {
+        standing: BTreeMap<String, Option<i64>>,
+    },
 }
 
 /// Writes to one table, against the snapshot it holds.
@@ -85,7 +89,8 @@ impl TableWriter {
         let failed = |source| LakeError::Delta { table: self.table, source };
         let state = self.delta.snapshot().map_err(failed)?;
         let log_store = self.delta.log_store();
-        let version = state.transaction_version(log_store.as_ref(), app_id).await.map_err(failed)?;
+        let version =
+            state.transaction_version(log_store.as_ref(), app_id).await.map_err(failed)?;
         self.known.insert(app_id.to_owned(), version);
         Ok(version)
     }

@@ -5,7 +5,9 @@ use footfall_event::schema::Table;
 /// An error of the lake. Losing a race is none: see [`Outcome`](crate::Outcome).
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
-    #[error("`{location}` is not a lake's location: {reason}; use a path or a URL such as s3://bucket/lake")]
+    #[error(
+        "`{location}` is not a lake's location: {reason}; use a path or a URL such as s3://bucket/lake"
+    )]
     Location { location: String, reason: String },
     #[error(
         "this lake was made with `{setting}` = {made_with}, not {wanted}; it is fixed when a lake is made: set it back, or make another lake"

@@ -148,9 +148,11 @@ impl FileWriter {
     async fn close(&mut self, day: Day) -> Result<(), LakeError> {
         let Some(file) = self.open.remove(&day) else { return Ok(()) };
         let table = self.table;
-        let bytes = file.writer.into_inner().map_err(|source| LakeError::Parquet { table, source })?;
+        let bytes =
+            file.writer.into_inner().map_err(|source| LakeError::Parquet { table, source })?;
         let (column, size) = (table.partition_column(), bytes.len() as i64);
-        let name = format!("part-{}-{}.zstd.parquet", self.writer_id.simple(), Uuid::now_v7().simple());
+        let name =
+            format!("part-{}-{}.zstd.parquet", self.writer_id.simple(), Uuid::now_v7().simple());
         let path = format!("{column}={day}/{name}");
         let store = self.lake.unloaded(table)?.object_store();
         store.put(&path.as_str().into(), bytes.into()).await?;

@@ -83,9 +83,7 @@ impl Bounds {
             }
             _ => return,
         };
-        let is_long = |bound: &Option<Bound>| {
-            matches!(bound, Some(Bound::Text(text)) if text.len() > TEXT_BYTES_MAX)
-        };
+        let is_long = |bound: &Option<Bound>| matches!(bound, Some(Bound::Text(text)) if text.len() > TEXT_BYTES_MAX);
         self.unbounded |= is_long(&least) || is_long(&greatest);
         if self.min.is_none() || least < self.min {
             self.min = least;

@@ -45,9 +45,10 @@ impl Conditions {
     /// # Errors
     /// The first condition that does not compile, by the name that [`Rules::expressions`] gives it.
     pub fn compile(rules: &Rules) -> Result<Conditions, String> {
-        let compiled = rules.expressions().into_iter().map(|(name, sql)| {
-            compile(sql).map_err(|message| format!("{name}: {message}"))
-        });
+        let compiled = rules
+            .expressions()
+            .into_iter()
+            .map(|(name, sql)| compile(sql).map_err(|message| format!("{name}: {message}")));
         let events = Table::Events.schema();
         let place = |field: &arrow::datatypes::FieldRef| events.index_of(field.name()).ok();
         let projection = COLUMNS.fields().iter().filter_map(place).collect();
@@ -98,7 +99,8 @@ fn set_bits(bits: &mut [Bits], number: usize, fulfilled: &BooleanArray) {
 
 fn compile(sql: &str) -> Result<Arc<dyn PhysicalExpr>, String> {
     let context = SessionContext::new();
-    let schema = DFSchema::try_from(COLUMNS.as_ref().clone()).map_err(|error| first_line(&error))?;
+    let schema =
+        DFSchema::try_from(COLUMNS.as_ref().clone()).map_err(|error| first_line(&error))?;
     let expression = context.parse_sql_expr(sql, &schema).map_err(|error| explain(&error))?;
     refuse_unfit(&expression)?;
     match expression.get_type(&schema).map_err(|error| explain(&error))? {
@@ -126,24 +128,28 @@ fn refuse_unfit(expression: &Expr) -> Result<(), String> {
             }
             _ => None,
         };
-        let go_on = if unfit.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue };
+        let go_on =
+            if unfit.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue };
         Ok(go_on)
     });
     walked.map_err(|error| first_line(&error))?;
-    unfit.map_or(Ok(()), |reason| Err(format!("{reason}; a condition uses the event's own columns only")))
+    unfit.map_or(Ok(()), |reason| {
+        Err(format!("{reason}; a condition uses the event's own columns only"))
+    })
 }
 
 fn explain(error: &DataFusionError) -> String {
-    let DataFusionError::SchemaError(inner, _) = error.find_root() else { return first_line(error) };
+    let DataFusionError::SchemaError(inner, _) = error.find_root() else {
+        return first_line(error);
+    };
     let SchemaError::FieldNotFound { field, .. } = inner.as_ref() else { return first_line(error) };
     let name = field.name.as_str();
     if NOT_THE_EVENTS_OWN.contains(&name) {
         return format!("column `{name}` says how an event was kept; a condition may not use it");
     }
     let names = COLUMNS.fields().iter().map(|known| known.name().as_str());
-    let nearest = names.max_by(|a, b| {
-        strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
-    });
+    let nearest = names
+        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
     format!("unknown column `{name}`: did you mean `{}`?", nearest.unwrap_or_default())
 }
 

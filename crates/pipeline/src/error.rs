@@ -23,8 +23,16 @@ pub enum PipelineError {
     #[error(
         "partition {partition} of `{topic}`: record {offset} is not the one that was read before (its append time is {found}, not {wanted}): the log was replaced. Restore it, or make another lake"
     )]
-    LogReplaced { topic: String, partition: Partition, offset: Offset, found: String, wanted: String },
-    #[error("table `{table}`: {attempts} commits in a row were lost to other writers; is another lake's pipeline writing here?")]
+    LogReplaced {
+        topic: String,
+        partition: Partition,
+        offset: Offset,
+        found: String,
+        wanted: String,
+    },
+    #[error(
+        "table `{table}`: {attempts} commits in a row were lost to other writers; is another lake's pipeline writing here?"
+    )]
     Races { table: &'static str, attempts: usize },
     #[error("{0}")]
     Source(String),

@@ -1,7 +1,7 @@
 //! What the pipeline tells of itself to those who ask whether it works.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use footfall_event::Micros;
 

@@ -23,8 +23,8 @@ use existing::{Existing, live_limit, standing_rows};
 pub(crate) use existing::{failed, plain};
 use fold::HistoryFold;
 use read::Reader;
-pub(crate) use sorted::{context, fold_order};
 use sorted::{Sorted, sort};
+pub(crate) use sorted::{context, fold_order};
 use tables::HistoryTables;
 
 /// A part of the files to be loaded, in the order of their rows.

@@ -90,7 +90,9 @@ async fn metrics(State(served): State<Served>) -> Response {
 }
 
 /// Signals from now on. One that a slow listener missed is in the topic.
-async fn listen(State(served): State<Served>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn listen(
+    State(served): State<Served>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let signals = BroadcastStream::new(served.signals.listen());
     let events = signals.filter_map(|signal| async move {
         signal.ok().map(|json| Ok(Event::default().event("signal").data(json)))

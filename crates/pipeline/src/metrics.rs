@@ -6,8 +6,8 @@ use footfall_event::Partition;
 use footfall_event::schema::Table;
 use footfall_sessionizer::{CloseCause, Outcome, Output, Status};
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGaugeVec, Opts, Registry,
 };
 
 /// All of them, registered together.
@@ -68,7 +68,8 @@ impl Metrics {
         )?;
         registry.register(Box::new(freshness.clone()))?;
         let buckets = prometheus::exponential_buckets(0.001, 2.0, 16)?;
-        let commits = HistogramOpts::new("footfall_pipeline_commit_seconds", "Time of a table's commit");
+        let commits =
+            HistogramOpts::new("footfall_pipeline_commit_seconds", "Time of a table's commit");
         let commit_seconds = HistogramVec::new(commits.buckets(buckets), &["table"])?;
         registry.register(Box::new(commit_seconds.clone()))?;
         Ok(Metrics {
@@ -102,7 +103,11 @@ impl Metrics {
                 "Sessions closed, by cause",
                 "cause",
             )?,
-            needs: counters("footfall_pipeline_needs_total", "Needs of closed sessions", "outcome")?,
+            needs: counters(
+                "footfall_pipeline_needs_total",
+                "Needs of closed sessions",
+                "outcome",
+            )?,
             signals: counter("footfall_pipeline_signals_total", "Signals due")?,
             signal_delay: histogram(
                 "footfall_pipeline_signal_delay_seconds",
@@ -115,7 +120,10 @@ impl Metrics {
                 "table",
             )?,
             rows: counters("footfall_pipeline_rows_total", "Rows committed", "table")?,
-            snapshot_seconds: histogram("footfall_pipeline_snapshot_seconds", "Time of a snapshot")?,
+            snapshot_seconds: histogram(
+                "footfall_pipeline_snapshot_seconds",
+                "Time of a snapshot",
+            )?,
         })
     }
 
@@ -155,7 +163,8 @@ impl Metrics {
     /// The partition is another's.
     pub fn forget(&self, partition: Partition) {
         let label = partition.to_string();
-        let gauges = [&self.lag_records, &self.open_sessions, &self.held_events, &self.remembered_ids];
+        let gauges =
+            [&self.lag_records, &self.open_sessions, &self.held_events, &self.remembered_ids];
         for gauge in gauges {
             // It fails when the partition had no value yet.
             let _ = gauge.remove_label_values(&[&label]);

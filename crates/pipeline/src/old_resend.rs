@@ -88,7 +88,14 @@ impl OldResends {
             .map_err(failed)?
             .filter(col("event_id").in_list(ids, false))
             .map_err(failed)?
-            .select_columns(&["site", "visitor_id", "event_id", "log", "log_partition", "log_offset"])
+            .select_columns(&[
+                "site",
+                "visitor_id",
+                "event_id",
+                "log",
+                "log_partition",
+                "log_offset",
+            ])
             .map_err(failed)?
             .collect()
             .await
@@ -96,7 +103,8 @@ impl OldResends {
         let mut standing = Vec::new();
         for batch in rows {
             let text = |column: usize| {
-                let cast = arrow::compute::cast(batch.column(column), &arrow::datatypes::DataType::Utf8);
+                let cast =
+                    arrow::compute::cast(batch.column(column), &arrow::datatypes::DataType::Utf8);
                 cast.map_err(PipelineError::Rows)
             };
             let texts = [text(0)?, text(1)?, text(2)?, text(3)?];
@@ -109,7 +117,8 @@ impl OldResends {
                     texts.is_valid(row).then(|| texts.value(row).to_owned())
                 };
                 let id = (at(0).unwrap_or_default(), at(1), at(2).unwrap_or_default());
-                let (partition, offset) = (Partition(partitions.value(row)), Offset(offsets.value(row)));
+                let (partition, offset) =
+                    (Partition(partitions.value(row)), Offset(offsets.value(row)));
                 standing.push((id, at(3).unwrap_or_default(), partition, offset));
             }
         }

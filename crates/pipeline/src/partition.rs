@@ -192,7 +192,8 @@ impl PartitionFold {
         let newest = self.fold.rules().newest().0;
         let mut bits = self.judge(&decoded.rows)?;
         let own = bits.iter().position(|(rules, _)| *rules == newest);
-        let own = own.map(|at| bits.swap_remove(at).1).unwrap_or_else(|| vec![Bits::default(); rows]);
+        let own =
+            own.map(|at| bits.swap_remove(at).1).unwrap_or_else(|| vec![Bits::default(); rows]);
         let columns = HitColumns::of(&decoded.rows);
         let resent = resends.among(&suspects(&decoded, &columns, &self.fold)).await?;
         self.places.keep(&decoded.rows);
@@ -232,7 +233,8 @@ impl PartitionFold {
     ) {
         let text = |fact| columns.fact(row, fact).unwrap_or_default().to_owned();
         let (site, event_id) = (text(Fact::Site), text(Fact::EventId));
-        let received = rows.column(place("received_time")).as_primitive::<TimestampMicrosecondType>();
+        let received =
+            rows.column(place("received_time")).as_primitive::<TimestampMicrosecondType>();
         let received_time = Micros(received.value(row));
         self.duplicates.push(DuplicateRow { offset, site, event_id, received_time });
         self.places.forget(offset);
@@ -318,7 +320,9 @@ impl PartitionFold {
         for batch in self.places.batches() {
             let bits = conditions.evaluate(batch)?;
             let columns = HitColumns::of(batch);
-            bits_of.extend(bits.into_iter().enumerate().map(|(row, bits)| (columns.offset(row), bits)));
+            bits_of.extend(
+                bits.into_iter().enumerate().map(|(row, bits)| (columns.offset(row), bits)),
+            );
         }
         self.fold.judge_held(id, |offset| bits_of.get(&offset).copied().unwrap_or_default());
         Ok(())
@@ -326,7 +330,8 @@ impl PartitionFold {
 
     /// Each row's conditions under each set of rules.
     fn judge(&self, rows: &RecordBatch) -> Result<Vec<(RulesId, Vec<Bits>)>, PipelineError> {
-        let judged = self.conditions.iter().map(|(id, conditions)| Ok((*id, conditions.evaluate(rows)?)));
+        let judged =
+            self.conditions.iter().map(|(id, conditions)| Ok((*id, conditions.evaluate(rows)?)));
         judged.collect()
     }
 
@@ -351,7 +356,8 @@ impl PartitionFold {
             let rules = self.rules_at(offset);
             let signalled = self.to_hold.binary_search_by_key(&offset, |held| held.0);
             let signalled = signalled.map_or(0, |at| self.to_hold[at].1);
-            let own = bits.iter().find(|(id, _)| *id == rules).map_or(Bits::default(), |b| b.1[row]);
+            let own =
+                bits.iter().find(|(id, _)| *id == rules).map_or(Bits::default(), |b| b.1[row]);
             let others = bits.iter().filter(|(id, _)| *id != rules).map(|(id, b)| (*id, b[row]));
             let hit = columns.hit(row, (rules, own), others.collect());
             self.fold.hold_again(hit, signalled);

@@ -17,7 +17,6 @@ use footfall_sessionizer::{
 
 pub use events::{EventPlaces, event_rows};
 
-
 /// Which log and partition rows come from.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -60,7 +59,8 @@ pub fn session_rows(rows: &[SessionRow], book: &RuleBook) -> Result<RecordBatch,
         Some(reason) => Some(reason.name()),
         None => Some("none"),
     };
-    let reasons = |row: &SessionRow| row.reasons.iter().map(|r: &LeaveReason| r.name().to_owned()).collect();
+    let reasons =
+        |row: &SessionRow| row.reasons.iter().map(|r: &LeaveReason| r.name().to_owned()).collect();
     let values: Decimal128Array = rows.iter().map(|row| row.value).collect();
     let columns: Vec<ArrayRef> = vec![
         text(rows, |row| Some(row.session_id.to_string())),

@@ -141,7 +141,9 @@ impl Pipeline {
                 }
                 Ok(())
             }
-            Delivery::Records { partition, records } => self.take_records(partition, &records).await,
+            Delivery::Records { partition, records } => {
+                self.take_records(partition, &records).await
+            }
         }
     }
 
@@ -170,12 +172,8 @@ impl Pipeline {
     }
 
     fn folding(&self, fold: PartitionFold) -> Owned {
-        let resends = OldResends::new(
-            &self.lake,
-            self.log.topic(),
-            fold.partition(),
-            self.settings.max_age,
-        );
+        let resends =
+            OldResends::new(&self.lake, self.log.topic(), fold.partition(), self.settings.max_age);
         Owned::Folding(Box::new(Folding {
             fold,
             resends,

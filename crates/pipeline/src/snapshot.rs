@@ -51,7 +51,8 @@ fn folder(topic: &str, partition: Partition) -> String {
 /// # Errors
 /// `Snapshot` when they cannot be formed.
 pub fn encode(header: &Header, fold: &Fold) -> Result<Vec<u8>, PipelineError> {
-    let failed = |reason: String| PipelineError::Snapshot { name: "(in memory)".to_owned(), reason };
+    let failed =
+        |reason: String| PipelineError::Snapshot { name: "(in memory)".to_owned(), reason };
     let level = zstd::DEFAULT_COMPRESSION_LEVEL.min(1);
     let mut out = zstd::Encoder::new(Vec::new(), level).map_err(|e| failed(e.to_string()))?;
     let content = (header, fold.view());

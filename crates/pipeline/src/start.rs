@@ -50,7 +50,8 @@ pub async fn start(
         let receipts_from = progress.get(&Table::Receipts).copied().flatten();
         return Ok(Start::FindRules { begin: bounds.start, end: bounds.end, receipts_from });
     };
-    if header.resume_from < bounds.start && !(state.held.is_empty() && bounds.start == header.offset)
+    if header.resume_from < bounds.start
+        && !(state.held.is_empty() && bounds.start == header.offset)
     {
         return Err(lost(header.resume_from, bounds.start));
     }

@@ -90,7 +90,9 @@ async fn verify_partition(
         for rows in expected.rows(table) {
             comparison.expect(rows)?;
         }
-        versions.each_row_of(table, settings.partitions, partition, |rows| comparison.find(rows)).await?;
+        versions
+            .each_row_of(table, settings.partitions, partition, |rows| comparison.find(rows))
+            .await?;
         comparison.finish(&expected.torn, verified);
     }
     Ok(())

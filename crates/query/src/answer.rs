@@ -25,7 +25,13 @@ impl Answer {
     /// An answer without rows. `schema` is the query's; the answer's is in plain types.
     pub(crate) fn new(schema: &SchemaRef, pool: &Arc<dyn MemoryPool>, slot: Slot) -> Self {
         let memory = MemoryConsumer::new("answer").register(pool);
-        Self { schema: plain_schema(schema), batches: Vec::new(), row_count: 0, memory, _slot: slot }
+        Self {
+            schema: plain_schema(schema),
+            batches: Vec::new(),
+            row_count: 0,
+            memory,
+            _slot: slot,
+        }
     }
 
     /// # Errors

@@ -35,8 +35,11 @@ pub(crate) fn listing() -> Vec<Listed> {
     let columns = |table: Table, keep: &dyn Fn(&str) -> bool| -> Vec<Column> {
         let schema = table.schema();
         let kept = schema.fields().iter().filter(|field| keep(field.name()));
-        kept.map(|field| Column { name: field.name().clone(), r#type: type_name(field.data_type()) })
-            .collect()
+        kept.map(|field| Column {
+            name: field.name().clone(),
+            r#type: type_name(field.data_type()),
+        })
+        .collect()
     };
     let tables = Table::ALL.map(|table| Listed {
         name: table.name(),
@@ -104,7 +107,11 @@ impl SchemaProvider for QuerySchema {
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
         let is_view = name == view::ABANDONMENT;
-        Ok(self.table_exist(name).then_some(if is_view { TableType::View } else { TableType::Base }))
+        Ok(self.table_exist(name).then_some(if is_view {
+            TableType::View
+        } else {
+            TableType::Base
+        }))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -18,7 +18,9 @@ pub(crate) fn check(text: &str) -> Result<(), QueryError> {
         let depth = step(&mut levels, &token.token);
         if depth + levels.len() > DEPTH_MAX {
             return Err(QueryError::Statement {
-                message: format!("the statement is nested too deeply: more than {DEPTH_MAX} operators in a chain"),
+                message: format!(
+                    "the statement is nested too deeply: more than {DEPTH_MAX} operators in a chain"
+                ),
                 place: Some(statement::place(text, token)),
                 hint: Some("write a long chain of OR as IN (…)".to_owned()),
             });

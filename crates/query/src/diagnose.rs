@@ -1,8 +1,11 @@
 //! From an error of DataFusion to one that says whose fault it is, where in the statement it lies,
 //! and what may have been meant. Answering it is left to `routes`.
 
+use std::sync::LazyLock;
+
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
+use datafusion::execution::SessionStateDefaults;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -81,12 +84,13 @@ fn find(error: &DataFusionError, root: &DataFusionError) -> Finding {
         },
         _ => {
             let diagnostic = error.diagnostic();
-            let message = diagnostic.map_or_else(|| root.message().to_string(), |d| d.message.clone());
+            let message =
+                diagnostic.map_or_else(|| root.message().to_string(), |d| d.message.clone());
             if let Some(name) = quoted(&message, "table '", "' not found") {
                 return unknown_table(name);
             }
             if let Some(name) = quoted(&message, "Invalid function '", "'") {
-                return unknown_function(name, diagnostic);
+                return unknown_function(name);
             }
             Finding { message, hint: diagnostic.and_then(advice) }
         }
@@ -122,14 +126,25 @@ fn unknown_table(name: &str) -> Finding {
     Finding { message: format!("there is no table `{name}`"), hint: Some(hint) }
 }
 
-fn unknown_function(name: &str, diagnostic: Option<&Diagnostic>) -> Finding {
-    let notes = diagnostic.map_or(&[][..], |diagnostic| &diagnostic.notes);
-    let offered =
-        notes.iter().filter_map(|note| quoted(&note.message, "Possible function '", "'"));
-    let near = nearest(name, offered).map(|near| format!("did you mean `{near}`?"));
-    let hint = near.unwrap_or_else(|| "SHOW FUNCTIONS lists them".to_owned());
+fn unknown_function(name: &str) -> Finding {
+    let near = nearest(name, FUNCTIONS.iter().map(String::as_str));
+    let hint = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "SHOW FUNCTIONS lists them".to_owned(),
+    };
     Finding { message: format!("there is no function `{name}`"), hint: Some(hint) }
 }
+
+/// The names of all functions that a session has.
+static FUNCTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let scalar = SessionStateDefaults::default_scalar_functions();
+    let aggregate = SessionStateDefaults::default_aggregate_functions();
+    let window = SessionStateDefaults::default_window_functions();
+    let scalar = scalar.iter().map(|function| function.name().to_owned());
+    let aggregate = aggregate.iter().map(|function| function.name().to_owned());
+    let window = window.iter().map(|function| function.name().to_owned());
+    scalar.chain(aggregate).chain(window).collect()
+});
 
 fn advice(diagnostic: &Diagnostic) -> Option<String> {
     let helps = diagnostic.helps.iter().map(|help| help.message.as_str());

@@ -62,7 +62,8 @@ impl Engine {
                     _ => Err(error),
                 })
                 .and_then(|()| std::fs::create_dir_all(folder));
-            cleared.map_err(|error| failed(format!("spill folder {}: {error}", folder.display())))?;
+            cleared
+                .map_err(|error| failed(format!("spill folder {}: {error}", folder.display())))?;
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.thread_count())

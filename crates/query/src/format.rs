@@ -134,7 +134,8 @@ impl Encoder {
             Kind::Arrow(writer) => writer.finish().map_err(broken)?,
             Kind::Table { schema, batches } => {
                 batches.insert(0, RecordBatch::new_empty(schema.clone()));
-                let table = pretty_format_batches_with_options(batches, &display()).map_err(broken)?;
+                let table =
+                    pretty_format_batches_with_options(batches, &display()).map_err(broken)?;
                 let rows = if self.row_count == 1 { "row" } else { "rows" };
                 self.bytes.extend(format!("{table}\n{} {rows}\n", self.row_count).into_bytes());
             }
@@ -171,7 +172,8 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
             format!("list({})", type_name(entry.data_type()))
         }
         DataType::Struct(fields) => {
-            let fields = fields.iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type())));
+            let fields =
+                fields.iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type())));
             format!("struct({})", fields.collect::<Vec<_>>().join(", "))
         }
         other => other.to_string().to_lowercase(),

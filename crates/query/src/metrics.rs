@@ -70,7 +70,9 @@ impl Metrics {
                 "footfall_query_seconds",
                 "From a query's arrival to its whole answer, without its sending; all outcomes.",
             )
-            .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60., 300.]),
+            .buckets(vec![
+                0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60., 300.,
+            ]),
         )?;
         let rows = IntCounter::new("footfall_query_rows_total", "Rows in the answers of queries.")?;
         let running = IntGauge::new(

@@ -37,8 +37,15 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(async || refused(StatusCode::NOT_FOUND, "there is no such path; see /v1/tables and POST /v1/sql"))
-        .method_not_allowed_fallback(async || refused(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method: POST /v1/sql, GET for all others"))
+        .fallback(async || {
+            refused(StatusCode::NOT_FOUND, "there is no such path; see /v1/tables and POST /v1/sql")
+        })
+        .method_not_allowed_fallback(async || {
+            refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path takes another method: POST /v1/sql, GET for all others",
+            )
+        })
         .with_state(shared)
 }
 
@@ -70,7 +77,9 @@ async fn sql(
     };
     let answer = shared.engine.sql(&text).await;
     match answer.and_then(|answer| shared.engine.send(answer, format)) {
-        Ok(bytes) => ([(CONTENT_TYPE, media_type(format))], Body::from_stream(bytes)).into_response(),
+        Ok(bytes) => {
+            ([(CONTENT_TYPE, media_type(format))], Body::from_stream(bytes)).into_response()
+        }
         Err(error) => error.into_response(),
     }
 }
@@ -110,14 +119,17 @@ fn format(
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let offered = [Format::Json, Format::Csv, Format::Arrow];
     let position = |format: &Format| accepted.find(bare_media_type(*format));
-    let wanted = offered.into_iter().filter(|format| position(format).is_some()).min_by_key(position);
+    let wanted =
+        offered.into_iter().filter(|format| position(format).is_some()).min_by_key(position);
     Ok(wanted.unwrap_or(Format::Json))
 }
 
 async fn text(headers: &HeaderMap, body: Body) -> Result<String, Response> {
     let read = tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, SQL_BYTES_MAX)).await;
     let bytes = match read {
-        Err(_) => return Err(refused(StatusCode::REQUEST_TIMEOUT, "the statement came too slowly")),
+        Err(_) => {
+            return Err(refused(StatusCode::REQUEST_TIMEOUT, "the statement came too slowly"));
+        }
         Ok(Err(error)) => {
             let message = format!("no statement of at most {SQL_BYTES_MAX} bytes: {error}");
             return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, &message));
@@ -171,7 +183,9 @@ impl IntoResponse for QueryError {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             QueryError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            QueryError::Lake { .. } | QueryError::Engine { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            QueryError::Lake { .. } | QueryError::Engine { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         };
         if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
             tracing::error!(error = %self, "a query failed");

@@ -64,10 +64,8 @@ fn runtime_env(settings: &QuerySettings) -> Result<RuntimeEnv> {
     let disk = DiskManagerBuilder::default()
         .with_mode(mode)
         .with_max_temp_directory_size(settings.spill_bytes_max);
-    let pool = TrackConsumersPool::new(
-        FairSpillPool::new(settings.memory_bytes_max),
-        CONSUMERS_NAMED,
-    );
+    let pool =
+        TrackConsumersPool::new(FairSpillPool::new(settings.memory_bytes_max), CONSUMERS_NAMED);
     RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
         .with_disk_manager_builder(disk)

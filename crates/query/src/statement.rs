@@ -15,7 +15,8 @@ use crate::{Place, QueryError};
 /// # Errors
 /// `Statement`: no SQL, no or several statements, or one that would write or change settings.
 pub(crate) fn parse(text: &str) -> Result<Statement, QueryError> {
-    let parsed = DFParserBuilder::new(text).build().and_then(|mut parser| parser.parse_statements());
+    let parsed =
+        DFParserBuilder::new(text).build().and_then(|mut parser| parser.parse_statements());
     let mut statements = parsed.map_err(|error| diagnose(&error, text))?;
     let Some(statement) = statements.pop_front() else {
         return Err(wrong("there is no statement", None));

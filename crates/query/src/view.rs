@@ -48,10 +48,11 @@ pub(crate) const ABANDONMENT_COLUMNS: [&str; 30] = [
 
 /// `abandonment`: a session without a conversion per row, bots left out, over `sessions`.
 pub(crate) fn abandonment(sessions: Arc<dyn TableProvider>) -> Result<ViewTable> {
-    let plan = LogicalPlanBuilder::scan(Table::Sessions.name(), provider_as_source(sessions), None)?
-        .filter(col("converted").is_false().and(col("bot").is_null()))?
-        .project(ABANDONMENT_COLUMNS.map(col))?
-        .build()?;
+    let plan =
+        LogicalPlanBuilder::scan(Table::Sessions.name(), provider_as_source(sessions), None)?
+            .filter(col("converted").is_false().and(col("bot").is_null()))?
+            .project(ABANDONMENT_COLUMNS.map(col))?
+            .build()?;
     let definition = format!(
         "CREATE VIEW {ABANDONMENT} AS SELECT {} FROM sessions WHERE NOT converted AND bot IS NULL",
         ABANDONMENT_COLUMNS.join(", ")

@@ -5,9 +5,9 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Builder, Float64Builder, Int32Array, Int64Builder,
-    ListBuilder, RecordBatch, StringArray, StringBuilder, StructBuilder, TimestampMicrosecondArray,
-    new_null_array,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Builder, Float64Builder, Int32Array,
+    Int64Builder, ListBuilder, RecordBatch, StringArray, StringBuilder, StructBuilder,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
@@ -241,8 +241,7 @@ fn times(values: TimestampMicrosecondArray) -> ArrayRef {
 }
 
 fn money_builder() -> Decimal128Builder {
-    Decimal128Builder::new()
-        .with_data_type(DataType::Decimal128(Money::PRECISION, Money::SCALE))
+    Decimal128Builder::new().with_data_type(DataType::Decimal128(Money::PRECISION, Money::SCALE))
 }
 
 fn items_builder() -> ListBuilder<StructBuilder> {
@@ -252,8 +251,7 @@ fn items_builder() -> ListBuilder<StructBuilder> {
     }
     fields.push(Box::new(money_builder()));
     fields.push(Box::new(Float64Builder::new()));
-    let element =
-        arrow::datatypes::Field::new("element", DataType::Struct(item_fields()), true);
+    let element = arrow::datatypes::Field::new("element", DataType::Struct(item_fields()), true);
     ListBuilder::new(StructBuilder::new(item_fields(), fields)).with_field(element)
 }
 

@@ -165,8 +165,16 @@ fn a_bad_record_is_left_out() {
     assert_eq!(decoder.finish().rows.num_rows(), 0);
 }
 
-const TEXTS: [&str; 8] =
-    ["a", "541312140", "a b", "\u{e9}\u{1f600}", "\"", "\\", "\n\t\u{1}", "https://shop.example/?q=%20"];
+const TEXTS: [&str; 8] = [
+    "a",
+    "541312140",
+    "a b",
+    "\u{e9}\u{1f600}",
+    "\"",
+    "\\",
+    "\n\t\u{1}",
+    "https://shop.example/?q=%20",
+];
 
 /// An event with any columns filled, of texts that need escapes and numbers at their bounds.
 fn random_event(rng: &mut StdRng) -> Event<'static> {
@@ -212,8 +220,7 @@ fn money(rng: &mut StdRng) -> Money {
 }
 
 /// The columns of `events` that a record does not hold.
-const NOT_RECORDED: [&str; 5] =
-    ["appended_at", "log", "log_partition", "log_offset", "event_date"];
+const NOT_RECORDED: [&str; 5] = ["appended_at", "log", "log_partition", "log_offset", "event_date"];
 
 /// What arrow-json makes of a record. `properties` is text to it, so its JSON is put into quotes.
 fn by_arrow(records: &[Vec<u8>]) -> RecordBatch {
@@ -248,7 +255,8 @@ fn rows_are_those_of_arrow_json_and_of_the_events_themselves() {
         let mut records = Vec::new();
         for offset in 0..rng.random_range(1..60) {
             let event = random_event(&mut rng);
-            let times = Times { event_time: Micros(rng.random_range(-9..9)), received_time: RECEIVED };
+            let times =
+                Times { event_time: Micros(rng.random_range(-9..9)), received_time: RECEIVED };
             let mut record = Vec::new();
             event.write_record(times, &mut record);
             by_record.push(&record, Offset(offset), APPENDED).unwrap();

@@ -67,7 +67,10 @@ fn ids_may_be_numbers_and_other_texts_may_not() {
             check(&json, &format!("bad_type {name}: {kind}"));
         }
     }
-    check(r#"{"user_id":-5,"cart_id":18446744073709551615}"#, "user_id=-5 cart_id=18446744073709551615");
+    check(
+        r#"{"user_id":-5,"cart_id":18446744073709551615}"#,
+        "user_id=-5 cart_id=18446744073709551615",
+    );
     check(r#"{"order_id":1.5}"#, "order_id=1.5");
     check(r#"{"items":[{"item_id":44600062}]}"#, "item(44600062,-,-,-,-,-,-)");
 }
@@ -101,8 +104,14 @@ fn amounts_are_numbers_or_texts() {
     check(r#"{"value":1e13}"#, "bad_value value: 10000000000000 is out of range for money");
     check(r#"{"value":"inf"}"#, "bad_value value: inf is out of range for money");
     let wanted = "expected an amount of money, a number";
-    check(r#"{"value":"5 EUR"}"#, &format!(r#"bad_type value: invalid value: string "5 EUR", {wanted}"#));
-    check(r#"{"value":false}"#, &format!("bad_type value: invalid type: boolean `false`, {wanted}"));
+    check(
+        r#"{"value":"5 EUR"}"#,
+        &format!(r#"bad_type value: invalid value: string "5 EUR", {wanted}"#),
+    );
+    check(
+        r#"{"value":false}"#,
+        &format!("bad_type value: invalid type: boolean `false`, {wanted}"),
+    );
 }
 
 #[test]
@@ -142,19 +151,34 @@ fn a_bad_field_of_an_item_is_told_by_its_path() {
     let full = r#"{"item_id":"i","item_name":"n","item_brand":"b","item_category":"c","item_variant":"v","price":2.5,"quantity":0.5}"#;
     check(&items(full), &format!("{fine} item(i,n,b,c,v,2.5000,0.5)"));
     for (third, bad) in [
-        (r#"{"price":"x"}"#, "items[2].price: invalid value: string \"x\", expected an amount of money, a number"),
+        (
+            r#"{"price":"x"}"#,
+            "items[2].price: invalid value: string \"x\", expected an amount of money, a number",
+        ),
         (r#"{"quantity":"2"}"#, "items[2].quantity: invalid type: string \"2\", expected a number"),
-        (r#"{"item_id":[]}"#, "items[2].item_id: invalid type: sequence, expected a text or a number"),
+        (
+            r#"{"item_id":[]}"#,
+            "items[2].item_id: invalid type: sequence, expected a text or a number",
+        ),
         (r#"{"item_name":5}"#, "items[2].item_name: invalid type: number `5`, expected a text"),
-        (r#"{"item_brand":true}"#, "items[2].item_brand: invalid type: boolean `true`, expected a text"),
+        (
+            r#"{"item_brand":true}"#,
+            "items[2].item_brand: invalid type: boolean `true`, expected a text",
+        ),
         (r#"{"item_category":{}}"#, "items[2].item_category: invalid type: map, expected a text"),
-        (r#"{"item_variant":0}"#, "items[2].item_variant: invalid type: number `0`, expected a text"),
+        (
+            r#"{"item_variant":0}"#,
+            "items[2].item_variant: invalid type: number `0`, expected a text",
+        ),
         ("5", "items[2]: invalid type: integer `5`, expected an item: a JSON object"),
         ("null", "items[2]: invalid type: null, expected an item: a JSON object"),
     ] {
         check(&items(third), &format!("bad_type {bad}"));
     }
-    check(&items(r#"{"price":1e13}"#), "bad_value items[2].price: 10000000000000 is out of range for money");
+    check(
+        &items(r#"{"price":1e13}"#),
+        "bad_value items[2].price: 10000000000000 is out of range for money",
+    );
     check(r#"{"items":null}"#, "");
     check(r#"{"items":{}}"#, "bad_type items: invalid type: map, expected a list of items");
 }
@@ -210,7 +234,10 @@ fn nesting_has_a_bound() {
         "bad_type items: expected at most 64 levels of nesting",
     );
     // Brackets within a text nest nothing.
-    check(&format!(r#"{{"a":"{}\""}}"#, "[".repeat(100)), &format!(r#"properties={{"a":"{}\""}}"#, "[".repeat(100)));
+    check(
+        &format!(r#"{{"a":"{}\""}}"#, "[".repeat(100)),
+        &format!(r#"properties={{"a":"{}\""}}"#, "[".repeat(100)),
+    );
 }
 
 #[test]

@@ -50,8 +50,11 @@ fn ingest(layers: &mut Layers<'_>) -> Ingest {
         inflated_bytes_max: bytes(layers, "ingest.inflated_bytes_max", KIB..=4 * GIB) as usize,
         event_bytes_max: bytes(layers, "ingest.event_bytes_max", KIB..=EVENT_BYTES_MAX) as usize,
         batch_events_max: count(layers, "ingest.batch_events_max", 1..=1_000_000) as usize,
-        bodies_in_flight_bytes_max: bytes(layers, "ingest.bodies_in_flight_bytes_max", KIB..=3 * GIB)
-            as usize,
+        bodies_in_flight_bytes_max: bytes(
+            layers,
+            "ingest.bodies_in_flight_bytes_max",
+            KIB..=3 * GIB,
+        ) as usize,
         connections_max: count(layers, "ingest.connections_max", 1..=1_000_000) as usize,
         header_timeout: duration(layers, "ingest.header_timeout", timeout.clone()),
         body_timeout: duration(layers, "ingest.body_timeout", timeout),

@@ -7,8 +7,8 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use footfall_event::{Micros, Offset};
 use footfall_sessionizer::{
-    Bits, CloseCause, Counts, EventRow, Fact, Membership, Rows, RuleBook, RulesId, Session, Visitor,
-    step,
+    Bits, CloseCause, Counts, EventRow, Fact, Membership, Rows, RuleBook, RulesId, Session,
+    Visitor, step,
 };
 
 use super::Load;
@@ -137,7 +137,8 @@ impl HistoryFold {
             return settled;
         }
         counts.on_time += 1;
-        let Some(current) = self.visitor.as_mut().filter(|current| current.visitor_id.is_some()) else {
+        let Some(current) = self.visitor.as_mut().filter(|current| current.visitor_id.is_some())
+        else {
             return settled;
         };
         let hit = columns.hit(row, (RulesId::default(), bits), Vec::new());
@@ -180,7 +181,8 @@ impl HistoryFold {
             true => OfVisitor::default(),
             false => self.existing.of(site, visitor_id).await?,
         };
-        let visitor = Visitor { site: site.into(), visitor_id: visitor_id.unwrap_or_default().into() };
+        let visitor =
+            Visitor { site: site.into(), visitor_id: visitor_id.unwrap_or_default().into() };
         self.visitor = Some(CurrentVisitor {
             site: site.to_owned(),
             visitor_id: visitor_id.map(str::to_owned),

@@ -14,9 +14,7 @@ use super::fold::Folded;
 use super::read::Side;
 use super::{Load, LoadReceipt};
 use crate::PipelineError;
-use crate::rows::{
-    Origin, duplicate_rows, need_rows, page_view_rows, receipt_rows, session_rows,
-};
+use crate::rows::{Origin, duplicate_rows, need_rows, page_view_rows, receipt_rows, session_rows};
 
 /// Derived rows are turned to Arrow when so many have come together.
 const ROWS_AT_ONCE: usize = 16_384;

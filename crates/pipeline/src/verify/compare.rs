@@ -29,7 +29,8 @@ struct Seen {
 impl Comparison {
     pub fn new(table: Table) -> Comparison {
         let schema = table.schema();
-        let is_compared = |column: &usize| !NOT_COMPARED.contains(&schema.field(*column).name().as_str());
+        let is_compared =
+            |column: &usize| !NOT_COMPARED.contains(&schema.field(*column).name().as_str());
         let compared = (0..schema.fields().len()).filter(is_compared).collect();
         Comparison { table, compared, rows: HashMap::new(), found: 0 }
     }
@@ -80,7 +81,8 @@ impl Comparison {
 
     /// Each row's name and its compared columns.
     fn encode(&self, rows: &RecordBatch) -> Result<Vec<(String, Box<[u8]>)>, PipelineError> {
-        let columns: Vec<_> = self.compared.iter().map(|column| rows.column(*column).clone()).collect();
+        let columns: Vec<_> =
+            self.compared.iter().map(|column| rows.column(*column).clone()).collect();
         let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
         let encoded = RowConverter::new(fields.collect())?.convert_columns(&columns)?;
         let named = encoded.iter().enumerate();

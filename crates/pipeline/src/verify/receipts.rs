@@ -28,9 +28,8 @@ struct Receipt {
     watermark: Option<Micros>,
 }
 
-const COUNTS: [&str; 8] = [
-    "received", "accepted", "on_time", "late", "duplicate", "rejected", "overflow", "pending",
-];
+const COUNTS: [&str; 8] =
+    ["received", "accepted", "on_time", "late", "duplicate", "rejected", "overflow", "pending"];
 const RECEIVED: usize = 0;
 const ACCEPTED: usize = 1;
 const ON_TIME: usize = 2;
@@ -104,7 +103,8 @@ fn receipts_of(rows: &RecordBatch) -> Vec<Receipt> {
     let schema = Table::Receipts.schema();
     let column = |name: &str| rows.column(schema.index_of(name).unwrap_or_default());
     let whole = |name: &str, row: usize| column(name).as_primitive::<Int64Type>().value(row);
-    let time = |name: &str, row: usize| column(name).as_primitive::<TimestampMicrosecondType>().value(row);
+    let time =
+        |name: &str, row: usize| column(name).as_primitive::<TimestampMicrosecondType>().value(row);
     let text = |name: &str, row: usize| {
         let texts = column(name).as_string::<i32>();
         texts.is_valid(row).then(|| texts.value(row).to_owned())
@@ -137,10 +137,16 @@ fn verify_ranges(
     let mut at = None;
     for (from, rows) in &ranges {
         let place = || format!("receipt of {log}/{partition}, range from {from}");
-        verified.require(at.is_none_or(|at| at == *from), || format!("{}: a gap or overlap lies before it", place()));
-        verified.require(at.is_some() || *from == 0 || end.is_none(), || format!("{}: it is the first, and not from 0", place()));
+        verified.require(at.is_none_or(|at| at == *from), || {
+            format!("{}: a gap or overlap lies before it", place())
+        });
+        verified.require(at.is_some() || *from == 0 || end.is_none(), || {
+            format!("{}: it is the first, and not from 0", place())
+        });
         let first = rows[0];
-        let is_alike = |row: &&Receipt| (row.to, row.hour, row.watermark) == (first.to, first.hour, first.watermark);
+        let is_alike = |row: &&Receipt| {
+            (row.to, row.hour, row.watermark) == (first.to, first.hour, first.watermark)
+        };
         verified.require(rows.iter().all(is_alike), || format!("{}: its rows disagree", place()));
         let mut sites: Vec<_> = rows.iter().map(|row| &row.site).collect();
         let all = sites.len();
@@ -153,7 +159,9 @@ fn verify_ranges(
             let adds_up = c[RECEIVED] == c[ACCEPTED] + c[DUPLICATE] + c[REJECTED]
                 && c[ACCEPTED] == c[ON_TIME] + c[LATE];
             let site = row.site.as_deref().unwrap_or("(none)");
-            verified.require(adds_up && row.log == log, || format!("{}, site {site}: it does not add up", place()));
+            verified.require(adds_up && row.log == log, || {
+                format!("{}, site {site}: it does not add up", place())
+            });
         }
         at = Some(first.to);
     }
@@ -200,7 +208,8 @@ async fn verify_sums(
                 format!("{log}/{partition}, site {site}: {found} {what}, the receipt says {said}")
             });
         }
-        for (table, count) in [("events", rows[0]), ("duplicates", rows[3]), ("rejected", rows[4])] {
+        for (table, count) in [("events", rows[0]), ("duplicates", rows[3]), ("rejected", rows[4])]
+        {
             *verified.rows.entry(table).or_default() += count as u64;
         }
     }
@@ -225,10 +234,13 @@ async fn count_rows(
         (2, format!("SELECT site, count(*) FROM events WHERE {of} AND overflow GROUP BY site")),
         (3, format!("SELECT site, count(*) FROM duplicates WHERE {of} GROUP BY site")),
         (4, format!("SELECT site, count(*) FROM rejected WHERE {of} GROUP BY site")),
-        (5, format!(
-            "SELECT site, sum(n - 1) FROM (SELECT site, visitor_id, event_id, count(*) AS n FROM events \
+        (
+            5,
+            format!(
+                "SELECT site, sum(n - 1) FROM (SELECT site, visitor_id, event_id, count(*) AS n FROM events \
              WHERE {of} GROUP BY site, visitor_id, event_id HAVING count(*) > 1) GROUP BY site"
-        )),
+            ),
+        ),
     ];
     let mut counted: BTreeMap<String, [i64; 6]> = BTreeMap::new();
     for (which, sql) in queries {
@@ -238,7 +250,8 @@ async fn count_rows(
             let counts = cast(batch.column(1), &DataType::Int64)?;
             for row in 0..batch.num_rows() {
                 let site = sites.as_string::<i32>().value(row).to_owned();
-                counted.entry(site).or_default()[which] = counts.as_primitive::<Int64Type>().value(row);
+                counted.entry(site).or_default()[which] =
+                    counts.as_primitive::<Int64Type>().value(row);
             }
         }
     }

@@ -70,7 +70,8 @@ pub async fn recompute(
     let followed = Followed::read(lake, versions, settings, partition).await?;
     let mut expected = Expected::default();
     for (log, watermark) in watermarks {
-        recompute_log(versions, settings, partition, log, *watermark, &followed, &mut expected).await?;
+        recompute_log(versions, settings, partition, log, *watermark, &followed, &mut expected)
+            .await?;
     }
     for log in versions.torn_loads() {
         let mut torn = Expected::default();
@@ -104,7 +105,13 @@ async fn recompute_log(
             rows.sort(fold_order(&["site", "visitor_id", "event_time", "seq", "event_id"]))
         });
     let mut stream = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
-    let mut fold = Refold { followed, current: None, rows: Rows::default(), watermark, is_load: log != settings.topic };
+    let mut fold = Refold {
+        followed,
+        current: None,
+        rows: Rows::default(),
+        watermark,
+        is_load: log != settings.topic,
+    };
     while let Some(batch) = stream.next().await {
         let batch = plain(&batch.map_err(failed)?, &schema)?;
         fold.fold(&of_partition(&batch, settings.partitions, partition)?)?;
@@ -147,8 +154,11 @@ impl Followed {
         for table in [Table::PageViews, Table::Sessions] {
             versions
                 .each_row_of(table, settings.partitions, partition, |rows| {
-                    let column = |name: &str| rows.column_by_name(name).map(|c| c.as_string::<i32>());
-                    if let (Some(sessions), Some(configs)) = (column("session_id"), column("config_id")) {
+                    let column =
+                        |name: &str| rows.column_by_name(name).map(|c| c.as_string::<i32>());
+                    if let (Some(sessions), Some(configs)) =
+                        (column("session_id"), column("config_id"))
+                    {
                         for (session, config) in sessions.iter().zip(configs) {
                             let id = config.and_then(|config| ids.get(config));
                             if let (Some(session), Some(id)) = (session, id) {
@@ -202,7 +212,8 @@ impl Refold<'_> {
             self.turn_to(site, visitor_id);
             let rules = self.followed.of(site, visitor_id, text(Fact::EventId));
             let own = bits.iter().find(|(id, _)| *id == rules).map(|(_, bits)| bits[row]);
-            let others = bits.iter().filter(|(id, _)| *id != rules).map(|(id, bits)| (*id, bits[row]));
+            let others =
+                bits.iter().filter(|(id, _)| *id != rules).map(|(id, bits)| (*id, bits[row]));
             let hit = columns.hit(row, (rules, own.unwrap_or_default()), others.collect());
             self.step(&hit);
         }

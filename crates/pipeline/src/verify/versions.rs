@@ -95,7 +95,8 @@ impl Versions {
     ) -> Result<(), PipelineError> {
         let rows = self.read(table).await?;
         let schema = table.schema();
-        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let columns: Vec<&str> =
+            schema.fields().iter().map(|field| field.name().as_str()).collect();
         let rows = rows.select_columns(&columns).map_err(failed)?;
         let mut stream = rows.execute_stream().await.map_err(failed)?;
         while let Some(batch) = stream.next().await {
@@ -112,9 +113,11 @@ impl Versions {
             let rows = self.read_in(&context, table).await?.into_view();
             context.register_table(table.name(), rows).map_err(failed)?;
             let sql = format!("SELECT DISTINCT log FROM {} WHERE log LIKE 'load:%'", table.name());
-            let batches = context.sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)?;
+            let batches =
+                context.sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)?;
             for batch in batches {
-                let texts = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
+                let texts =
+                    arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
                 logs.extend(texts.as_string::<i32>().iter().flatten().map(str::to_owned));
             }
         }

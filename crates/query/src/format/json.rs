@@ -22,7 +22,9 @@ pub(super) fn begin(schema: &Schema, out: &mut Vec<u8>) {
     let columns: Vec<serde_json::Value> = schema
         .fields()
         .iter()
-        .map(|field| serde_json::json!({"name": field.name(), "type": type_name(field.data_type())}))
+        .map(
+            |field| serde_json::json!({"name": field.name(), "type": type_name(field.data_type())}),
+        )
         .collect();
     out.extend(format!("{{\"columns\":{},\"rows\":[", serde_json::Value::from(columns)).bytes());
 }

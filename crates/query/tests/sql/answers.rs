@@ -59,7 +59,8 @@ async fn an_answer_has_the_same_values_in_all_formats() {
 #[tokio::test]
 async fn a_long_answer_arrives_whole_in_all_formats() {
     let service = Service::start().await;
-    let sql = "SELECT value, CAST(value AS TEXT) AS text FROM generate_series(1, 100000) ORDER BY value";
+    let sql =
+        "SELECT value, CAST(value AS TEXT) AS text FROM generate_series(1, 100000) ORDER BY value";
     let rows = service.rows(sql).await;
     assert_eq!(rows.as_array().unwrap().len(), 100_000);
     assert_eq!(rows[99_999], json!([100_000, "100000"]));
@@ -141,10 +142,7 @@ async fn names_and_columns_can_be_listed() {
     assert_eq!(tables[7]["name"], "abandonment");
     assert_eq!(tables[7]["kind"], "view");
     let described = service.rows("DESCRIBE abandonment").await;
-    assert_eq!(
-        tables[7]["columns"].as_array().unwrap().len(),
-        described.as_array().unwrap().len()
-    );
+    assert_eq!(tables[7]["columns"].as_array().unwrap().len(), described.as_array().unwrap().len());
     assert_eq!(tables[0]["columns"][0], json!({"name": "event_id", "type": "text"}));
     let shown = service.rows("SHOW TABLES").await;
     let shown: Vec<&Value> = shown.as_array().unwrap().iter().map(|row| &row[2]).collect();

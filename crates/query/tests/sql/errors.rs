@@ -1,42 +1,68 @@
 //! What is refused, and how an error points at its place.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 use crate::service::Service;
 
-/// One statement, and its error as `line:column message (hint)`, or without a place.
-async fn check(service: &Service, sql: &str, expected: &str) {
-    let (status, error) = service.error(sql).await;
-    let message = error["message"].as_str().unwrap();
-    let place = match (&error["line"], &error["column"]) {
-        (Value::Null, Value::Null) => String::new(),
-        (line, column) => format!("{line}:{column} "),
-    };
-    let hint = error["hint"].as_str().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    assert_eq!(format!("{place}{message}{hint}"), expected, "{sql}");
-    assert_eq!((status, error["code"].as_str()), (400, Some("bad_query")), "{sql}: {error}");
+/// Statements, each with its error in the line below: `line:column message (hint)`, the place and
+/// the hint only where there are any. A `⏎` in a statement is a line break.
+async fn check(cases: &str) {
+    let service = Service::start().await;
+    let mut actual = String::new();
+    for sql in cases.lines().step_by(2) {
+        let (status, error) = service.error(&sql.replace('⏎', "\n")).await;
+        assert_eq!((status, error["code"].as_str()), (400, Some("bad_query")), "{sql}: {error}");
+        let place = match &error["line"] {
+            Value::Null => String::new(),
+            line => format!("{line}:{} ", error["column"]),
+        };
+        let hint = error["hint"].as_str().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        writeln!(actual, "{sql}\n    {place}{}{hint}", error["message"].as_str().unwrap()).unwrap();
+    }
+    assert_eq!(actual, cases, "\n{actual}");
 }
 
 #[tokio::test]
 async fn errors_point_at_their_place() {
-    let service = Service::start().await;
-    for (sql, expected) in [
-        ("SELECT evnt_name FROM events", "1:8 there is no column `evnt_name` (did you mean `event_name`?)"),
-        (
-            "SELECT event_name\nFROM events e\nWHERE e.sit = 'shop'",
-            "3:7 there is no column `e.sit` (did you mean `site`?)",
-        ),
-        ("SELECT *\nFROM evnts", "2:6 there is no table `evnts` (did you mean `events`?)"),
-        ("SELECT cuont(*) FROM events", "1:8 there is no function `cuont` (did you mean `count`?)"),
-        ("SELEC 1", "1:1 Expected: an SQL statement, found: SELEC"),
-        ("SELECT * FROM events WHERE", "1:27 Expected: an expression, found: EOF"),
-        ("SELECT 'abc", "1:8 Unterminated string literal"),
-        ("", "there is no statement"),
-        ("SELECT 1; SELECT 2", "1:11 one statement a request: there are several"),
-        ("SELECT CAST('abc' AS INT)", "1:13 Cannot cast string 'abc' to value of Int32 type"),
-    ] {
-        check(&service, sql, expected).await;
-    }
+    check(
+        "\
+SELECT evnt_name FROM events
+    1:8 there is no column `evnt_name` (did you mean `event_name`?)
+SELECT event_name⏎FROM events e⏎WHERE e.sit = 'shop'
+    3:7 there is no column `e.sit` (did you mean `site`?)
+SELECT zzz FROM (SELECT 1 AS a, 2 AS b)
+    1:8 there is no column `zzz` (there are: a, b)
+SELECT *⏎FROM evnts
+    2:6 there is no table `evnts` (did you mean `events`?)
+SELECT cuont(*) FROM events
+    1:8 there is no function `cuont` (did you mean `count`?)
+SELECT site, count(*) FROM events
+    1:8 column
+SELEC 1
+    1:1 Expected: an SQL statement, found: SELEC
+SELECT * FROM events WHERE
+    1:27 Expected: an expression, found: EOF
+SELECT 'abc
+    1:8 Unterminated string literal
+SELECT 1; SELECT 2
+    1:11 one statement a request: there are several
+SELECT CAST('abc' AS INT)
+    1:13 Cannot cast string 'abc' to value of Int32 type
+SELECT 1 + 'x'
+    1:12 Cannot cast
+SELECT event_time + true FROM events
+    Cannot coerce
+SELECT date_trunc('fortnight', event_time) FROM events
+    x
+SELECT a.site FROM events a JOIN sessions b ON site = 'x'
+    x
+-- nothing
+    there is no statement
+",
+    )
+    .await;
 }
 
 #[tokio::test]

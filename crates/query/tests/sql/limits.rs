@@ -82,6 +82,18 @@ async fn an_answer_is_whole_or_an_error() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_nothing_is_cut_off() {
+    let time_max = Duration::from_secs(3);
+    let service = Service::start_with(QuerySettings { time_max, ..settings() }).await;
+    let large = "SELECT repeat('x', 200) FROM generate_series(1, 200000)";
+    let request = service.client.post(format!("{}/v1/sql", service.url)).body(large);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    service.wait_for_metric(RUNNING, 0.0).await;
+    assert!(response.text().await.is_err());
+}
+
+#[tokio::test]
 async fn a_query_too_many_is_told_when_to_come_again() {
     let service = Service::start_with(QuerySettings { concurrency_max: 1, ..settings() }).await;
     let request = service.client.post(format!("{}/v1/sql", service.url)).body(ENDLESS);

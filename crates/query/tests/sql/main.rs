@@ -4,3 +4,4 @@ mod answers;
 mod errors;
 mod limits;
 mod service;
+mod timing;

@@ -23,7 +23,10 @@ pub struct CsvReader {
 /// What stands at the beginning of what is kept.
 enum Found {
     /// A row of so many fields, in so many bytes of the file.
-    Row { fields: usize, bytes: usize },
+    Row {
+        fields: usize,
+        bytes: usize,
+    },
     /// The row has no end, or none within [`ROW_BYTES_MAX`]: a quote in it is not closed.
     Unclosed,
     End,

@@ -77,9 +77,9 @@ impl Lines {
         let counted = Counted { file, read: read.clone() };
         let mut input: Box<dyn BufRead + Send> =
             Box::new(BufReader::with_capacity(READ_BYTES, counted));
-        let first = input.fill_buf().map_err(|error| {
-            SourceError::unreadable(path, format!("cannot be read: {error}"))
-        })?;
+        let first = input
+            .fill_buf()
+            .map_err(|error| SourceError::unreadable(path, format!("cannot be read: {error}")))?;
         if first.starts_with(&GZIP) {
             let unpacked = MultiGzDecoder::new(input);
             input = Box::new(BufReader::with_capacity(READ_BYTES, unpacked));

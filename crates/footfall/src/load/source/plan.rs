@@ -72,10 +72,12 @@ impl Plan {
     fn fill(&mut self, mapping: &Mapping) -> Fill {
         let from = match &mapping.source {
             Source::Constant(text) => From::Constant(text.clone()),
-            Source::Column(name) => From::Slot(*self.slots.entry(name.clone()).or_insert_with(|| {
-                self.columns.push(name.clone());
-                self.columns.len() - 1
-            })),
+            Source::Column(name) => {
+                From::Slot(*self.slots.entry(name.clone()).or_insert_with(|| {
+                    self.columns.push(name.clone());
+                    self.columns.len() - 1
+                }))
+            }
         };
         let (values, only) = (mapping.values.clone(), mapping.only.clone());
         Fill { target: mapping.target, from, values, only }

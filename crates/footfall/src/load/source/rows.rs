@@ -43,7 +43,11 @@ pub enum Raw<'r> {
     /// A line without its end, and how many bytes it has in all.
     Line(&'r [u8], usize),
     /// A CSV row: its line or lines, its values one after the other, and where each ends.
-    Fields { line: &'r [u8], values: &'r [u8], ends: &'r [usize] },
+    Fields {
+        line: &'r [u8],
+        values: &'r [u8],
+        ends: &'r [usize],
+    },
     Parquet(ParquetRow<'r>),
 }
 
@@ -108,10 +112,9 @@ impl Rows {
                 let message = format!("{time} is before 1970");
                 Err(BadField::new(Reason::BadTime, "timestamp", message))
             }
-            Some(time) => Ok(Times {
-                event_time: time.min(self.received),
-                received_time: self.received,
-            }),
+            Some(time) => {
+                Ok(Times { event_time: time.min(self.received), received_time: self.received })
+            }
             // The load's own time would be no history, and another one with each repetition.
             None => Err(BadField::new(Reason::Missing, "timestamp", "is required of history")),
         }

@@ -2,15 +2,16 @@
 
 use std::io::Write;
 
+use ::parquet::arrow::ArrowWriter;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
-    Int64Array, ListArray, StringArray, TimestampNanosecondArray, TimestampSecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
+    Float64Array, Int64Array, ListArray, StringArray, TimestampNanosecondArray,
+    TimestampSecondArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ::parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
 use super::*;
@@ -19,7 +20,8 @@ use super::*;
 const RECEIVED: Micros = Micros(1_767_225_600_000_000);
 
 /// A map for columns `t`, `n` and `v`.
-const MAP: &str = "time_format = 'unix_s'\n[columns]\ntimestamp = 't'\nevent_name = 'n'\nvisitor_id = 'v'\n";
+const MAP: &str =
+    "time_format = 'unix_s'\n[columns]\ntimestamp = 't'\nevent_name = 'n'\nvisitor_id = 'v'\n";
 
 struct Files {
     folder: TempDir,
@@ -100,7 +102,8 @@ fn shown(events: &RecordBatch, row: usize) -> (u64, String) {
     let mut line = vec![number.clone()];
     for field in events.schema_ref().fields() {
         let name = field.name().as_str();
-        let Some(text) = value(name).filter(|_| name != "log_offset" && !FIXED.contains(&name)) else {
+        let Some(text) = value(name).filter(|_| name != "log_offset" && !FIXED.contains(&name))
+        else {
             continue;
         };
         if name == "seq" && text == number {
@@ -153,7 +156,13 @@ fn rows_of_csv_become_events() {
 
 #[test]
 fn the_last_line_needs_no_end() {
-    for csv in ["t,n,v\n0,a,b", "t,n,v\n0,a,b\n", "t,n,v\r\n0,a,b\r", "t,n,v\n0,a,\"b\"", "t,n,v\n0,a,b\n\n \n"] {
+    for csv in [
+        "t,n,v\n0,a,b",
+        "t,n,v\n0,a,b\n",
+        "t,n,v\r\n0,a,b\r",
+        "t,n,v\n0,a,\"b\"",
+        "t,n,v\n0,a,b\n\n \n",
+    ] {
         let expected = row(0, &format!("visitor_id=b event_name=a {AT_0}"));
         check(MAP, &[("a.csv", csv.as_bytes())], &[&expected]);
     }
@@ -231,20 +240,15 @@ fn a_stray_quote_costs_its_own_line() {
             "1 default bad_record row: the row has 4 fields, the header 3 <0,b,c,\"d\">",
         ],
     );
-    check(
-        MAP,
-        &[("a.csv", b"t,n,v\n0,a,5\" pipe\n")],
-        &[&good(0, "a", "5\" pipe")],
-    );
+    check(MAP, &[("a.csv", b"t,n,v\n0,a,5\" pipe\n")], &[&good(0, "a", "5\" pipe")]);
 }
 
 #[test]
 fn a_row_has_a_bound() {
     let long = "x".repeat(3 * file::ROW_BYTES_MAX);
-    for (name, head, line) in [
-        ("a.csv", "t,n,v\n", "0,a,b"),
-        ("a.jsonl", "", r#"{"t":0,"n":"a","v":"b"}"#),
-    ] {
+    for (name, head, line) in
+        [("a.csv", "t,n,v\n", "0,a,b"), ("a.jsonl", "", r#"{"t":0,"n":"a","v":"b"}"#)]
+    {
         for open in ["", "\""] {
             let text = format!("{head}{open}{long}\n{line}\n");
             let files = Files::new(MAP, &[(name, text.as_bytes())]);
@@ -262,11 +266,16 @@ fn a_row_has_a_bound() {
 #[test]
 fn rows_of_json_become_events() {
     let lines = concat!(
-        r#"{"t":0,"n":"a\u00e9","v":12345678901234567,"id":null,"o":[1,{"b":null}]}"#, "\r\n\n",
-        r#"  {"v":null,"n":true,"t":"1.5","id":"x","o":"\ud83d\ude00"}"#, "\n",
-        r#"{"t":0,"n":["a"]}"#, "\n",
-        r#"{"t":0,"n":"\ud800"}"#, "\n",
-        r#"{"t":0,"n":"a""#, "\n",
+        r#"{"t":0,"n":"a\u00e9","v":12345678901234567,"id":null,"o":[1,{"b":null}]}"#,
+        "\r\n\n",
+        r#"  {"v":null,"n":true,"t":"1.5","id":"x","o":"\ud83d\ude00"}"#,
+        "\n",
+        r#"{"t":0,"n":["a"]}"#,
+        "\n",
+        r#"{"t":0,"n":"\ud800"}"#,
+        "\n",
+        r#"{"t":0,"n":"a""#,
+        "\n",
         "5\n",
         r#"{"t":{},"n":"a"}"#,
     );
@@ -275,7 +284,12 @@ fn rows_of_json_become_events() {
         &map,
         &[("a.ndjson", lines.as_bytes())],
         &[
-            &row(0, &format!("visitor_id=12345678901234567 event_name=a\u{e9} {AT_0} properties={{\"o\":[1,{{\"b\":null}}]}}")),
+            &row(
+                0,
+                &format!(
+                    "visitor_id=12345678901234567 event_name=a\u{e9} {AT_0} properties={{\"o\":[1,{{\"b\":null}}]}}"
+                ),
+            ),
             "1 event_id=x site=default event_name=true event_time=1970-01-01T00:00:01.500000Z properties={\"o\":\"\\ud83d\\ude00\"}",
             r#"2 default bad_type n: expected a single value <{"t":0,"n":["a"]}>"#,
             r#"3 default bad_json n: unexpected end of hex escape at line 1 column 7 <{"t":0,"n":"\ud800"}>"#,
@@ -289,11 +303,16 @@ fn rows_of_json_become_events() {
 #[test]
 fn our_own_lines_are_read_as_they_are_posted() {
     let lines = concat!(
-        r#"{"event_id":"1","site":"shop","event_name":"view_item","timestamp":"2025-12-31T23:00:00Z","sent_at":"2025-12-31T23:59:00Z","user_id":7,"items":[{"item_id":"i","price":"2.5"}],"seq":9,"color":"red"}"#, "\n",
-        r#"{"event_name":"a","timestamp":"2031-01-01T00:00:00Z"}"#, "\n",
-        r#"{"event_name":"a"}"#, "\n",
-        r#"{"site":"shop","event_name":5,"timestamp":"2025-12-31T23:00:00Z"}"#, "\n",
-        r#"{"site":"shop","event_name":"a","timestamp":"2001-12-31T23:00:00Z"}"#, "\n",
+        r#"{"event_id":"1","site":"shop","event_name":"view_item","timestamp":"2025-12-31T23:00:00Z","sent_at":"2025-12-31T23:59:00Z","user_id":7,"items":[{"item_id":"i","price":"2.5"}],"seq":9,"color":"red"}"#,
+        "\n",
+        r#"{"event_name":"a","timestamp":"2031-01-01T00:00:00Z"}"#,
+        "\n",
+        r#"{"event_name":"a"}"#,
+        "\n",
+        r#"{"site":"shop","event_name":5,"timestamp":"2025-12-31T23:00:00Z"}"#,
+        "\n",
+        r#"{"site":"shop","event_name":"a","timestamp":"2001-12-31T23:00:00Z"}"#,
+        "\n",
     );
     check(
         "rest = 'same_name'",
@@ -317,13 +336,26 @@ fn the_rest_goes_where_the_map_says() {
         check(&map, &[("a.csv", csv)], &[&expected]);
     };
     to("drop", &format!("event_name=a {AT_0}"));
-    to("properties", &format!("event_name=a {AT_0} properties={{\"user_id\":\"u\",\"color\":\"red\",\"column_6\":\"z\"}}"));
-    to("same_name", &format!("user_id=u event_name=a {AT_0} properties={{\"color\":\"red\",\"column_6\":\"z\"}}"));
-    let lines = br#"{"t":0,"n":"a","v":"b","user_id":"u","site":"other","items":[{"item_id":1,"x":2}]}"#;
+    to(
+        "properties",
+        &format!(
+            "event_name=a {AT_0} properties={{\"user_id\":\"u\",\"color\":\"red\",\"column_6\":\"z\"}}"
+        ),
+    );
+    to(
+        "same_name",
+        &format!(
+            "user_id=u event_name=a {AT_0} properties={{\"color\":\"red\",\"column_6\":\"z\"}}"
+        ),
+    );
+    let lines =
+        br#"{"t":0,"n":"a","v":"b","user_id":"u","site":"other","items":[{"item_id":1,"x":2}]}"#;
     check(
         &format!("rest = 'same_name'\nsite = 'shop'\n{MAP}"),
         &[("a.jsonl", lines)],
-        &[&format!("0 event_id=# site=shop visitor_id=b user_id=u event_name=a {AT_0} items=[{{item_id: 1, item_name: , item_brand: , item_category: , item_variant: , price: , quantity: }}] properties={{\"site\":\"other\",\"items\":[{{\"item_id\":1,\"x\":2}}]}}")],
+        &[&format!(
+            "0 event_id=# site=shop visitor_id=b user_id=u event_name=a {AT_0} items=[{{item_id: 1, item_name: , item_brand: , item_category: , item_variant: , price: , quantity: }}] properties={{\"site\":\"other\",\"items\":[{{\"item_id\":1,\"x\":2}}]}}"
+        )],
     );
 }
 
@@ -335,14 +367,22 @@ fn values_constants_items_and_only() {
         "[values.event_name]\nbuy = 'purchase'\n[only]\nvalue = ['purchase']\ncurrency = ['purchase']\n",
     );
     let item = |id: &str, price: &str| {
-        format!("items=[{{item_id: {id}, item_name: , item_brand: , item_category: , item_variant: , price: {price}, quantity: }}]")
+        format!(
+            "items=[{{item_id: {id}, item_name: , item_brand: , item_category: , item_variant: , price: {price}, quantity: }}]"
+        )
     };
     check(
         map,
         &[("a.csv", b"t,n,p,i,s\n0,buy,1.5,7,shop\n0,view, 2 ,8,\n0,view,,,\n")],
         &[
-            &format!("0 event_id=# site=shop event_name=purchase {AT_0} x=5 {} value=1.5000 currency=EUR", item("7", "1.5000")),
-            &format!("1 event_id=# site=default event_name=view {AT_0} x=5 {}", item("8", "2.0000")),
+            &format!(
+                "0 event_id=# site=shop event_name=purchase {AT_0} x=5 {} value=1.5000 currency=EUR",
+                item("7", "1.5000")
+            ),
+            &format!(
+                "1 event_id=# site=default event_name=view {AT_0} x=5 {}",
+                item("8", "2.0000")
+            ),
             &format!("2 event_id=# site=default event_name=view {AT_0} x=5"),
         ],
     );
@@ -364,7 +404,12 @@ fn lists_and_objects_may_stand_in_a_field() {
         &map,
         &[("a.csv", csv.as_bytes())],
         &[
-            &row(0, &format!("visitor_id=b event_name=a {AT_0} {item} properties={{\"a\":1,\"q\":\"z\"}}")),
+            &row(
+                0,
+                &format!(
+                    "visitor_id=b event_name=a {AT_0} {item} properties={{\"a\":1,\"q\":\"z\"}}"
+                ),
+            ),
             &row(1, &format!("visitor_id=b event_name=a {AT_0}")),
             "2 default bad_type i[1].price: invalid type: boolean `true`, expected an amount of money, a number <0,a,b,\"[{},{\"\"price\"\":true}]\",,>",
             "3 default bad_type p: expected an object <0,a,b,,[],>",
@@ -372,14 +417,21 @@ fn lists_and_objects_may_stand_in_a_field() {
         ],
     );
     let lines = concat!(
-        r#"{"t":0,"n":"a","v":"b","i":"[{\"item_id\":\"1\"}]","p":{"a":1},"q":null}"#, "\n",
-        r#"{"t":0,"n":"a","v":"b","i":[{"item_id":"1"}],"p":null}"#, "\n",
+        r#"{"t":0,"n":"a","v":"b","i":"[{\"item_id\":\"1\"}]","p":{"a":1},"q":null}"#,
+        "\n",
+        r#"{"t":0,"n":"a","v":"b","i":[{"item_id":"1"}],"p":null}"#,
+        "\n",
     );
     check(
         &map,
         &[("a.jsonl", lines.as_bytes())],
         &[
-            &row(0, &format!("visitor_id=b event_name=a {AT_0} {item} properties={{\"a\":1,\"q\":null}}")),
+            &row(
+                0,
+                &format!(
+                    "visitor_id=b event_name=a {AT_0} {item} properties={{\"a\":1,\"q\":null}}"
+                ),
+            ),
             &row(1, &format!("visitor_id=b event_name=a {AT_0} {item}")),
         ],
     );
@@ -411,14 +463,18 @@ fn equal_rows_are_told_apart_and_keep_their_ids() {
 #[test]
 fn a_batch_has_8192_rows_and_files_follow_each_other() {
     let csv = |from: usize, rows: usize| {
-        let lines = (from..from + rows).map(|row| if row % 10 == 0 { "x\n".into() } else { format!("{row},a,b\n") });
+        let lines = (from..from + rows)
+            .map(|row| if row % 10 == 0 { "x\n".into() } else { format!("{row},a,b\n") });
         format!("t,n,v\n{}", lines.collect::<String>())
     };
-    let files = Files::new(MAP, &[
-        ("a.csv", csv(0, 10_000).as_bytes()),
-        ("b.csv", b"t,v,n\n"),
-        ("c.csv", csv(10_000, 10_000).as_bytes()),
-    ]);
+    let files = Files::new(
+        MAP,
+        &[
+            ("a.csv", csv(0, 10_000).as_bytes()),
+            ("b.csv", b"t,v,n\n"),
+            ("c.csv", csv(10_000, 10_000).as_bytes()),
+        ],
+    );
     let mut sources = files.open().unwrap();
     let (mut sizes, mut next) = (Vec::new(), 0);
     while let Some(batch) = sources.next_batch().unwrap() {
@@ -426,7 +482,9 @@ fn a_batch_has_8192_rows_and_files_follow_each_other() {
         let offsets = offsets.as_primitive::<Int64Type>();
         let times = batch.events.column_by_name("event_time").unwrap();
         let times = times.as_primitive::<TimestampMicrosecondType>();
-        assert!(offsets.iter().zip(times).all(|(row, time)| time == row.map(|row| row * 1_000_000)));
+        assert!(
+            offsets.iter().zip(times).all(|(row, time)| time == row.map(|row| row * 1_000_000))
+        );
         let mut numbers: Vec<u64> = offsets.values().iter().map(|row| *row as u64).collect();
         numbers.extend(batch.rejected.iter().map(|(row, _)| row));
         numbers.sort();
@@ -454,7 +512,9 @@ fn a_damaged_file_ends_the_load() {
     let rows: String = (0..50_000).map(|row| format!("{row},event,{row}\n")).collect();
     let packed = gzip(format!("t,n,v\n{rows}").as_bytes());
     let error = Files::new(MAP, &[("a.csv.gz", &packed[..packed.len() / 2])]).error();
-    let rest = error.strip_prefix("a.csv.gz: its gzip data is cut, after ").unwrap_or_else(|| panic!("{error}"));
+    let rest = error
+        .strip_prefix("a.csv.gz: its gzip data is cut, after ")
+        .unwrap_or_else(|| panic!("{error}"));
     let (count, rest) = rest.split_once(' ').unwrap();
     assert_eq!(rest, "rows; nothing was loaded: get the file again");
     assert!((1_000..50_000).contains(&count.parse().unwrap()), "{error}");
@@ -464,30 +524,57 @@ fn a_damaged_file_ends_the_load() {
     let error = Files::new(MAP, &[("a.csv.gz", &damaged)]).error();
     assert!(error.starts_with("a.csv.gz: its gzip data is damaged ("), "{error}");
     let lines = gzip(b"{\"t\":0,\"n\":\"a\"}\n");
-    refuse(MAP, &[("a.jsonl.gz", &lines[..lines.len() - 4])], "a.jsonl.gz: its gzip data is cut, after 0 rows; nothing was loaded: get the file again");
+    refuse(
+        MAP,
+        &[("a.jsonl.gz", &lines[..lines.len() - 4])],
+        "a.jsonl.gz: its gzip data is cut, after 0 rows; nothing was loaded: get the file again",
+    );
 }
 
 #[test]
 fn an_unfit_file_ends_the_load_before_it_begins() {
     let good: (&str, &[u8]) = ("a.csv", b"t,n,v\n0,a,b\n");
     let format = "end it in .csv, .jsonl, .ndjson (each also with .gz) or .parquet, or set `format` in the map";
-    refuse(MAP, &[good, ("b.tsv", b"")], &format!("b.tsv: its name does not tell its format: {format}"));
-    refuse(MAP, &[good, ("b.csv", b"")], "b.csv: has no header: is it empty, or no CSV?");
-    refuse(MAP, &[good, ("b.csv", b"t,n\n")], "b.csv: has no column `v`, from which the map fills `visitor_id`: known are `t`, `n`");
     refuse(
-        &format!("{MAP}user_id = 'user'\nsession_id = 'u'\n").replace("session_id", "client_session_id"),
+        MAP,
+        &[good, ("b.tsv", b"")],
+        &format!("b.tsv: its name does not tell its format: {format}"),
+    );
+    refuse(MAP, &[good, ("b.csv", b"")], "b.csv: has no header: is it empty, or no CSV?");
+    refuse(
+        MAP,
+        &[good, ("b.csv", b"t,n\n")],
+        "b.csv: has no column `v`, from which the map fills `visitor_id`: known are `t`, `n`",
+    );
+    refuse(
+        &format!("{MAP}user_id = 'user'\nsession_id = 'u'\n")
+            .replace("session_id", "client_session_id"),
         &[("b.csv", b"t;n;v\n")],
         "b.csv: has no column `t`, from which the map fills `timestamp`: known are `t;n;v`; it has no column `n`, from which the map fills `event_name`: known are `t;n;v`; it has no column `v`, from which the map fills `visitor_id`: known are `t;n;v`; it has no column `user`, from which the map fills `user_id`: known are `t;n;v`; it has no column `u`, from which the map fills `client_session_id`: known are `t;n;v`",
     );
     refuse(MAP, &[good, ("b.csv", b"t,n,v,v\n")], "b.csv: has two columns `v`: rename one of them");
-    refuse(MAP, &[good, ("b.csv", b"t,n,v,x,x\n")], "b.csv: has two columns `x`: rename one of them");
+    refuse(
+        MAP,
+        &[good, ("b.csv", b"t,n,v,x,x\n")],
+        "b.csv: has two columns `x`: rename one of them",
+    );
     refuse(MAP, &[("b.csv", b"\xff\xfet\0,\0")], "b.csv: is UTF-16: save it as UTF-8");
     refuse(MAP, &[("b.csv", b"t,n,v,\xe9\n")], "b.csv: is not UTF-8: save it as UTF-8");
     let mut files = Files::new(MAP, &[good]);
-    files.named.push(files.folder.path().join("../").join(files.folder.path().file_name().unwrap()).join("a.csv"));
+    files.named.push(
+        files
+            .folder
+            .path()
+            .join("../")
+            .join(files.folder.path().file_name().unwrap())
+            .join("a.csv"),
+    );
     assert!(files.error().ends_with("is named twice: its rows would count twice"));
     files.named[1] = files.folder.path().join("none.csv");
-    assert_eq!(files.error(), "none.csv: cannot be opened: No such file or directory (os error 2): check the path");
+    assert_eq!(
+        files.error(),
+        "none.csv: cannot be opened: No such file or directory (os error 2): check the path"
+    );
     files.named[1] = files.folder.path().join("");
     assert!(files.error().ends_with("is a folder: name the files in it"));
     let error = Files::new(MAP, &[("a.parquet", b"t,n,v\n0,a,b\n")]).error();
@@ -516,7 +603,12 @@ fn write_parquet(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
 #[test]
 fn columns_of_parquet_become_events() {
     let nanos = TimestampNanosecondArray::from(vec![Some(1_999), None, Some(-1_000), Some(0)]);
-    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None]), None, None, None]);
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![
+        Some(vec![Some(1), None]),
+        None,
+        None,
+        None,
+    ]);
     let prices = Decimal128Array::from(vec![Some(12_345), None, None, Some(-5)]);
     let bytes = write_parquet(vec![
         ("t", Arc::new(nanos)),
@@ -527,7 +619,12 @@ fn columns_of_parquet_become_events() {
         ("b", Arc::new(BooleanArray::from(vec![Some(true), None, None, None]))),
         ("l", Arc::new(lists)),
         ("d", Arc::new(Date32Array::from(vec![Some(1), None, None, None]))),
-        ("z", Arc::new(TimestampSecondArray::from(vec![Some(1), None, None, None]).with_timezone("+02:00"))),
+        (
+            "z",
+            Arc::new(
+                TimestampSecondArray::from(vec![Some(1), None, None, None]).with_timezone("+02:00"),
+            ),
+        ),
         ("raw", Arc::new(BinaryArray::from(vec![Some(b"x".as_slice()), None, None, None]))),
     ]);
     let map = MAP.replace("'unix_s'", "'rfc3339'") + "value = 'p'\n";
@@ -543,7 +640,11 @@ fn columns_of_parquet_become_events() {
     );
     let error = Files::new(MAP, &[("a.parquet", &bytes[..bytes.len() / 2])]).error();
     assert!(error.starts_with("a.parquet: is no whole Parquet file ("), "{error}");
-    refuse(&format!("{MAP}user_id = 'user'\n"), &[("a.parquet", &bytes)], "a.parquet: has no column `user`, from which the map fills `user_id`: known are `t`, `n`, `v`, `p`, `f`, `b`, `l`, `d`, `z`, `raw`");
+    refuse(
+        &format!("{MAP}user_id = 'user'\n"),
+        &[("a.parquet", &bytes)],
+        "a.parquet: has no column `user`, from which the map fills `user_id`: known are `t`, `n`, `v`, `p`, `f`, `b`, `l`, `d`, `z`, `raw`",
+    );
 }
 
 #[test]
