@@ -192,10 +192,10 @@ fn random_event(rng: &mut StdRng) -> Event<'static> {
             event.set_whole(*column, *whole.choose(rng).unwrap());
         }
     }
-    event.cls = rng.random_bool(0.3).then(|| rng.random());
+    event.cls = rng.random_bool(0.3).then(|| f64::from(rng.random_range(0..900)) / 1e3);
     event.value = rng.random_bool(0.3).then(|| money(rng));
     for _ in 0..rng.random_range(0..3) {
-        let mut some = |rng: &mut StdRng| rng.random_bool(0.5).then(|| text(rng).into());
+        let some = |rng: &mut StdRng| rng.random_bool(0.5).then(|| text(rng).into());
         event.items.push(Item {
             item_id: some(rng),
             item_name: some(rng),
@@ -203,7 +203,7 @@ fn random_event(rng: &mut StdRng) -> Event<'static> {
             item_category: some(rng),
             item_variant: some(rng),
             price: rng.random_bool(0.5).then(|| money(rng)),
-            quantity: rng.random_bool(0.5).then(|| rng.random_range(0.0..9.0)),
+            quantity: rng.random_bool(0.5).then(|| f64::from(rng.random_range(0..9_000)) / 1e3),
         });
     }
     if rng.random_bool(0.3) {

@@ -3,17 +3,26 @@
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use footfall_event::{Offset, Partition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 
 use super::KafkaSettings;
 use super::client::{self, Logged, QUERY_TIMEOUT};
 use crate::{LogError, Record};
+
+/// How long a partition's election is given before it is asked again.
+const ELECTION_PAUSE: Duration = Duration::from_millis(50);
+
+fn is_electing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition};
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(LeaderNotAvailable | NotLeaderForPartition))
+}
 
 pub struct Query {
     settings: KafkaSettings,
@@ -42,9 +51,17 @@ impl Query {
     pub fn bounds(&self, partition: Partition) -> Result<Range<Offset>, LogError> {
         self.drain();
         let topic = &self.settings.topic;
-        let bounds = self.client.fetch_watermarks(topic, partition.0, QUERY_TIMEOUT);
-        let (low, high) = bounds.map_err(|error| client::unavailable(&self.settings, error))?;
-        Ok(Offset(low)..Offset(high))
+        let began = Instant::now();
+        loop {
+            match self.client.fetch_watermarks(topic, partition.0, QUERY_TIMEOUT) {
+                Ok((low, high)) => return Ok(Offset(low)..Offset(high)),
+                // A topic that was just made, or whose broker was restarted, finds its leader soon.
+                Err(error) if is_electing(&error) && began.elapsed() < QUERY_TIMEOUT => {
+                    std::thread::sleep(ELECTION_PAUSE);
+                }
+                Err(error) => return Err(client::unavailable(&self.settings, error)),
+            }
+        }
     }
 
     pub fn read_one(

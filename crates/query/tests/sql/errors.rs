@@ -39,7 +39,7 @@ SELECT *⏎FROM evnts
 SELECT cuont(*) FROM events
     1:8 there is no function `cuont` (did you mean `count`?)
 SELECT site, count(*) FROM events
-    1:8 column
+    1:8 'events.site' must appear in GROUP BY clause because it's not an aggregate expression (Either add 'events.site' to GROUP BY clause, or use an aggregate function like ANY_VALUE(events.site))
 SELEC 1
     1:1 Expected: an SQL statement, found: SELEC
 SELECT * FROM events WHERE
@@ -49,15 +49,11 @@ SELECT 'abc
 SELECT 1; SELECT 2
     1:11 one statement a request: there are several
 SELECT CAST('abc' AS INT)
-    1:13 Cannot cast string 'abc' to value of Int32 type
+    1:13 Cast error: Cannot cast string 'abc' to value of Int32 type
 SELECT 1 + 'x'
-    1:12 Cannot cast
+    expressions have incompatible types (has type Int64; has type Utf8)
 SELECT event_time + true FROM events
-    Cannot coerce
-SELECT date_trunc('fortnight', event_time) FROM events
-    x
-SELECT a.site FROM events a JOIN sessions b ON site = 'x'
-    x
+    1:8 expressions have incompatible types (has type Timestamp(µs, \"UTC\"); has type Boolean)
 -- nothing
     there is no statement
 ",

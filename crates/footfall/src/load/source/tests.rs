@@ -236,7 +236,7 @@ fn a_stray_quote_costs_its_own_line() {
         MAP,
         &[("a.csv", b"t,n,v\n0,a,\"open\n0,b,c,\"d\"\n")],
         &[
-            "0 default bad_record row: the row has 4 fields, the header 3 <0,a,\"open>",
+            "0 default bad_record row: has no end: a quote is open, or it is over 1048576 bytes <0,a,\"open>",
             "1 default bad_record row: the row has 4 fields, the header 3 <0,b,c,\"d\">",
         ],
     );
@@ -292,7 +292,7 @@ fn rows_of_json_become_events() {
             ),
             "1 event_id=x site=default event_name=true event_time=1970-01-01T00:00:01.500000Z properties={\"o\":\"\\ud83d\\ude00\"}",
             r#"2 default bad_type n: expected a single value <{"t":0,"n":["a"]}>"#,
-            r#"3 default bad_json n: unexpected end of hex escape at line 1 column 7 <{"t":0,"n":"\ud800"}>"#,
+            r#"3 default bad_json n: unexpected end of hex escape at line 1 column 8 <{"t":0,"n":"\ud800"}>"#,
             r#"4 default bad_json line: EOF while parsing an object at byte 14 <{"t":0,"n":"a">"#,
             "5 default bad_json line: invalid type: integer `5`, expected a JSON object at line 1 column 1 <5>",
             r#"6 default bad_type t: expected a single value <{"t":{},"n":"a"}>"#,
@@ -527,7 +527,7 @@ fn a_damaged_file_ends_the_load() {
     refuse(
         MAP,
         &[("a.jsonl.gz", &lines[..lines.len() - 4])],
-        "a.jsonl.gz: its gzip data is cut, after 0 rows; nothing was loaded: get the file again",
+        "a.jsonl.gz: its gzip data is cut, after 1 rows; nothing was loaded: get the file again",
     );
 }
 
@@ -550,7 +550,7 @@ fn an_unfit_file_ends_the_load_before_it_begins() {
         &format!("{MAP}user_id = 'user'\nsession_id = 'u'\n")
             .replace("session_id", "client_session_id"),
         &[("b.csv", b"t;n;v\n")],
-        "b.csv: has no column `t`, from which the map fills `timestamp`: known are `t;n;v`; it has no column `n`, from which the map fills `event_name`: known are `t;n;v`; it has no column `v`, from which the map fills `visitor_id`: known are `t;n;v`; it has no column `user`, from which the map fills `user_id`: known are `t;n;v`; it has no column `u`, from which the map fills `client_session_id`: known are `t;n;v`",
+        "b.csv: has no column `n`, from which the map fills `event_name`: known are `t;n;v`; it has no column `t`, from which the map fills `timestamp`: known are `t;n;v`; it has no column `v`, from which the map fills `visitor_id`: known are `t;n;v`; it has no column `user`, from which the map fills `user_id`: known are `t;n;v`; it has no column `u`, from which the map fills `client_session_id`: known are `t;n;v`",
     );
     refuse(MAP, &[good, ("b.csv", b"t,n,v,v\n")], "b.csv: has two columns `v`: rename one of them");
     refuse(
