@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use footfall_event::{Offset, Partition};
+use footfall_event::{Micros, Offset, Partition};
 use footfall_log::{EventLog, Kind, LocalLog, LocalSettings, LogError, NewRecord};
 use tempfile::TempDir;
 
@@ -114,25 +114,29 @@ async fn retention_never_deletes_above_released_offsets() {
     let directory = tempfile::tempdir().unwrap();
     let log = LocalLog::open(eager(directory.path())).unwrap();
     let mut subscription = started(&log).await;
-    // Each call falls into a segment of its own, or nearly so.
-    for _ in 0..40 {
-        log.append([events(0, 5), events(1, 5)].concat()).await.unwrap();
+    // Both are released in the middle of so much log time that many segments begin before it.
+    let began = log.append([events(0, 5), events(1, 5)].concat()).await.unwrap()[0].append_time;
+    let (mut calls, mut now) = (1, began);
+    while calls < 40 || now - began < Micros::from_ms(400) {
+        now = log.append([events(0, 5), events(1, 5)].concat()).await.unwrap()[0].append_time;
         assert_eq!(start_of(&log, 0).await, Offset(0));
+        calls += 1;
     }
+    let (most, half) = (Offset(calls * 5 / 4 * 3), Offset(calls * 5 / 2));
     // Partition 1 holds everything back.
-    subscription.release(vec![(Partition(0), Offset(150))]).await.unwrap();
+    subscription.release(vec![(Partition(0), most)]).await.unwrap();
     for _ in 0..10 {
         log.append(events(0, 5)).await.unwrap();
         assert_eq!(start_of(&log, 0).await, Offset(0));
     }
-    subscription.release(vec![(Partition(1), Offset(100))]).await.unwrap();
+    subscription.release(vec![(Partition(1), half)]).await.unwrap();
     eventually("segments are deleted", || async { start_of(&log, 1).await > Offset(0) }).await;
     for _ in 0..20 {
         log.append(events(0, 5)).await.unwrap();
         let starts = (start_of(&log, 0).await, start_of(&log, 1).await);
-        assert!(starts.0 <= Offset(150) && starts.1 <= Offset(100), "{starts:?}");
-        assert!(log.read_one(Partition(0), Offset(150)).await.unwrap().is_some());
-        assert!(log.read_one(Partition(1), Offset(100)).await.unwrap().is_some());
+        assert!(starts.0 <= most && starts.1 <= half, "{starts:?}");
+        assert!(log.read_one(Partition(0), most).await.unwrap().is_some());
+        assert!(log.read_one(Partition(1), half).await.unwrap().is_some());
     }
     assert_eq!(log.read_one(Partition(1), Offset(0)).await.unwrap(), None);
     // What was deleted is told as gone.
