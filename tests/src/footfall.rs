@@ -13,16 +13,32 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// How long it may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// The binary that `cargo build --release --workspace` made.
+/// The binary that `cargo build --release --workspace` made, or the one that `FOOTFALL_BINARY` names.
 ///
 /// # Panics
 /// When it was not built.
 pub fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("FOOTFALL_BINARY") {
+        return named.into();
+    }
     let test = std::env::current_exe().unwrap_or_default();
     let folder = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
     let binary = folder.join("footfall");
     assert!(binary.is_file(), "{} is missing: run ./test, which builds it", binary.display());
     binary
+}
+
+/// CPU seconds of this process's children that have ended, to the hundredth: for benchmarks.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn children_cpu_seconds() -> Result<f64> {
+    const TICKS_A_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // `cutime` and `cstime` (proc_pid_stat(5)), counted behind the name in brackets.
+    let fields = stat.rsplit(") ").next().context("no fields")?.split(' ');
+    let ticks = fields.skip(13).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+    Ok(ticks / TICKS_A_SECOND)
 }
 
 /// Waits for `holds`, looking again and again.

@@ -4,6 +4,6 @@ mod footfall;
 mod kafka;
 mod python;
 
-pub use footfall::{Footfall, Running, binary, wait_until};
+pub use footfall::{Footfall, Running, binary, children_cpu_seconds, wait_until};
 pub use kafka::Kafka;
 pub use python::{oracle, python, repository, watermarks};

@@ -109,7 +109,7 @@ pub struct SampleArguments {
     /// How many sessions; some nine events each.
     #[arg(long, default_value_t = 1_000)]
     pub sessions: u64,
-    /// Events a second, with --server [default: 200].
+    /// Events a second [default: 200 with --server; without it, the sessions spread over two days].
     #[arg(long)]
     pub rate: Option<f64>,
     /// Post to a running collector, such as http://127.0.0.1:8080.

@@ -33,7 +33,7 @@ pub async fn run(config: &Config, arguments: &SampleArguments) -> anyhow::Result
         start: if is_live { Micros::clock().0 } else { defaults.start },
         session_gap: config.rules.session_gap.0,
         allowed_lateness: config.rules.allowed_lateness.0,
-        rate: is_live.then_some(arguments.rate.unwrap_or(RATE)),
+        rate: arguments.rate.or(is_live.then_some(RATE)),
         site: config.ingest.default_site.clone(),
         beyond_lateness: arguments.late,
         ..defaults

@@ -4,4 +4,3 @@ mod answers;
 mod errors;
 mod limits;
 mod service;
-mod timing;
