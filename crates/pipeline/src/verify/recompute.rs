@@ -11,7 +11,7 @@ use footfall_event::schema::Table;
 use footfall_event::{Micros, Partition, SessionId, partition_of};
 use footfall_lake::{Lake, LakeSettings};
 use footfall_sessionizer::{
-    CloseCause, Fact, Hit, Rows, RuleBook, Rules, RulesId, Session, Visitor, step,
+    CloseCause, Fact, Hit, Rows, RuleBook, Rules, RulesId, Session, Signalled, Visitor, step,
 };
 use futures::StreamExt;
 
@@ -222,7 +222,15 @@ impl Refold<'_> {
 
     fn step(&mut self, hit: &Hit) {
         if let Some((visitor, session)) = &mut self.current {
-            step(session, visitor, hit, 0, true, &self.followed.book, &mut self.rows);
+            step(
+                session,
+                visitor,
+                hit,
+                &Signalled::default(),
+                true,
+                &self.followed.book,
+                &mut self.rows,
+            );
         }
     }
 
