@@ -173,12 +173,17 @@ impl TableWriter {
         };
         let state = self.delta.snapshot()?.clone();
         let log_store = self.delta.log_store();
+        let before = state.version();
         let finalized = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&state), log_store, operation)
             .await?;
         let version = finalized.version();
         self.delta.state = Some(finalized.snapshot());
+        if version != before + 1 {
+            // It came to lie behind commits of others, which may have moved any other id.
+            self.known.clear();
+        }
         for progress in &commit.progress {
             self.known.insert(progress.app_id.clone(), Some(progress.to));
         }
@@ -194,3 +199,6 @@ impl TableWriter {
         Ok(uris.iter().any(|uri| uri.ends_with(&file.add.path)))
     }
 }
+
+#[cfg(test)]
+mod tests;
