@@ -1,4 +1,8 @@
-//! Two writers on one table, and answers that were lost.
+//! Two writers on one table, answers that were lost, and files that are too old.
+
+use std::time::Instant;
+
+use footfall_event::Micros;
 
 use super::*;
 use crate::testing::{TABLE, files, ids, made_lake};
@@ -103,6 +107,36 @@ async fn equal_progress_with_files_of_another_is_no_commit_of_ones_own() {
     let ours = commit(files(&lake, "ours").await, &[("p", None, 10)]);
     assert_eq!(second.commit(&ours).await.unwrap(), lost(&[("p", Some(10))]));
     assert_eq!(ids(&lake).await, ["theirs"]);
+}
+
+#[tokio::test]
+async fn a_file_is_too_old_by_either_clock() {
+    const MINUTE: u64 = 60;
+    let (_folder, lake) = made_lake().await;
+    let mut writer = open(&lake).await;
+    let aged = |file: &WrittenFile, wall_minutes: i64, monotonic_minutes: u64| {
+        let mut file = file.clone();
+        file.finished.wall = Micros::clock() - Micros(wall_minutes * Micros::MINUTE.0);
+        let age = Duration::from_secs(monotonic_minutes * MINUTE);
+        file.finished.monotonic = Instant::now().checked_sub(age).unwrap();
+        vec![file]
+    };
+    let file = files(&lake, "a").await.remove(0);
+    for (wall, monotonic) in [(61, 0), (0, 61), (-600, 61)] {
+        let stale = commit(aged(&file, wall, monotonic), &[("p", None, 1)]);
+        let refused = writer.commit(&stale).await.unwrap_err();
+        assert!(matches!(refused, LakeError::Stale { table: TABLE, minutes: 61 }), "{refused}");
+        let load = Commit { is_load: true, ..commit(aged(&file, 721, 0), &[("p", None, 1)]) };
+        let refused = writer.commit(&load).await.unwrap_err();
+        assert!(matches!(refused, LakeError::Stale { minutes: 721, .. }), "{refused}");
+    }
+    assert!(ids(&lake).await.is_empty());
+    let young = commit(aged(&file, 59, 59), &[("p", None, 1)]);
+    assert_eq!(writer.commit(&young).await.unwrap(), committed(1));
+    let file = files(&lake, "b").await.remove(0);
+    let load = Commit { is_load: true, ..commit(aged(&file, 719, 719), &[("p", Some(1), 2)]) };
+    assert_eq!(writer.commit(&load).await.unwrap(), committed(2));
+    assert_eq!(ids(&lake).await, ["a", "b"]);
 }
 
 #[tokio::test]
