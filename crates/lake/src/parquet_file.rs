@@ -203,3 +203,6 @@ fn properties() -> WriterProperties {
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .build()
 }
+
+#[cfg(test)]
+mod tests;
