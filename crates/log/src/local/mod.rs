@@ -45,7 +45,7 @@ pub struct LocalSettings {
     /// all of it events are refused (`Overloaded`), while ticks and control records still pass.
     pub bytes_max: Option<u64>,
     /// Appended bytes that may wait for the disk; beyond it `append` answers `Overloaded`. A call
-    /// alone in the queue is taken whatever its size.
+    /// alone in the queue is taken whatever its size, and `release` always.
     pub queue_bytes_max: usize,
 }
 
