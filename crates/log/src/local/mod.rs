@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
-use footfall_event::{Offset, Partition};
+use footfall_event::{Micros, Offset, Partition};
 
 use crate::{
     Appended, EventLog, Kind, LogError, NewRecord, RECORD_BYTES_MAX, Record, Subscription, blocking,
@@ -48,6 +48,10 @@ pub struct LocalSettings {
     /// alone in the queue is taken whatever its size, and `release` always.
     pub queue_bytes_max: usize,
 }
+
+/// A time further ahead of the clock than this is the work of a clock that was wrong for a while. Up
+/// to it append times stand until the clock has caught up (docs/decisions/0006).
+const AHEAD_MAX: Micros = Micros(5 * Micros::MINUTE.0);
 
 impl LocalSettings {
     /// The defaults: a day in segments of an hour, no bound in bytes, 32 MiB waiting.

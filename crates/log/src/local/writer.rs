@@ -11,11 +11,11 @@ use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
 use tokio::sync::oneshot;
 
-use super::SIDE_TOPICS_MAX;
 use super::layout::{self, ChunkBuilder, FRAME_HEADER_BYTES, Lane, Tail};
 use super::queue::{Answer, Queue, Request, Work};
 use super::retention::Retention;
 use super::store::{Store, Tails};
+use super::{AHEAD_MAX, SIDE_TOPICS_MAX};
 use crate::{Appended, Kind, LogError, NewRecord};
 
 /// A chunk is closed when it holds this much; one larger record still has its own.
@@ -196,8 +196,13 @@ impl<'a> Group<'a> {
 impl LaneGroup {
     fn new(before: Option<&Tail>, time: Micros) -> Self {
         let mut tail = before.copied().unwrap_or_default();
-        // A clock that was set back must not make log time step back.
-        tail.append_time = tail.append_time.max(time);
+        // A clock that is set back a little must not make log time step back. One that was far ahead
+        // must not make it stand until then: readers drop a leap that an earlier record follows.
+        if tail.append_time <= time + AHEAD_MAX {
+            tail.append_time = tail.append_time.max(time);
+        } else {
+            tail.append_time = time;
+        }
         Self { tail, expected_bytes: 0, open: None, closed: Vec::new() }
     }
 
@@ -227,3 +232,6 @@ impl LaneGroup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
