@@ -2,10 +2,10 @@
 //! Which requests make a group is left to the queue, deleting to retention.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
@@ -25,6 +25,7 @@ const CHUNK_RECORDS_MAX: u32 = 4096;
 /// Starts the writer. It ends when the queue is closed and empty.
 pub fn spawn(store: Arc<Store>, queue: Arc<Queue>, tails: Tails) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("log-writer".to_owned()).spawn(move || {
+        let _ends = EndsOnPanic;
         let retention = Retention::new(&store);
         match retention {
             Ok(retention) => Writer { store, tails, retention }.run(&queue),
@@ -101,8 +102,19 @@ fn send((answer, appended): (oneshot::Sender<Answer>, Answer)) {
     let _gone = answer.send(appended);
 }
 
+/// Ends the process when the writer's thread unwinds: nobody else answers what waits in the queue.
+struct EndsOnPanic;
+
+impl Drop for EndsOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            abort(&"the writer broke off");
+        }
+    }
+}
+
 /// After a failed write or fsync nobody can say what the disk holds; a restart can.
-fn abort(error: &LogError) -> ! {
+fn abort(error: &dyn fmt::Display) -> ! {
     tracing::error!(%error, "the local event log cannot be written: the process ends");
     eprintln!("{error}: the local event log cannot be written: the process ends");
     std::process::abort()

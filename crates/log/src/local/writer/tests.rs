@@ -1,9 +1,15 @@
-//! Append times when the clock steps.
+//! Append times when the clock steps, and a writer that breaks off.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 
+use super::super::Work;
 use super::*;
-use crate::LocalSettings;
+use crate::{LocalLog, LocalSettings};
+
+const CHILD_DIRECTORY: &str = "FOOTFALL_TEST_BROKEN_WRITER";
+const SIGABRT: i32 = 6;
 
 fn record(partition: i32) -> NewRecord {
     NewRecord { partition: Partition(partition), kind: Kind::Event, payload: Bytes::new() }
@@ -49,4 +55,27 @@ fn a_clock_that_was_far_ahead_does_not_make_append_times_stand() {
     check(&[Some(1301), Some(1000), Some(1001)], &[1301, 1000, 1001]);
     let year = 31_536_000;
     check(&[Some(1000), Some(year), None, Some(1001), Some(1002)], &[1000, year, 1001, 1002]);
+}
+
+/// Not a test by itself: the other one starts it as a child process.
+#[tokio::test]
+async fn child_whose_writer_breaks_off() {
+    let Ok(directory) = std::env::var(CHILD_DIRECTORY) else { return };
+    let log = LocalLog::open(LocalSettings::new(directory, "events", 1)).unwrap();
+    // What `append` refuses is more than the writer can bear.
+    let unheard_of = Work::Append(vec![record(-1)]);
+    let _broken = log.queue.submit(unheard_of, 0).await;
+}
+
+#[test]
+fn a_writer_that_breaks_off_ends_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "local::writer::tests::child_whose_writer_breaks_off", "--nocapture"])
+        .env(CHILD_DIRECTORY, directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.signal(), Some(SIGABRT), "{said}");
+    assert!(said.contains("the writer broke off: the local event log cannot be written"), "{said}");
 }
