@@ -108,7 +108,8 @@ pub trait Subscription: Send {
     /// below it and never above; for Kafka it is the group's offset, shown as lag.
     ///
     /// # Errors
-    /// `Io` when a local log cannot keep it. Kafka's failures are logged and come right later.
+    /// `Io` when a local log cannot keep it, or no record can have an offset. Other failures of Kafka
+    /// are logged and come right later.
     async fn release(&mut self, positions: Vec<(Partition, Offset)>) -> Result<(), LogError>;
 }
 

@@ -48,5 +48,6 @@ contract! {
         an_empty_log_is_idle,
         bounds_and_single_records_agree_with_what_was_appended,
         reading_beyond_the_end_is_told_as_gone,
+        an_offset_below_the_first_is_never_read_from_the_first,
         released_offsets_are_taken;
 }
