@@ -43,7 +43,7 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// `TooLarge`, `NoPartition`, `Overloaded`: nothing was written (Kafka's queue may fill in
     /// mid-call: then a part was). `Unavailable`, `Io`: some records may have been written; what
-    /// became of them is unknown.
+    /// became of them is unknown. After `Io` none is ever written until the process is started again.
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError>;
 
     /// The first offset still there and the next one to be given out; equal when it is empty.
