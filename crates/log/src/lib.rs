@@ -127,9 +127,33 @@ pub enum Delivery {
 }
 
 /// Runs what waits for a disk or a broker away from the threads that serve requests.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(answer) => answer,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+///
+/// # Errors
+/// Those of the work; `Unavailable` when it was never begun, as the runtime is being shut down.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(cancelled) => Err(LogError::Unavailable {
+            at: "of a process that is ending".to_owned(),
+            why: cancelled.to_string(),
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_on_a_runtime_that_ends_is_an_error_and_no_panic() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let _entered = handle.enter();
+        let answer = futures::executor::block_on(blocking(|| Ok(())));
+        assert!(matches!(answer, Err(LogError::Unavailable { .. })), "{answer:?}");
     }
 }
