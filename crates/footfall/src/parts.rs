@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, process_environment};
 
 /// `footfall up`: all parts in this process.
 ///
@@ -78,7 +78,7 @@ pub async fn pipeline(config: Config) -> anyhow::Result<()> {
 pub async fn query(config: Config) -> anyhow::Result<()> {
     let listener = bind(&config.query.listen).await?;
     let address = listener.local_addr()?;
-    let lake = Lake::at(&config.lake())?;
+    let lake = Lake::at(&config.lake(), process_environment())?;
     let mut parts = Parts::default();
     parts.query(listener, lake, &config)?;
     println!("ask SQL at       http://{address}/v1/sql");
@@ -221,7 +221,7 @@ async fn bind(address: &str) -> anyhow::Result<TcpListener> {
 /// # Errors
 /// As [`Lake::make`].
 pub async fn made_lake(config: &Config) -> anyhow::Result<Lake> {
-    let lake = Lake::at(&config.lake())?;
+    let lake = Lake::at(&config.lake(), process_environment())?;
     let settings = LakeSettings {
         topic: config.log.topic.clone(),
         partitions: config.log.partitions,
