@@ -18,6 +18,9 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     for left_out in &verified.left_out {
         println!("left out: {left_out}");
     }
+    for note in &verified.notes {
+        println!("note: {note}");
+    }
     for difference in &verified.listed {
         println!("{difference}");
     }
