@@ -74,7 +74,13 @@ pub trait EventLog: Send + Sync {
     /// As for `append`.
     async fn publish(&self, topic: &str, key: &str, payloads: Vec<Bytes>) -> Result<(), LogError>;
 
-    /// Is the log ready to take records?
+    /// Would an event be taken, as far as this process knows without asking anybody?
+    ///
+    /// # Errors
+    /// What `append` would answer: `Overloaded` when too much is waiting or kept; `Unavailable`, `Io`.
+    fn has_room(&self) -> Result<(), LogError>;
+
+    /// Is the log ready to take records? Has room, and whoever keeps them can be reached.
     ///
     /// # Errors
     /// The reason why it is not, in words.

@@ -85,12 +85,14 @@ impl Producer {
     }
 
     /// Is there room for more, and is the producer sound?
-    pub fn ready(&self) -> Result<(), LogError> {
+    pub fn has_room(&self) -> Result<(), LogError> {
         if let Some((_, why)) = self.client.client().fatal_error() {
             return Err(client::unavailable(&self.settings, format!("{why}: restart footfall")));
         }
         let bytes = self.waiting.bytes.load(Relaxed);
-        if bytes < self.settings.queue_bytes_max { Ok(()) } else { Err(self.overloaded(bytes)) }
+        let has_room = bytes < self.settings.queue_bytes_max
+            && self.waiting.records.load(Relaxed) < QUEUE_RECORDS_MAX;
+        if has_room { Ok(()) } else { Err(self.overloaded(bytes)) }
     }
 
     /// Hands all messages to librdkafka, then waits for the report on each of them.

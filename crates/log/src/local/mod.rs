@@ -183,11 +183,15 @@ impl EventLog for LocalLog {
         self.queue.submit(work, bytes).await.map(drop)
     }
 
-    async fn ready(&self) -> Result<(), LogError> {
+    fn has_room(&self) -> Result<(), LogError> {
         if self.store.full.load(Relaxed) {
             return Err(self.store.full_error());
         }
-        self.queue.ready()
+        self.queue.has_room()
+    }
+
+    async fn ready(&self) -> Result<(), LogError> {
+        self.has_room()
     }
 }
 

@@ -100,9 +100,10 @@ impl Queue {
     }
 
     /// Is there room for more?
-    pub fn ready(&self) -> Result<(), LogError> {
+    pub fn has_room(&self) -> Result<(), LogError> {
         let state = self.lock();
-        match (state.closed, state.bytes < self.bytes_max) {
+        let has_room = state.bytes < self.bytes_max && state.requests.len() < REQUESTS_MAX;
+        match (state.closed, has_room) {
             (true, _) => Err(closed()),
             (false, true) => Ok(()),
             (false, false) => Err(self.overloaded(&state)),

@@ -44,8 +44,9 @@ fn settings(addresses: &str, topic: &str) -> KafkaSettings {
 
 #[async_trait]
 impl Harness for KafkaHarness {
-    async fn open(&self) -> Arc<dyn EventLog> {
-        Arc::new(KafkaLog::open(self.settings.clone()).await.unwrap())
+    async fn open_with_queue(&self, queue_bytes_max: usize) -> Arc<dyn EventLog> {
+        let settings = KafkaSettings { queue_bytes_max, ..self.settings.clone() };
+        Arc::new(KafkaLog::open(settings).await.unwrap())
     }
 
     async fn published(&self, topic: &str) -> Vec<(Bytes, Bytes)> {

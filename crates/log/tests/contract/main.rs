@@ -38,7 +38,8 @@ contract! {
         append_times_do_not_step_back,
         published_records_are_readable,
         a_reopened_log_goes_on_where_it_stopped,
-        an_open_log_is_ready;
+        an_open_log_is_ready,
+        a_full_queue_has_no_room_until_it_is_written;
     suite_reading:
         records_of_all_kinds_are_read_back_equal,
         nothing_is_delivered_before_start,
