@@ -307,7 +307,8 @@ pub fn check_raw(text: &str) -> Result<(), String> {
         return Err(format!("expected at most {PROPERTIES_DEPTH_MAX} levels of nesting"));
     }
     if text.contains("\\u") {
-        serde_json::from_str::<serde_json::Value>(text).map_err(|error| error.to_string())?;
+        let read = serde_json::from_str::<serde_json::Value>(text);
+        read.map_err(|error| without_position(&error))?;
     }
     Ok(())
 }
