@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use footfall_event::{Limits, Micros, Offset, Partition, Text, parse_event, partition_of};
+use footfall_event::{Limits, Micros, Offset, Text, parse_event, partition_of};
 use footfall_lake::{Lake, LakeSettings};
 use footfall_log::{Kind, Record};
 use footfall_pipeline::{Health, Metrics, Pipeline, PipelineSettings};

@@ -84,7 +84,8 @@ impl EventLog for MemoryLog {
             partitions: self.partitions.clone(),
             marks: self.marks.clone(),
             done: self.done.clone(),
-            stage: Stage::Assign,
+            positions: vec![0; self.partitions.len()],
+            turn: None,
         }))
     }
 
@@ -105,82 +106,54 @@ struct Reading {
     partitions: Arc<Vec<Recorded>>,
     marks: Arc<Mutex<Marks>>,
     done: CancellationToken,
-    stage: Stage,
-}
-
-enum Stage {
-    Assign,
-    /// A delivery of a partition's events from a row on; the partitions take turns.
-    Events {
-        turn: usize,
-    },
-    Ticks {
-        partition: usize,
-    },
-    Done,
+    /// Each partition's next record.
+    positions: Vec<usize>,
+    /// Whose turn it is; `None` before the partitions are assigned.
+    turn: Option<usize>,
 }
 
 #[async_trait]
 impl Subscription for Reading {
     async fn next(&mut self, max_wait: Duration) -> Result<Delivery, LogError> {
-        loop {
-            match self.stage {
-                Stage::Assign => {
-                    self.stage = Stage::Events { turn: 0 };
-                    let all = (0..self.partitions.len() as i32).map(Partition).collect();
-                    return Ok(Delivery::Assigned(all));
-                }
-                Stage::Events { turn } => {
-                    if turn == 0 {
-                        self.mark(|marks, cpu| marks.began = cpu);
-                    }
-                    let partition = turn % self.partitions.len();
-                    let from = turn / self.partitions.len() * DELIVERY_RECORDS_MAX;
-                    if self.partitions.iter().all(|recorded| recorded.events.len() <= from) {
-                        self.mark(|marks, cpu| marks.folded = cpu);
-                        self.stage = Stage::Ticks { partition: 0 };
-                        continue;
-                    }
-                    self.stage = Stage::Events { turn: turn + 1 };
-                    let events = &self.partitions[partition].events;
-                    let to = events.len().min(from + DELIVERY_RECORDS_MAX);
-                    if from < to {
-                        let records = events[from..to].to_vec();
-                        return Ok(Delivery::Records {
-                            partition: Partition(partition as i32),
-                            records,
-                        });
-                    }
-                }
-                Stage::Ticks { partition } => {
-                    let Some(recorded) = self.partitions.get(partition) else {
-                        self.stage = Stage::Done;
-                        continue;
-                    };
-                    self.stage = Stage::Ticks { partition: partition + 1 };
-                    let records = recorded.ticks.clone();
-                    return Ok(Delivery::Records {
-                        partition: Partition(partition as i32),
-                        records,
-                    });
-                }
-                Stage::Done => {
-                    self.done.cancel();
-                    tokio::time::sleep(max_wait).await;
-                    return Ok(Delivery::Idle);
-                }
+        let count = self.partitions.len();
+        let Some(turn) = self.turn.replace(self.turn.map_or(0, |turn| turn + 1)) else {
+            self.mark(|marks, cpu| marks.began = cpu);
+            return Ok(Delivery::Assigned((0..count as i32).map(Partition).collect()));
+        };
+        // The partitions take turns, first with their events, then with their ticks.
+        for partition in (turn..turn + count).map(|turn| turn % count) {
+            let (events, position) =
+                (&self.partitions[partition].events, self.positions[partition]);
+            if position < events.len() {
+                let to = events.len().min(position + DELIVERY_RECORDS_MAX);
+                self.positions[partition] = to;
+                return Ok(records(partition, &events[position..to]));
             }
         }
+        self.mark(|marks, cpu| marks.folded = if marks.folded == 0.0 { cpu } else { marks.folded });
+        for (partition, recorded) in self.partitions.iter().enumerate() {
+            if self.positions[partition] == recorded.events.len() {
+                self.positions[partition] += recorded.ticks.len();
+                return Ok(records(partition, &recorded.ticks));
+            }
+        }
+        self.done.cancel();
+        tokio::time::sleep(max_wait).await;
+        Ok(Delivery::Idle)
     }
 
-    async fn start(&mut self, _: Partition, from: Offset) -> Result<(), LogError> {
-        assert_eq!(from, Offset(0), "the lake is new");
+    async fn start(&mut self, partition: Partition, from: Offset) -> Result<(), LogError> {
+        self.positions[partition.0 as usize] = from.0 as usize;
         Ok(())
     }
 
     async fn release(&mut self, _: Vec<(Partition, Offset)>) -> Result<(), LogError> {
         Ok(())
     }
+}
+
+fn records(partition: usize, records: &[Record]) -> Delivery {
+    Delivery::Records { partition: Partition(partition as i32), records: records.to_vec() }
 }
 
 impl Reading {

@@ -67,7 +67,9 @@ impl<'l> Run<'l> {
         let book = self.fold.rules();
         let of_rows = rows.sessions.iter().map(|row| row.rules);
         let of_rows = of_rows.chain(rows.needs.iter().map(|row| row.rules));
-        of_rows.chain(rows.page_views.iter().map(|row| row.rules)).for_each(|id| drop(book.at(id)));
+        for id in of_rows.chain(rows.page_views.iter().map(|row| row.rules)) {
+            assert!(book.iter().any(|(known, _)| known == id), "rules {id:?} of a row are gone");
+        }
         self.fold.forget_rules();
         self.output.rows.events.extend(rows.events);
         self.output.rows.sessions.extend(rows.sessions);
