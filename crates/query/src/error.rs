@@ -108,17 +108,25 @@ impl QueryError {
 
     /// The error for a terminal: message, place with a caret, hint; several lines, the last unended.
     pub fn report(&self) -> String {
-        let mut report = match self.place() {
-            Some(place) => {
-                let Place { line, column, snippet } = place;
-                format!("line {line}, column {column}: {self}\n{snippet}")
-            }
-            None => self.to_string(),
-        };
-        if let Some(hint) = self.hint() {
-            report.push_str("\nhint: ");
-            report.push_str(&hint);
-        }
-        report
+        let place = self.place().map(|Place { line, column, snippet }| {
+            (*line as u64, *column as u64, snippet.as_str())
+        });
+        report(&self.to_string(), place, self.hint().as_deref())
     }
+}
+
+/// [`QueryError::report`] of an error's parts, for one that came from a server: `place` is line,
+/// column and snippet.
+pub fn report(message: &str, place: Option<(u64, u64, &str)>, hint: Option<&str>) -> String {
+    let mut report = match place {
+        Some((line, column, snippet)) => {
+            format!("line {line}, column {column}: {message}\n{snippet}")
+        }
+        None => message.to_owned(),
+    };
+    if let Some(hint) = hint {
+        report.push_str("\nhint: ");
+        report.push_str(hint);
+    }
+    report
 }

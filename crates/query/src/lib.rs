@@ -21,7 +21,7 @@ mod view;
 pub use answer::Answer;
 pub use config::QuerySettings;
 pub use engine::Engine;
-pub use error::{Place, QueryError};
+pub use error::{Place, QueryError, report};
 pub use format::{Format, write};
 pub use metrics::{Metrics, Outcome};
 pub use server::serve;
