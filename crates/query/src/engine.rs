@@ -106,7 +106,8 @@ impl Engine {
     /// error, and is then not whole, when it is not taken within `time_max`.
     ///
     /// # Errors
-    /// `Statement` when the format cannot hold one of the answer's types.
+    /// `Statement` when the format cannot hold one of the answer's types; `Table` when the answer is
+    /// too long for one.
     pub fn send(
         &self,
         answer: Answer,
