@@ -2,6 +2,7 @@
 //! and an HTTP server in front of it. Writing the tables is left to the pipeline.
 
 mod answer;
+mod bytes;
 mod catalog;
 mod config;
 mod depth;
@@ -9,6 +10,7 @@ mod diagnose;
 mod engine;
 mod error;
 mod format;
+mod growth;
 mod metrics;
 mod routes;
 mod send;
@@ -17,6 +19,7 @@ mod session;
 mod statement;
 mod tables;
 mod view;
+mod window;
 
 pub use answer::Answer;
 pub use config::QuerySettings;
