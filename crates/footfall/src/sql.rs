@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use footfall_lake::Lake;
-use footfall_query::{Engine, Format, Metrics};
+use footfall_query::{Engine, Format, Metrics, QueryError, report};
 use prometheus::Registry;
 
 use crate::arguments::RowFormat;
@@ -30,9 +30,14 @@ pub async fn run(
     }
     let metrics = Metrics::new(&Registry::new())?;
     let engine = Engine::open(lake, query_settings(config), metrics)?;
-    let answer = engine.sql(statement).await?;
-    let mut out = Vec::new();
-    footfall_query::write(answer.schema(), answer.batches(), local_format(format), &mut out)?;
+    print_answer(&engine, statement, format).await
+}
+
+async fn print_answer(engine: &Engine, statement: &str, format: RowFormat) -> anyhow::Result<()> {
+    let told = |error: QueryError| anyhow!(error.report());
+    let answer = engine.sql(statement).await.map_err(told)?;
+    let (mut out, format) = (Vec::new(), local_format(format));
+    footfall_query::write(answer.schema(), answer.batches(), format, &mut out).map_err(told)?;
     std::io::stdout().write_all(&out)?;
     Ok(())
 }
@@ -57,8 +62,27 @@ async fn ask_server(server: &str, statement: &str, format: RowFormat) -> anyhow:
     let status = answer.status();
     let body = answer.bytes().await?;
     if !status.is_success() {
-        bail!("{}", String::from_utf8_lossy(&body).trim());
+        bail!("{}", refusal(&body));
     }
     std::io::stdout().write_all(&body)?;
     Ok(())
 }
+
+/// A server's error as it is told for the lake: the same report of the same parts. What is no such
+/// error (a proxy's page) is told as it came.
+fn refusal(body: &[u8]) -> String {
+    let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let error = &answer["error"];
+    let Some(message) = error["message"].as_str() else {
+        return String::from_utf8_lossy(body).trim().to_owned();
+    };
+    let place = match (error["line"].as_u64(), error["column"].as_u64(), error["snippet"].as_str())
+    {
+        (Some(line), Some(column), Some(snippet)) => Some((line, column, snippet)),
+        _ => None,
+    };
+    report(message, place, error["hint"].as_str())
+}
+
+#[cfg(test)]
+mod tests;

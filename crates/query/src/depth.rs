@@ -80,13 +80,7 @@ impl Level {
             Keyword::HAVING | Keyword::ORDER | Keyword::WINDOW => self.comma_joins = false,
             _ => {}
         }
-        match keyword {
-            Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::IS | Keyword::LIKE => self.join(0),
-            Keyword::IN | Keyword::BETWEEN | Keyword::CASE | Keyword::JOIN => self.join(0),
-            Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => self.join(0),
-            Keyword::COLLATE | Keyword::AT | Keyword::EXPLAIN => self.join(0),
-            _ => 0,
-        }
+        if is_operator(keyword) { self.join(0) } else { 0 }
     }
 
     /// An operator: what follows is the right side of all before.
@@ -108,5 +102,21 @@ impl Level {
                 self.operand
             }
         }
+    }
+}
+
+/// Words that stand between operands, before one, or behind one, and can do so again and again.
+fn is_operator(keyword: Keyword) -> bool {
+    match keyword {
+        Keyword::AND | Keyword::OR | Keyword::XOR | Keyword::NOT | Keyword::DIV => true,
+        Keyword::IS | Keyword::NOTNULL | Keyword::IN | Keyword::BETWEEN => true,
+        Keyword::LIKE | Keyword::ILIKE | Keyword::RLIKE | Keyword::REGEXP => true,
+        Keyword::SIMILAR | Keyword::MATCH | Keyword::MEMBER | Keyword::OVERLAPS => true,
+        Keyword::CASE | Keyword::INTERVAL | Keyword::COLLATE | Keyword::AT => true,
+        Keyword::OPERATOR | Keyword::EXPLAIN => true,
+        Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS => true,
+        Keyword::JOIN | Keyword::STRAIGHT_JOIN | Keyword::APPLY => true,
+        Keyword::PIVOT | Keyword::UNPIVOT | Keyword::MATCH_RECOGNIZE => true,
+        _ => false,
     }
 }

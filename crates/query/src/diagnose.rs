@@ -7,7 +7,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::{Place, QueryError, catalog, statement};
 
@@ -29,7 +29,10 @@ pub(crate) fn diagnose(error: &DataFusionError, text: &str) -> QueryError {
             None => lake(cause.to_string()),
         },
         DataFusionError::ObjectStore(cause) => lake(cause.to_string()),
-        DataFusionError::ParquetError(cause) => lake(cause.to_string()),
+        DataFusionError::ParquetError(cause) => match predicate_failure(&cause.to_string()) {
+            Some(failure) => failure.diagnose(text),
+            None => lake(cause.to_string()),
+        },
         DataFusionError::IoError(cause) => lake(cause.to_string()),
         DataFusionError::ArrowError(cause, _) if is_from_store(cause) => lake(cause.to_string()),
         DataFusionError::ResourcesExhausted(reason) => {
@@ -41,6 +44,55 @@ pub(crate) fn diagnose(error: &DataFusionError, text: &str) -> QueryError {
             let finding = find(first, root);
             let place = place(first, root, &finding, text);
             QueryError::Statement { message: finding.message, place, hint: finding.hint }
+        }
+    }
+}
+
+/// What failed when a condition was evaluated while a file was read.
+enum PredicateFailure {
+    Memory(String),
+    Statement(String),
+}
+
+impl PredicateFailure {
+    fn diagnose(self, text: &str) -> QueryError {
+        match self {
+            PredicateFailure::Memory(reason) => QueryError::Memory { reason },
+            PredicateFailure::Statement(message) => {
+                let place = message_place(&message, text);
+                QueryError::Statement { message, place, hint: None }
+            }
+        }
+    }
+}
+
+/// DataFusion hands conditions down to the Parquet reader, and keeps of their errors only the debug
+/// text: `ArrowError(CastError("Cannot …"), …)`, `Execution("…")`, `ArrowError(DivideByZero, …)`.
+fn predicate_failure(message: &str) -> Option<PredicateFailure> {
+    let (_, failure) = message.split_once("Error evaluating filter predicate: ")?;
+    if failure.contains("DivideByZero") {
+        return Some(PredicateFailure::Statement(ArrowError::DivideByZero.to_string()));
+    }
+    let reason = first_literal(failure).unwrap_or_else(|| failure.to_owned());
+    Some(match failure.contains("ResourcesExhausted(") {
+        true => PredicateFailure::Memory(reason),
+        false => PredicateFailure::Statement(reason),
+    })
+}
+
+/// The first string that a debug text quotes, as it was.
+fn first_literal(debug: &str) -> Option<String> {
+    let (_, quoted) = debug.split_once('"')?;
+    let (mut literal, mut characters) = (String::new(), quoted.chars());
+    loop {
+        match characters.next()? {
+            '"' => return Some(literal),
+            '\\' => literal.push(match characters.next()? {
+                'n' => '\n',
+                't' => '\t',
+                other => other,
+            }),
+            other => literal.push(other),
         }
     }
 }
@@ -76,14 +128,22 @@ struct Finding {
 fn find(error: &DataFusionError, root: &DataFusionError) -> Finding {
     match root {
         DataFusionError::SQL(error, _) => Finding { message: syntax(error), hint: None },
-        DataFusionError::SchemaError(error, _) => match error.as_ref() {
-            SchemaError::FieldNotFound { field, valid_fields } => {
+        DataFusionError::SchemaError(cause, _) => match (cause.as_ref(), error.diagnostic()) {
+            (SchemaError::FieldNotFound { field, valid_fields }, _) => {
                 unknown_column(field, valid_fields)
             }
-            other => Finding { message: other.to_string(), hint: None },
+            (_, Some(diagnostic)) => {
+                Finding { message: diagnostic.message.clone(), hint: advice(diagnostic) }
+            }
+            (other, None) => Finding { message: other.to_string(), hint: None },
         },
+        DataFusionError::ArrowError(error, _) => {
+            Finding { message: arrow_message(error), hint: None }
+        }
         _ => {
-            let diagnostic = error.diagnostic();
+            // DataFusion's diagnostic of an operator names neither it nor, in order, its types.
+            let diagnostic =
+                error.diagnostic().filter(|d| d.message != "expressions have incompatible types");
             let message =
                 diagnostic.map_or_else(|| root.message().to_string(), |d| d.message.clone());
             if let Some(name) = quoted(&message, "table '", "' not found") {
@@ -92,8 +152,23 @@ fn find(error: &DataFusionError, root: &DataFusionError) -> Finding {
             if let Some(name) = quoted(&message, "Invalid function '", "'") {
                 return unknown_function(name);
             }
+            if let Some(finding) = unfit_arguments(&message) {
+                return finding;
+            }
             Finding { message, hint: diagnostic.and_then(advice) }
         }
+    }
+}
+
+/// The error without the name of its kind, which says less than the text.
+fn arrow_message(error: &ArrowError) -> String {
+    match error {
+        ArrowError::CastError(message)
+        | ArrowError::ParseError(message)
+        | ArrowError::ComputeError(message)
+        | ArrowError::InvalidArgumentError(message)
+        | ArrowError::ArithmeticOverflow(message) => message.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -135,6 +210,17 @@ fn unknown_function(name: &str) -> Finding {
     Finding { message: format!("there is no function `{name}`"), hint: Some(hint) }
 }
 
+/// DataFusion tells first of each way in which the arguments do not fit, then that none does, and
+/// then, line by line, which would.
+fn unfit_arguments(message: &str) -> Option<Finding> {
+    let start = message.find("No function matches the given name and argument types")?;
+    let mut lines = message[start..].lines();
+    let summary = lines.next()?.to_owned();
+    let candidates: Vec<&str> = lines.map(str::trim).filter(|line| line.ends_with(')')).collect();
+    let hint = (!candidates.is_empty()).then(|| format!("there are: {}", candidates.join(", ")));
+    Some(Finding { message: summary, hint })
+}
+
 /// The names of all functions that a session has.
 static FUNCTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let scalar = SessionStateDefaults::default_scalar_functions();
@@ -163,7 +249,7 @@ fn syntax(error: &ParserError) -> String {
     }
 }
 
-/// The place that the error names itself, else that of the one token it quotes.
+/// The place that the error names itself, else one that its message tells.
 fn place(
     error: &DataFusionError,
     root: &DataFusionError,
@@ -176,7 +262,43 @@ fn place(
     if let DataFusionError::SQL(error, _) = root {
         return syntax_place(&error.to_string(), text);
     }
-    quoted_words(&finding.message).find_map(|word| only_token(text, word))
+    message_place(&finding.message, text)
+}
+
+/// The first place of what the message quotes or names: a name, a constant, an operator.
+fn message_place(message: &str, text: &str) -> Option<Place> {
+    let tokens = statement::tokens(text);
+    let place = |token: &TokenWithSpan| statement::place(text, token);
+    if let Some(operation) =
+        quoted(message, "Cannot coerce arithmetic expression ", " to valid types")
+    {
+        let is_operator = |token: &&TokenWithSpan| {
+            !matches!(token.token, Token::Word(_))
+                && operation.contains(&format!(" {} ", token.token))
+        };
+        return tokens.iter().find(is_operator).map(place);
+    }
+    if message == ArrowError::DivideByZero.to_string() {
+        return division(&tokens).map(place);
+    }
+    let place_of = |word| tokens.iter().find(|token| stands_for(&token.token, word)).map(place);
+    quoted_words(message).find_map(|word| {
+        // A qualifier that DataFusion added is not in the text, and types are not.
+        place_of(word)
+            .or_else(|| word.rsplit_once('.').and_then(|(_, name)| place_of(name)))
+            .or_else(|| word.split_once('(').and_then(|(name, _)| place_of(name)))
+    })
+}
+
+/// The division by a 0 that is written out, else the only one.
+fn division(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    let is_division = |token: &TokenWithSpan| matches!(token.token, Token::Div | Token::Mod);
+    let by_zero = tokens.windows(2).find(|pair| {
+        let zero = matches!(&pair[1].token, Token::Number(digits, _) if digits == "0");
+        is_division(&pair[0]) && zero
+    });
+    let mut divisions = tokens.iter().filter(|token| is_division(token));
+    by_zero.map(|pair| &pair[0]).or_else(|| divisions.next().filter(|_| divisions.next().is_none()))
 }
 
 /// sqlparser ends its messages with ` at Line: 1, Column: 2`, but at the end of the text.
@@ -195,15 +317,11 @@ fn quoted_words(message: &str) -> impl Iterator<Item = &str> {
     pieces.step_by(2).filter(|word| !word.is_empty())
 }
 
-/// Where `word` stands in the text, if it is there exactly once.
-fn only_token(text: &str, word: &str) -> Option<Place> {
-    let tokens = statement::tokens(text);
-    let mut places = tokens.iter().filter(|token| match &token.token {
+fn stands_for(token: &Token, word: &str) -> bool {
+    match token {
         Token::Word(name) => name.value.eq_ignore_ascii_case(word),
         Token::SingleQuotedString(value) => value == word,
         Token::Number(digits, _) => digits == word,
         _ => false,
-    });
-    let place = places.next().map(|token| statement::place(text, token));
-    place.filter(|_| places.next().is_none())
+    }
 }

@@ -19,7 +19,9 @@ use crate::diagnose::diagnose;
 use crate::format::Format;
 use crate::send::send;
 use crate::tables::Tables;
-use crate::{Answer, Metrics, Outcome, QueryError, QuerySettings, depth, session, statement};
+use crate::{
+    Answer, Metrics, Outcome, QueryError, QuerySettings, depth, names, session, size, statement,
+};
 
 /// Stack of a thread, for plans as deep as a statement may be; memory is taken only as it is used.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
@@ -106,7 +108,8 @@ impl Engine {
     /// error, and is then not whole, when it is not taken within `time_max`.
     ///
     /// # Errors
-    /// `Statement` when the format cannot hold one of the answer's types.
+    /// `Statement` when the format cannot hold one of the answer's types; `Table` when the answer is
+    /// too long for one.
     pub fn send(
         &self,
         answer: Answer,
@@ -172,7 +175,9 @@ async fn run(
     let wrong = |error| diagnose(&error, text);
     depth::check(text)?;
     let parsed = statement::parse(text)?;
+    names::check(&parsed)?;
     let plan = session.statement_to_plan(parsed).await.map_err(wrong)?;
+    size::check(&plan)?;
     statement::check_plan(&plan, text)?;
     let pool = session.runtime_env().memory_pool.clone();
     let mut rows = DataFrame::new(session, plan).execute_stream().await.map_err(wrong)?;

@@ -20,6 +20,11 @@ pub enum QueryError {
     /// The answer is too long.
     #[error("the answer has more than {rows_max} rows, which is the limit")]
     Rows { rows_max: usize },
+    /// The answer is too long for a table.
+    #[error(
+        "the answer is too long for a table, which holds {rows_max} rows and {bytes_max} bytes"
+    )]
+    Table { rows_max: usize, bytes_max: usize },
     /// Too many queries run.
     #[error("{concurrency_max} queries run already, and others wait")]
     Busy { concurrency_max: usize, retry_after: Duration },
@@ -82,6 +87,9 @@ impl QueryError {
             QueryError::Rows { rows_max } => Some(format!(
                 "aggregate, or add LIMIT {rows_max} to say that a part is enough; no answer is ever cut silently"
             )),
+            QueryError::Table { rows_max, .. } => Some(format!(
+                "add LIMIT (at most {rows_max}), name fewer columns, or ask for csv or json"
+            )),
             QueryError::Busy { .. } => Some("try again in a moment".to_owned()),
             QueryError::Lake { .. } | QueryError::Engine { .. } => None,
         }
@@ -100,7 +108,7 @@ impl QueryError {
             QueryError::Statement { .. } => Outcome::BadQuery,
             QueryError::Time { .. } => Outcome::Timeout,
             QueryError::Memory { .. } => Outcome::Memory,
-            QueryError::Rows { .. } => Outcome::Rows,
+            QueryError::Rows { .. } | QueryError::Table { .. } => Outcome::Rows,
             QueryError::Busy { .. } => Outcome::Busy,
             QueryError::Lake { .. } | QueryError::Engine { .. } => Outcome::Failed,
         }
@@ -108,17 +116,25 @@ impl QueryError {
 
     /// The error for a terminal: message, place with a caret, hint; several lines, the last unended.
     pub fn report(&self) -> String {
-        let mut report = match self.place() {
-            Some(place) => {
-                let Place { line, column, snippet } = place;
-                format!("line {line}, column {column}: {self}\n{snippet}")
-            }
-            None => self.to_string(),
-        };
-        if let Some(hint) = self.hint() {
-            report.push_str("\nhint: ");
-            report.push_str(&hint);
-        }
-        report
+        let place = self.place().map(|Place { line, column, snippet }| {
+            (*line as u64, *column as u64, snippet.as_str())
+        });
+        report(&self.to_string(), place, self.hint().as_deref())
     }
+}
+
+/// [`QueryError::report`] of an error's parts, for one that came from a server: `place` is line,
+/// column and snippet.
+pub fn report(message: &str, place: Option<(u64, u64, &str)>, hint: Option<&str>) -> String {
+    let mut report = match place {
+        Some((line, column, snippet)) => {
+            format!("line {line}, column {column}: {message}\n{snippet}")
+        }
+        None => message.to_owned(),
+    };
+    if let Some(hint) = hint {
+        report.push_str("\nhint: ");
+        report.push_str(hint);
+    }
+    report
 }

@@ -3,6 +3,7 @@
 
 mod csv;
 mod json;
+mod table;
 
 use std::io::Write;
 
@@ -11,7 +12,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use arrow::util::display::FormatOptions;
-use arrow::util::pretty::pretty_format_batches_with_options;
 
 use crate::QueryError;
 
@@ -29,7 +29,7 @@ pub enum Format {
     Csv,
     /// Arrow's IPC stream.
     Arrow,
-    /// A box for a terminal; as wide as its rows, so only for short answers.
+    /// A box for a terminal; as wide as its rows, so only for short answers: a long one is refused.
     Table,
 }
 
@@ -50,7 +50,8 @@ impl Format {
 /// [`Answer`](crate::Answer)'s, in plain types.
 ///
 /// # Errors
-/// `Statement` when the format cannot hold one of the types; `Engine` when `out` fails.
+/// `Statement` when the format cannot hold one of the types, `Table` when the answer is too long for
+/// one; `Engine` when `out` fails.
 pub fn write(
     schema: &SchemaRef,
     batches: &[RecordBatch],
@@ -58,8 +59,7 @@ pub fn write(
     out: &mut impl Write,
 ) -> Result<(), QueryError> {
     let failed = |error: std::io::Error| QueryError::Engine { reason: error.to_string() };
-    let row_count = batches.iter().map(RecordBatch::num_rows).sum();
-    let mut encoder = Encoder::new(format, schema, row_count)?;
+    let mut encoder = Encoder::new(format, schema, batches)?;
     for batch in batches {
         encoder.rows(batch)?;
         out.write_all(&encoder.take()).map_err(failed)?;
@@ -83,13 +83,16 @@ enum Kind {
 }
 
 impl Encoder {
+    /// An encoder for `batches`, which are yet to be fed.
+    ///
     /// # Errors
-    /// `Statement` when the format cannot hold one of the types.
+    /// `Statement` when the format cannot hold one of the types; `Table` when they are too long.
     pub(crate) fn new(
         format: Format,
         schema: &SchemaRef,
-        row_count: usize,
+        batches: &[RecordBatch],
     ) -> Result<Self, QueryError> {
+        let row_count = batches.iter().map(RecordBatch::num_rows).sum();
         let mut bytes = Vec::new();
         let kind = match format {
             Format::Json => {
@@ -105,7 +108,10 @@ impl Encoder {
                 let writer = StreamWriter::try_new(Vec::new(), schema).map_err(unfit)?;
                 Kind::Arrow(Box::new(writer))
             }
-            Format::Table => Kind::Table { schema: schema.clone(), batches: Vec::new() },
+            Format::Table => {
+                table::check(schema, batches)?;
+                Kind::Table { schema: schema.clone(), batches: Vec::new() }
+            }
         };
         Ok(Self { bytes, row_count, kind })
     }
@@ -133,11 +139,7 @@ impl Encoder {
             Kind::Csv => {}
             Kind::Arrow(writer) => writer.finish().map_err(broken)?,
             Kind::Table { schema, batches } => {
-                batches.insert(0, RecordBatch::new_empty(schema.clone()));
-                let table =
-                    pretty_format_batches_with_options(batches, &display()).map_err(broken)?;
-                let rows = if self.row_count == 1 { "row" } else { "rows" };
-                self.bytes.extend(format!("{table}\n{} {rows}\n", self.row_count).into_bytes());
+                table::write(schema, batches, self.row_count, &mut self.bytes).map_err(broken)?;
             }
         }
         Ok(())

@@ -179,9 +179,10 @@ impl IntoResponse for QueryError {
     fn into_response(self) -> Response {
         let status = match &self {
             QueryError::Statement { .. } => StatusCode::BAD_REQUEST,
-            QueryError::Time { .. } | QueryError::Memory { .. } | QueryError::Rows { .. } => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            QueryError::Time { .. }
+            | QueryError::Memory { .. }
+            | QueryError::Rows { .. }
+            | QueryError::Table { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             QueryError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::Lake { .. } | QueryError::Engine { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR

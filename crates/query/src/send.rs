@@ -14,8 +14,9 @@ use crate::{Answer, QueryError};
 
 /// Pieces that are encoded before the client takes them.
 const PIECES_AHEAD: usize = 2;
-/// Rows of one piece.
+/// Rows and bytes of one piece, at most where a single row is not longer.
 const PIECE_ROWS: usize = 4096;
+const PIECE_BYTES: usize = 1024 * 1024;
 
 enum Piece {
     Part(Bytes),
@@ -26,14 +27,14 @@ enum Piece {
 /// the answer's memory is freed at `limit` even where nobody takes anything.
 ///
 /// # Errors
-/// `Statement` when the format cannot hold one of the answer's types.
+/// `Statement` when the format cannot hold one of the answer's types; `Table` when it is too long.
 pub(crate) fn send(
     answer: Answer,
     format: Format,
     limit: Duration,
     threads: &Handle,
 ) -> Result<impl Stream<Item = Result<Bytes, QueryError>> + use<>, QueryError> {
-    let encoder = Encoder::new(format, answer.schema(), answer.row_count())?;
+    let encoder = Encoder::new(format, answer.schema(), answer.batches())?;
     let (pieces, taken) = mpsc::channel(PIECES_AHEAD);
     threads.spawn(async move {
         let encoding = encode(answer, encoder, pieces);
@@ -59,8 +60,10 @@ async fn encode(
     pieces: mpsc::Sender<Piece>,
 ) -> Result<(), QueryError> {
     for batch in answer.batches() {
-        for start in (0..batch.num_rows()).step_by(PIECE_ROWS) {
-            let rows = PIECE_ROWS.min(batch.num_rows() - start);
+        let row_bytes = batch.get_array_memory_size() / batch.num_rows().max(1);
+        let piece_rows = (PIECE_BYTES / row_bytes.max(1)).clamp(1, PIECE_ROWS);
+        for start in (0..batch.num_rows()).step_by(piece_rows) {
+            let rows = piece_rows.min(batch.num_rows() - start);
             encoder.rows(&batch.slice(start, rows))?;
             // A closed channel is a client that went away.
             if pieces.send(Piece::Part(encoder.take().into())).await.is_err() {

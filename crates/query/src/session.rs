@@ -12,11 +12,14 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
 use crate::QuerySettings;
 use crate::catalog::QuerySchema;
+use crate::growth;
 use crate::tables::Tables;
+use crate::window::GaugeWindows;
 
 const CATALOG: &str = "footfall";
 const SCHEMA: &str = "public";
@@ -35,11 +38,25 @@ pub(crate) fn template(settings: &QuerySettings) -> Result<SessionState> {
         .with_sort_spill_reservation_bytes(settings.memory_bytes_max / MERGE_SHARE)
         .set_bool("datafusion.sql_parser.collect_spans", true)
         .set_str("datafusion.execution.time_zone", "UTC");
-    Ok(SessionStateBuilder::new()
+    let batch_rows = config.batch_size();
+    let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::new(runtime_env(settings)?))
         .with_default_features()
-        .build())
+        .with_physical_optimizer_rules(optimizer().rules)
+        .build();
+    growth::bound(&mut state, settings.memory_bytes_max, batch_rows)?;
+    Ok(state)
+}
+
+/// DataFusion's rules, and before the filters that plans hand down while they run, ours: those
+/// filters refer to steps of the plan, which must not change any more.
+fn optimizer() -> PhysicalOptimizer {
+    let mut optimizer = PhysicalOptimizer::new();
+    let rules = &mut optimizer.rules;
+    let last_filters = rules.iter().position(|rule| rule.name() == "FilterPushdown(Post)");
+    rules.insert(last_filters.unwrap_or(rules.len()), Arc::new(GaugeWindows));
+    optimizer
 }
 
 /// A session in which `tables` are what they are when the query first names them.

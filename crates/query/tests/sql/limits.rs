@@ -54,6 +54,132 @@ async fn a_large_query_ends_at_the_memory_limit() {
 }
 
 #[tokio::test]
+async fn rows_that_window_functions_hold_count() {
+    let small = QuerySettings { memory_bytes_max: 16 * 1024 * 1024, ..settings() };
+    let service = Service::start_with(small).await;
+    let sum = |frame: &str, rows: usize| {
+        format!(
+            "SELECT count(s) FROM (SELECT sum(value) OVER ({frame}) AS s \
+             FROM generate_series(1, {rows}))"
+        )
+    };
+    for frame in [
+        "",
+        "ORDER BY 1",
+        "ORDER BY value ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+        "ORDER BY value ROWS BETWEEN 4000000 PRECEDING AND CURRENT ROW",
+        "ORDER BY value ROWS BETWEEN CURRENT ROW AND 4000000 FOLLOWING",
+        "ORDER BY value RANGE BETWEEN 4000000 PRECEDING AND CURRENT ROW",
+    ] {
+        let (status, error) = service.error(&sum(frame, 5_000_000)).await;
+        assert_eq!((status, &error["code"]), (422, &json!("memory")), "{frame}: {error}");
+    }
+    // What is let go does not count, and what was held is given back.
+    for frame in ["ORDER BY value", "ORDER BY value ROWS BETWEEN 10 PRECEDING AND 10 FOLLOWING"] {
+        assert_eq!(service.rows(&sum(frame, 2_000_000)).await, json!([[2_000_000]]), "{frame}");
+    }
+    assert_eq!(service.rows(&sum("", 100_000)).await, json!([[100_000]]));
+}
+
+#[tokio::test]
+async fn a_function_makes_no_value_beyond_its_bound() {
+    let small = QuerySettings { memory_bytes_max: 16 * 1024 * 1024, ..settings() };
+    let service = Service::start_with(small).await;
+    let rows = "FROM generate_series(1, 10000)";
+    let few = "FROM generate_series(1, 1000)";
+    for (name, sql) in [
+        ("range", "SELECT array_length(range(0, 1000000))".to_owned()),
+        ("range", format!("SELECT max(array_length(range(value, 100000))) {rows}")),
+        ("generate_series", "SELECT array_length(generate_series(0, 1000000, 2))".to_owned()),
+        (
+            "generate_series",
+            "SELECT array_length(generate_series(TIMESTAMP '2026-01-01', TIMESTAMP '2027-01-01', \
+             INTERVAL '1 minute'))"
+                .to_owned(),
+        ),
+        ("repeat", "SELECT length(repeat('x', 1000000))".to_owned()),
+        ("repeat", format!("SELECT max(length(repeat('x', value))) {rows}")),
+        ("lpad", "SELECT length(lpad('x', 1000000))".to_owned()),
+        ("rpad", format!("SELECT max(length(rpad('x', 1000000 + value))) {rows}")),
+        ("array_repeat", "SELECT array_length(array_repeat(1, 1000000))".to_owned()),
+        ("array_resize", "SELECT array_length(array_resize([1], 1000000))".to_owned()),
+        (
+            "replace",
+            format!(
+                "SELECT max(length(replace(repeat('x', 1000), 'x', repeat('y', 1000 + value % 2)))) {few}"
+            ),
+        ),
+        (
+            "regexp_replace",
+            format!(
+                "SELECT max(length(regexp_replace(repeat('x', 1000), 'x', repeat('y', 1000 + value % 2), 'g'))) {few}"
+            ),
+        ),
+        ("concat", format!("SELECT max(length(concat(repeat('x', 2000), value))) {rows}")),
+        ("concat_ws", format!("SELECT max(length(concat_ws(repeat('x', 2000), value, 1))) {rows}")),
+        (
+            "array_to_string",
+            format!(
+                "SELECT max(length(array_to_string(range(value, value + 200), repeat('x', 1000)))) {few}"
+            ),
+        ),
+    ] {
+        let (status, error) = service.error(&sql).await;
+        assert_eq!((status, &error["code"]), (422, &json!("memory")), "{sql}: {error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&format!("{name}() would make")), "{sql}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_within_its_bound_answers_as_ever() {
+    let small = QuerySettings { memory_bytes_max: 16 * 1024 * 1024, ..settings() };
+    let service = Service::start_with(small).await;
+    let rows = service
+        .rows(
+            "SELECT lpad('7', 3, '0'), repeat('ab', 2), range(0, 6, 2), range(5, 0), \
+             array_length(generate_series(DATE '2026-01-01', DATE '2026-03-01', INTERVAL '1 month')), \
+             concat('a', NULL, 'b'), replace('a-b', '-', '+'), array_to_string([1, 2], '-'), \
+             repeat(NULL, 3), length(repeat('x', 2000))",
+        )
+        .await;
+    let wanted = json!(["007", "abab", [0, 2, 4], [], 3, "ab", "a+b", "1-2", null, 2000]);
+    assert_eq!(rows, json!([wanted]));
+    // The longest value that could come is far longer than those that do: evaluated in pieces.
+    let in_pieces = "
+        SELECT count(*), count(*) FILTER (WHERE length(made) = length(text) + sevens * (length(y) - 1))
+        FROM (
+            SELECT text, y, replace(text, '7', y) AS made,
+                length(text) - length(replace(text, '7', '')) AS sevens
+            FROM (
+                SELECT CAST(value AS TEXT) AS text, repeat('y', 100 + value % 2) AS y
+                FROM generate_series(1, 20000)
+            )
+        )";
+    assert_eq!(service.rows(in_pieces).await, json!([[20_000, 20_000]]));
+}
+
+#[tokio::test]
+async fn a_table_for_a_terminal_is_short() {
+    let service = Service::start_with(settings()).await;
+    let long = "SELECT value FROM generate_series(1, 10001)";
+    let wide = "SELECT repeat('x', 60000) AS x FROM generate_series(1, 500)";
+    for sql in [long, wide] {
+        let (status, body) = service.post("/v1/sql?format=table", sql).await;
+        let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &answer["error"]["code"]), (422, &json!("rows")), "{sql}: {answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("10000 rows and 16777216 bytes"), "{message}");
+        assert!(answer["error"]["hint"].as_str().unwrap().contains("csv"), "{answer}");
+        assert_eq!(service.post("/v1/sql?format=csv", sql).await.0, 200, "{sql}");
+    }
+    let (status, table) =
+        service.post("/v1/sql?format=table", &format!("{long} LIMIT 10000")).await;
+    assert_eq!(status, 200);
+    assert!(table.ends_with("10000 rows\n"), "{}", &table[table.len() - 100..]);
+}
+
+#[tokio::test]
 async fn a_sort_beyond_memory_goes_to_disk() {
     let spill_folder = tempfile::tempdir().unwrap();
     std::fs::write(spill_folder.path().join("left-over"), "by a process that was killed").unwrap();

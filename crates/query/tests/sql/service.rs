@@ -1,6 +1,7 @@
 //! A lake in a temporary folder and a server over it. Rows are given as JSON lines.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::json::ReaderBuilder;
@@ -15,6 +16,9 @@ use prometheus::Registry;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// How long a metric may take to reach a value; far longer than any takes.
+const METRIC_TIME_MAX: Duration = Duration::from_secs(60);
 
 pub struct Service {
     pub folder: tempfile::TempDir,
@@ -102,9 +106,13 @@ impl Service {
     }
 
     pub async fn wait_for_metric(&self, line: &str, value: f64) {
-        while self.metric(line).await != value {
-            tokio::task::yield_now().await;
-        }
+        let reached = async {
+            while self.metric(line).await != value {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(METRIC_TIME_MAX, reached).await;
+        assert!(waited.is_ok(), "{line} is not {value} within {METRIC_TIME_MAX:?}");
     }
 }
 
