@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 const PARTITIONS: u32 = 4;
 /// Events a second of the sample's own clock: a large shop's afternoon.
 const RATE: &str = "5000";
+/// Of some nine events a session. The rest arrives when no session begins any more, over hours of log
+/// time with next to nothing in them.
+const EVENTS_PER_SESSION: usize = 6;
 
 /// As in the binary that is shipped.
 #[global_allocator]
@@ -106,7 +109,8 @@ fn recorded(sessions: &str, rules: &Rules) -> Result<(Vec<Recorded>, usize), Fai
     let control = serde_json::to_vec(rules)?;
     let mut partitions = vec![Recorded::default(); PARTITIONS as usize];
     let (mut now, mut count) = (Micros(0), 0);
-    for line in std::str::from_utf8(&sample)?.lines() {
+    let events = sessions.parse::<usize>()? * EVENTS_PER_SESSION;
+    for line in std::str::from_utf8(&sample)?.lines().take(events) {
         let mut event = parse_event(line)?;
         // As it was timed by its client: the clock only says that it has arrived.
         now = now.max(event.client.timestamp.ok_or("a sample's event has a timestamp")?);
