@@ -215,6 +215,7 @@ fn live_rows_are_left_out_before_the_first_barrier() -> Result<()> {
     load(&quick(&data), &sample_file(folder.path(), "30")?)?;
     let footfall = quick(&data).set("pipeline.snapshot_interval=1h");
     let running = footfall.start("up")?;
+    // The same sample as the file's: its sessions have the ids of the loaded ones.
     let more = ["--sessions", "60", "--rate", "600"];
     let totals = Posting::start(folder.path(), running.ingest(), &more)?.finish()?;
     let events = totals["events"].as_i64().context("no total of events")?;

@@ -197,8 +197,8 @@ impl Refold<'_> {
         {
             *marked = Some(session);
             match kind {
-                LogKind::Live { .. } => {}
-                LogKind::Load => drop(self.marks.loaded.insert(session.to_string())),
+                LogKind::Live { .. } => drop(self.marks.live.insert(session.to_string())),
+                LogKind::Load => {}
                 LogKind::TornLoad => drop(self.marks.torn.insert(session.to_string())),
             }
         }

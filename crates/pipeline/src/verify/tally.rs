@@ -300,7 +300,7 @@ async fn verify_once(
          GROUP BY site, visitor_id, event_id HAVING count(*) > 1)"
     );
     let again = number(&context, &again).await?;
-    if again > 0 {
+    if again > 0 && twice == 0 {
         verified.notes.push(format!(
             "{part}: {again} events were sent again after their ids were forgotten, and stand there again"
         ));
