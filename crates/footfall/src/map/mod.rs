@@ -68,16 +68,21 @@ pub enum Format {
     Parquet,
 }
 
+/// All mistakes of a map, one a line: the command was called wrongly, as with a bad configuration.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct MapMistakes(#[from] Mistakes);
+
 impl LoadMap {
     /// Reads a map file.
     ///
     /// # Errors
     /// All its mistakes, at least one.
-    pub fn load(path: &Path) -> Result<LoadMap, Mistakes> {
+    pub fn load(path: &Path) -> Result<LoadMap, MapMistakes> {
         let mut mistakes = Mistakes::default();
         match toml_reader::read_file(path, &mut mistakes) {
-            Some(text) => LoadMap::parse(path, &text),
-            None => Err(mistakes),
+            Some(text) => Ok(LoadMap::parse(path, &text)?),
+            None => Err(mistakes.into()),
         }
     }
 
