@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use footfall_tests::{Footfall, Running, binary, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;

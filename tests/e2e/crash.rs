@@ -1,4 +1,4 @@
-//! kill -9 at random moments, with restart, while events are posted.
+//! Kills and stops at random moments, with restart, while events are posted.
 
 use std::time::Duration;
 
@@ -9,26 +9,68 @@ use crate::sample::{Posting, check, quick, wait_until_folded};
 
 /// How often the process is killed.
 const KILLS: u64 = 20;
+/// How often it is stopped and started.
+const STOPS: u64 = 8;
+
+/// Pauses that are the same in each run.
+struct Pauses(u64);
+
+impl Pauses {
+    fn sleep(&mut self, least_ms: u64, most_ms: u64) {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(Duration::from_millis(least_ms + (self.0 >> 33) % (most_ms - least_ms)));
+    }
+}
 
 #[test]
 fn twenty_kills_change_nothing() -> Result<()> {
     let folder = TempDir::new()?;
-    let port = free_port()?;
-    let listen = format!("127.0.0.1:{port}");
+    let listen = format!("127.0.0.1:{}", free_port()?);
     let footfall = quick(&folder.path().join("data"));
     let mut running = footfall.start_on("up", &listen)?;
     let more = ["--sessions", "1500", "--rate", "250"];
     let mut posting = Posting::start(folder.path(), running.ingest(), &more)?;
     let truth = posting.truth.clone();
-    let mut pause = 0x9e37_79b9_7f4a_7c15u64;
-    for _ in 0..KILLS {
-        // Between 0.2 and 2.2 seconds, the same in each run.
-        pause = pause.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        std::thread::sleep(Duration::from_millis(200 + (pause >> 33) % 2_000));
+    let mut pauses = Pauses(0x9e37_79b9_7f4a_7c15);
+    for kill in 0..KILLS {
+        pauses.sleep(200, 2_200);
         running.kill()?;
+        // Every other time it is killed once more on its way up.
+        if kill % 2 == 1 {
+            let starting = footfall.spawn("up", &listen)?;
+            pauses.sleep(20, 500);
+            starting.kill()?;
+        }
         running = footfall.start_on("up", &listen)?;
     }
     assert!(posting.is_running()?, "the sample ended before the last kill");
+    let totals = posting.finish()?;
+    wait_until_folded(&running, &totals)?;
+    check(folder.path(), &footfall, running, &truth)
+}
+
+/// A stop leaves a snapshot that names the events of the last seconds; a second one right behind the
+/// start comes before they are read back.
+#[test]
+fn stops_right_behind_a_start_lose_nothing() -> Result<()> {
+    let folder = TempDir::new()?;
+    let listen = format!("127.0.0.1:{}", free_port()?);
+    let footfall = quick(&folder.path().join("data"));
+    let mut running = footfall.start_on("up", &listen)?;
+    let more = ["--sessions", "800", "--rate", "250"];
+    let mut posting = Posting::start(folder.path(), running.ingest(), &more)?;
+    let truth = posting.truth.clone();
+    let mut pauses = Pauses(0x2545_f491_4f6c_dd1d);
+    for _ in 0..STOPS {
+        pauses.sleep(500, 2_000);
+        running.stop()?;
+        let starting = footfall.spawn("up", &listen)?;
+        pauses.sleep(20, 400);
+        starting.stop_starting()?;
+        footfall.start_on("up", &listen)?.stop()?;
+        running = footfall.start_on("up", &listen)?;
+    }
+    assert!(posting.is_running()?, "the sample ended before the last stop");
     let totals = posting.finish()?;
     wait_until_folded(&running, &totals)?;
     check(folder.path(), &footfall, running, &truth)

@@ -9,3 +9,4 @@ mod history;
 mod kafka;
 mod live;
 mod sample;
+mod verify;

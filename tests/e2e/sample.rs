@@ -62,13 +62,35 @@ impl Posting {
     }
 }
 
-/// Waits until every event of a sample is in the tables and every session is closed.
+/// Waits until every event of a sample is in the tables and every session is closed. None may be
+/// lost, and none may stand there twice.
 pub fn wait_until_folded(running: &Running, totals: &Value) -> Result<()> {
-    let sessions = totals["sessions"].as_i64().context("totals have no sessions")?;
+    let total = |name: &str| totals[name].as_i64().with_context(|| format!("no total of {name}"));
+    let (events, resends, sessions) = (total("events")?, total("resends")?, total("sessions")?);
     wait_until("all sessions closed", Duration::from_secs(90), || {
         Ok(running.number("SELECT count(*) FROM sessions")? >= sessions)
-    })
+    })?;
+    wait_until("all events and resends", Duration::from_secs(30), || {
+        Ok(running.number("SELECT count(*) FROM events")? >= events
+            && running.number("SELECT count(*) FROM duplicates")? >= resends)
+    })?;
+    let rows = running.number("SELECT count(*) FROM events")?;
+    let ids = running.number("SELECT count(DISTINCT event_id) FROM events")?;
+    ensure!((rows, ids) == (events, events), "{events} events were posted, {rows} rows, {ids} ids");
+    let accepted = running.number("SELECT sum(accepted) FROM receipts")?;
+    let pending = running.number(PENDING)?;
+    ensure!(accepted - pending == rows, "{accepted} accepted, {pending} pending, {rows} rows");
+    let counted = "SELECT sum(received) - sum(accepted) - sum(rejected) FROM receipts";
+    let (counted, duplicates) =
+        (running.number(counted)?, running.number("SELECT count(*) FROM duplicates")?);
+    ensure!(counted == duplicates, "{duplicates} duplicates, the receipts say {counted}");
+    Ok(())
 }
+
+/// What is pending in the newest row of each partition and site.
+const PENDING: &str = "SELECT sum(pending) FROM (SELECT pending, row_number() OVER \
+    (PARTITION BY log, log_partition, site ORDER BY from_offset DESC) AS age FROM receipts) \
+    WHERE age = 1";
 
 /// Holds the lake against the oracle and the truth, and lets the binary verify it.
 pub fn check(folder: &Path, footfall: &Footfall, running: Running, truth: &Path) -> Result<()> {

@@ -1,8 +1,9 @@
 //! The binary under test, as a user starts it.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,12 +14,12 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// How long it may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// The binary that `cargo build --release --workspace` made, or the one that `FOOTFALL_BINARY` names.
+/// The binary that `cargo build --release --workspace` made, or the one that `E2E_BINARY` names.
 ///
 /// # Panics
 /// When it was not built.
 pub fn binary() -> PathBuf {
-    if let Some(named) = std::env::var_os("FOOTFALL_BINARY") {
+    if let Some(named) = std::env::var_os("E2E_BINARY") {
         return named.into();
     }
     let test = std::env::current_exe().unwrap_or_default();
@@ -123,15 +124,23 @@ impl Footfall {
     /// # Errors
     /// When it does not come up.
     pub fn start_on(&self, part: &str, ingest: &str) -> Result<Running> {
-        let mut command = self.command(&[part]);
-        command.args(["--ingest-listen", ingest]);
-        command.args(["--query-listen", "127.0.0.1:0", "--pipeline-listen", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
-        let out = child.stdout.take().context("no standard output")?;
-        let mut running = Running { child, ingest: None, query: None, pipeline: None };
+        let mut running = self.spawn(part, ingest)?;
+        let out = running.child.stdout.take().context("no standard output")?;
         running.read_addresses(part, BufReader::new(out))?;
         running.wait_until_ready()?;
         Ok(running)
+    }
+
+    /// Starts a process without waiting for anything.
+    ///
+    /// # Errors
+    /// When there is no such binary.
+    pub fn spawn(&self, part: &str, ingest: &str) -> Result<Running> {
+        let mut command = self.command(&[part]);
+        command.args(["--ingest-listen", ingest]);
+        command.args(["--query-listen", "127.0.0.1:0", "--pipeline-listen", "127.0.0.1:0"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+        Ok(Running { child, ingest: None, query: None, pipeline: None })
     }
 }
 
@@ -259,15 +268,30 @@ impl Running {
     /// # Errors
     /// When it fails or does not end.
     pub fn stop(mut self) -> Result<()> {
+        let status = self.terminate()?;
+        ensure!(status.success(), "it stopped with {status}");
+        Ok(())
+    }
+
+    /// TERM at any moment of the start: one that nobody listens for yet may end it at once.
+    ///
+    /// # Errors
+    /// When it ends by itself with a failure, or does not end.
+    pub fn stop_starting(mut self) -> Result<()> {
+        const TERM: i32 = 15;
+        let status = self.terminate()?;
+        ensure!(status.success() || status.signal() == Some(TERM), "it stopped with {status}");
+        Ok(())
+    }
+
+    fn terminate(&mut self) -> Result<ExitStatus> {
         Command::new("kill").arg(self.child.id().to_string()).status()?;
         let mut status = None;
         wait_until("stopped", STOP_MAX, || {
             status = self.child.try_wait()?;
             Ok(status.is_some())
         })?;
-        let status = status.context("no status")?;
-        ensure!(status.success(), "it stopped with {status}");
-        Ok(())
+        status.context("no status")
     }
 }
 

@@ -20,6 +20,13 @@ const LONG_TEXTS: [Text; 10] = [
 /// Longest name of a site, in bytes.
 const SITE_BYTES_MAX: usize = 128;
 
+impl Limits {
+    /// Longest text of a column, in bytes.
+    pub fn bytes_max(&self, column: Text) -> usize {
+        if LONG_TEXTS.contains(&column) { self.text_bytes_max } else { self.id_bytes_max }
+    }
+}
+
 impl Event<'_> {
     /// Checks the event against `limits`, gives one known only by its user the visitor `u:<user>`,
     /// and fixes its times as received at `received`.
@@ -30,8 +37,9 @@ impl Event<'_> {
         self.check_fields(limits)?;
         let event_time = correct_clock(self.client, received);
         if event_time < received - limits.max_age {
-            let days = limits.max_age.0 / Micros::DAY.0;
-            let message = format!("{event_time} is more than {days} days ago; use `footfall load`");
+            let age = shown_span(limits.max_age);
+            let message =
+                format!("{event_time} is longer ago than max_age, {age}; `footfall load` takes it");
             return Err(BadField::new(Reason::TooOld, "timestamp", message));
         }
         Ok(Times { event_time, received_time: received })
@@ -56,8 +64,7 @@ impl Event<'_> {
     fn check_texts(&self, limits: &Limits) -> Result<(), BadField> {
         for column in Text::ALL {
             let Some(text) = self.text(*column) else { continue };
-            let is_long = LONG_TEXTS.contains(column);
-            let max = if is_long { limits.text_bytes_max } else { limits.id_bytes_max };
+            let max = limits.bytes_max(*column);
             if text.len() > max {
                 let message = format!("{} bytes, at most {max} are taken", text.len());
                 return Err(BadField::new(Reason::TooLong, column.name(), message));
@@ -102,6 +109,14 @@ impl Event<'_> {
     }
 }
 
+/// In the largest unit that leaves a whole number, as the configuration writes it.
+fn shown_span(span: Micros) -> String {
+    let units = [("d", Micros::DAY), ("h", Micros::HOUR), ("m", Micros::MINUTE)];
+    let fitting = units.iter().find(|(_, micros)| span.0 % micros.0 == 0);
+    let (unit, micros) = fitting.unwrap_or(&("s", Micros::SECOND));
+    format!("{}{unit}", span.0 as f64 / micros.0 as f64)
+}
+
 /// A site's name: 1 to 128 of `A-Z a-z 0-9 . _ -`.
 ///
 /// # Errors
@@ -113,4 +128,33 @@ pub fn check_site(site: &str) -> Result<(), String> {
     }
     let shown: String = site.chars().take(40).collect();
     Err(format!("`{shown}` is not 1 to {SITE_BYTES_MAX} of A-Z a-z 0-9 . _ -"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_event_is_told_the_bound_that_it_breaks() {
+        let received = Micros(3 * Micros::DAY.0);
+        for (max_age, shown) in [
+            (Micros(2 * Micros::DAY.0), "2d"),
+            (Micros(12 * Micros::HOUR.0), "12h"),
+            (Micros(90 * Micros::MINUTE.0), "90m"),
+            (Micros(61 * Micros::SECOND.0), "61s"),
+        ] {
+            let limits = Limits { max_age, ..Limits::default() };
+            let at = |age: Micros| {
+                let mut event = Event::default();
+                event.set_text(Text::EventName, "e");
+                event.set_text(Text::Site, "s");
+                event.client.timestamp = Some(received - age);
+                event.check(&limits, received)
+            };
+            assert!(at(max_age).is_ok(), "{shown}");
+            let bad = at(max_age + Micros(1)).unwrap_err();
+            assert_eq!((bad.reason, bad.path.as_str()), (Reason::TooOld, "timestamp"));
+            assert!(bad.message.contains(&format!("max_age, {shown};")), "{}", bad.message);
+        }
+    }
 }

@@ -90,7 +90,7 @@ impl<'a> Event<'a> {
         self.wholes[column as usize]
     }
 
-    pub fn set_whole(&mut self, column: Whole, whole: i64) {
-        self.wholes[column as usize] = Some(whole);
+    pub fn set_whole(&mut self, column: Whole, whole: impl Into<Option<i64>>) {
+        self.wholes[column as usize] = whole.into();
     }
 }

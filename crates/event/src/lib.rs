@@ -21,5 +21,5 @@ pub use event::{Event, Item, Limits, Times};
 pub use id::{EventKey, Offset, Partition, SessionId, partition_of, visitor_hash};
 pub use money::Money;
 pub use parse::{BadField, Reason, check_raw, parse_event, parse_items, parse_time};
-pub use record::{REJECTED_PAYLOAD_BYTES_MAX, Rejection, write_text};
+pub use record::{REJECTED_PAYLOAD_BYTES_MAX, Rejection, rejected_payload, write_text};
 pub use time::{Day, Micros};

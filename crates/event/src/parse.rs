@@ -6,16 +6,21 @@ mod tests;
 mod values;
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{Column, Event, Item, Micros, Text, Whole};
 pub(crate) use values::PlainText;
-use values::{ItemsSeed, MoneySeed, NumberSeed, TextSeed, TimeSeed};
+use values::{IdSeed, ItemsSeed, MoneySeed, NumberSeed, TextSeed, TimeSeed};
 
 /// Deepest nesting of `properties`; readers of JSON give up somewhere beyond a hundred.
 const PROPERTIES_DEPTH_MAX: usize = 64;
+
+/// 0001-01-01 to 9999-12-31: Python's datetime, among others, knows no year beyond them.
+const TIME_RANGE: RangeInclusive<Micros> =
+    Micros(-62_135_596_800_000_000)..=Micros(253_402_300_799_999_999);
 
 /// Why a record was refused: the `reason` of `rejected` and a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,18 +85,26 @@ impl BadField {
     }
 }
 
+/// Where parsing failed, and why where serde's error does not tell it. Its text alone would not do: it
+/// may quote the client's.
+#[derive(Default)]
+struct Fault {
+    path: String,
+    reason: Option<Reason>,
+}
+
 /// Parses one JSON object. Keys without a column, and those that only Footfall fills, end up in
-/// `properties`, so that nothing sent is lost.
+/// `properties`, so that nothing sent is lost. Of a repeated key the last counts, as in JavaScript.
 ///
 /// # Errors
 /// The first field whose type or value does not fit, by its path.
 pub fn parse_event(json: &str) -> Result<Event<'_>, BadField> {
-    let mut bad_path = None;
+    let mut fault = Fault::default();
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let parsed = EventSeed { bad_path: &mut bad_path }
+    let parsed = EventSeed { fault: &mut fault }
         .deserialize(&mut deserializer)
         .and_then(|event| deserializer.end().map(|()| event));
-    parsed.map_err(|error| bad_field(bad_path.unwrap_or_default(), &error))
+    parsed.map_err(|error| bad_field(fault, &error))
 }
 
 /// Parses a list of items as it stands in an event, and tells whether an item held a key that has no
@@ -101,43 +114,54 @@ pub fn parse_event(json: &str) -> Result<Event<'_>, BadField> {
 /// The first field that does not fit, by its path within the list (`[2].price`).
 pub fn parse_items(json: &str) -> Result<(Vec<Item<'_>>, bool), BadField> {
     check_raw(json).map_err(|message| BadField::new(Reason::BadJson, "", message))?;
-    let mut path = String::new();
-    let mut seed = ItemsSeed { bad_path: &mut path, has_unknown: false };
+    let mut fault = Fault::default();
+    let mut seed = ItemsSeed { fault: &mut fault, has_unknown: false };
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let parsed = (&mut seed)
         .deserialize(&mut deserializer)
         .and_then(|items| deserializer.end().map(|()| items));
     let has_unknown = seed.has_unknown;
-    parsed.map(|items| (items, has_unknown)).map_err(|error| bad_field(path, &error))
+    parsed.map(|items| (items, has_unknown)).map_err(|error| bad_field(fault, &error))
 }
 
 /// A time as RFC 3339 text, to the microsecond.
 ///
 /// # Errors
-/// A sentence that shows the form, when `text` is not RFC 3339 with a zone.
+/// A sentence that shows the form, when `text` is not RFC 3339 with a zone, or that names the bound,
+/// when the time lies beyond what other readers of the tables can represent.
 pub fn parse_time(text: &str) -> Result<Micros, String> {
-    chrono::DateTime::parse_from_rfc3339(text).map(|time| Micros(time.timestamp_micros())).map_err(
-        |_| {
-            let shown: String = text.chars().take(40).collect();
-            format!("`{shown}` is not a time such as 2026-11-22T10:00:00.000000Z")
-        },
-    )
+    let shown = || text.chars().take(40).collect::<String>();
+    let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) else {
+        return Err(format!("`{}` is not a time such as 2026-11-22T10:00:00.000000Z", shown()));
+    };
+    let time = Micros(time.timestamp_micros());
+    match TIME_RANGE.contains(&time) {
+        true => Ok(time),
+        false => Err(format!("`{}` is not within the years 1 to 9999 of UTC", shown())),
+    }
 }
 
-fn bad_field(path: String, error: &serde_json::Error) -> BadField {
-    let text = error.to_string();
-    let message = text.split(" at line ").next().unwrap_or(&text).to_owned();
-    let reason = match error.classify() {
-        _ if message.contains("is not a time") => Reason::BadTime,
-        _ if message.contains("out of range") => Reason::BadValue,
-        serde_json::error::Category::Data => Reason::BadType,
+fn bad_field(fault: Fault, error: &serde_json::Error) -> BadField {
+    use serde_json::error::Category;
+    let message = without_position(error);
+    let reason = fault.reason.unwrap_or(match error.classify() {
+        Category::Data => Reason::BadType,
+        // The one error of syntax that is about a value: JSON bounds no number, readers do.
+        Category::Syntax if message == "number out of range" => Reason::BadValue,
         _ => Reason::BadJson,
-    };
-    BadField { reason, path, message }
+    });
+    BadField { reason, path: fault.path, message }
+}
+
+/// What is wrong: the position is one in the line that the client sent, and often the end of it.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&position).map_or(text.clone(), str::to_owned)
 }
 
 struct EventSeed<'f> {
-    bad_path: &'f mut Option<String>,
+    fault: &'f mut Fault,
 }
 
 impl<'de> DeserializeSeed<'de> for EventSeed<'_> {
@@ -158,9 +182,8 @@ impl<'de> Visitor<'de> for EventSeed<'_> {
         let mut event = Event::default();
         let mut rest = Rest::default();
         while let Some(key) = map.next_key_seed(PlainText)? {
-            let mut within = String::new();
-            if let Err(error) = read_field(&mut event, &mut rest, &key, &mut map, &mut within) {
-                *self.bad_path = Some(format!("{key}{within}"));
+            if let Err(error) = read_field(&mut event, &mut rest, &key, &mut map, self.fault) {
+                self.fault.path.insert_str(0, &key);
                 return Err(error);
             }
         }
@@ -174,33 +197,38 @@ fn read_field<'de, A: MapAccess<'de>>(
     rest: &mut Rest<'de>,
     key: &Cow<'de, str>,
     map: &mut A,
-    within: &mut String,
+    fault: &mut Fault,
 ) -> Result<(), A::Error> {
     match Column::named(key) {
         Some(Column::Text(column)) => {
-            if let Some(text) = map.next_value_seed(TextSeed { numbers: takes_numbers(column) })? {
-                event.set_text(column, text);
-            }
+            let text = match takes_numbers(column) {
+                true => map.next_value_seed(IdSeed(&mut fault.reason))?,
+                false => map.next_value_seed(TextSeed)?,
+            };
+            event.set_text(column, text.unwrap_or_default());
         }
         Some(Column::Whole(column)) => {
-            if let Some(number) = map.next_value_seed(NumberSeed)? {
-                event.set_whole(column, whole(column, number).map_err(A::Error::custom)?);
-            }
+            let number = map.next_value_seed(NumberSeed)?;
+            event.set_whole(column, number.map(|n| whole(column, n, fault)).transpose()?);
         }
         Some(Column::Cls) => event.cls = map.next_value_seed(NumberSeed)?,
-        Some(Column::Value) => event.value = map.next_value_seed(MoneySeed)?,
+        Some(Column::Value) => event.value = map.next_value_seed(MoneySeed(&mut fault.reason))?,
         Some(Column::Items) => {
             let raw: &RawValue = map.next_value()?;
             let items = sound(raw).map_err(A::Error::custom)?;
-            let mut seed = ItemsSeed { bad_path: within, has_unknown: false };
+            let mut seed = ItemsSeed { fault, has_unknown: false };
             let mut json = serde_json::Deserializer::from_str(items);
             event.items = (&mut seed).deserialize(&mut json).map_err(A::Error::custom)?;
             if seed.has_unknown {
                 rest.others.push((key.clone(), items));
             }
         }
-        Some(Column::Timestamp) => event.client.timestamp = map.next_value_seed(TimeSeed)?,
-        Some(Column::SentAt) => event.client.sent_at = map.next_value_seed(TimeSeed)?,
+        Some(Column::Timestamp) => {
+            event.client.timestamp = map.next_value_seed(TimeSeed(&mut fault.reason))?;
+        }
+        Some(Column::SentAt) => {
+            event.client.sent_at = map.next_value_seed(TimeSeed(&mut fault.reason))?;
+        }
         Some(Column::Properties) => {
             let raw: &RawValue = map.next_value()?;
             rest.properties = object(raw).map_err(A::Error::custom)?;
@@ -218,12 +246,13 @@ fn takes_numbers(column: Text) -> bool {
     column.name().ends_with("_id")
 }
 
-fn whole(column: Whole, number: f64) -> Result<i64, String> {
+fn whole<E: serde::de::Error>(column: Whole, number: f64, fault: &mut Fault) -> Result<i64, E> {
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     if number.abs() <= EXACT_MAX {
         return Ok(number.round() as i64);
     }
-    Err(format!("{number} is out of range for `{}`", column.name()))
+    fault.reason = Some(Reason::BadValue);
+    Err(E::custom(format!("{number} is out of range for `{}`", column.name())))
 }
 
 /// What has no column, on its way to `properties`.
@@ -278,7 +307,8 @@ pub fn check_raw(text: &str) -> Result<(), String> {
         return Err(format!("expected at most {PROPERTIES_DEPTH_MAX} levels of nesting"));
     }
     if text.contains("\\u") {
-        serde_json::from_str::<serde_json::Value>(text).map_err(|error| error.to_string())?;
+        let read = serde_json::from_str::<serde_json::Value>(text);
+        read.map_err(|error| without_position(&error))?;
     }
     Ok(())
 }
@@ -294,7 +324,8 @@ fn depth(json: &str) -> usize {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            b'}' | b']' if !in_text => depth -= 1,
+            // What is not JSON may close what it never opened.
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
             _ => {}
         }
     }

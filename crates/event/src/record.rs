@@ -25,6 +25,16 @@ pub struct Rejection {
     pub received_time: Micros,
 }
 
+/// What is kept of a refused payload: its beginning, cut between characters; bytes that are no UTF-8
+/// become U+FFFD.
+pub fn rejected_payload(payload: &[u8]) -> String {
+    // So many bytes more that a character which crosses the cut is whole.
+    let end = payload.len().min(REJECTED_PAYLOAD_BYTES_MAX + 3);
+    let mut text = String::from_utf8_lossy(&payload[..end]).into_owned();
+    text.truncate(text.floor_char_boundary(REJECTED_PAYLOAD_BYTES_MAX));
+    text
+}
+
 impl Event<'_> {
     /// Appends the event's record to `out`: its columns, `event_time`, `client_time`, `sent_at` and
     /// `received_time` as microseconds.
@@ -137,4 +147,25 @@ fn money(out: &mut Vec<u8>, amount: Money) {
 fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     let written = serde_json::to_writer(out, value);
     debug_assert!(written.is_ok(), "texts and numbers are always JSON");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_payload_is_cut_between_characters() {
+        let max = REJECTED_PAYLOAD_BYTES_MAX;
+        assert_eq!(rejected_payload(&[b'a'; 20_000]), "a".repeat(max));
+        for (before, letter) in
+            [(max - 1, "\u{e9}"), (max - 1, "\u{1f600}"), (max - 3, "\u{1f600}")]
+        {
+            let text = format!("{}{letter}", "a".repeat(before));
+            assert_eq!(rejected_payload(text.as_bytes()), "a".repeat(before), "{letter}");
+        }
+        let whole = format!("{}\u{e9}", "a".repeat(max - 2));
+        assert_eq!(rejected_payload(format!("{whole}b").as_bytes()), whole);
+        assert_eq!(rejected_payload(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(rejected_payload(&[0xff; 20_000]).len(), max - 1);
+    }
 }

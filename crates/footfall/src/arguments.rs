@@ -6,12 +6,44 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Mistakes, Override, process_environment};
 
+/// Behind the help of every command.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 called wrongly (a flag, a configuration or a map that \
+cannot be right).";
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  footfall up
+  footfall up --data-dir /var/lib/footfall --config footfall.toml
+  curl http://127.0.0.1:8080/v1/events -d '{\"event_name\": \"page_view\", \"visitor_id\": \"v-1\"}'
+
+Exit codes: 0 stopped by TERM or Ctrl-C, 1 failed, 2 called wrongly.";
+
+const INGEST_EXAMPLES: &str = "\
+Example, beside which `footfall pipeline` runs on the same brokers:
+  footfall ingest --brokers kafka-1:9092,kafka-2:9092 --config footfall.toml
+
+Exit codes: 0 stopped by TERM or Ctrl-C, 1 failed, 2 called wrongly.";
+
+const PIPELINE_EXAMPLES: &str = "\
+Example, on a lake that `footfall query` reaches too:
+  footfall pipeline --brokers kafka-1:9092,kafka-2:9092 --lake /mnt/lake
+
+Exit codes: 0 stopped by TERM or Ctrl-C, 1 failed, 2 called wrongly.";
+
+const LOAD_EXAMPLES: &str = "\
+Examples:
+  footfall sample --sessions 5000 > sample.jsonl
+  footfall load sample.jsonl --map config/maps/footfall.toml
+  footfall load 2019-10.csv.gz 2019-11.csv.gz --map config/maps/rees46.toml
+
+Exit codes: 0 done, 1 failed, 2 called wrongly, as with a map that has mistakes; all of them are told.";
+
 /// Footfall keeps every event of your storefronts exactly once, rebuilds visitors' sessions, and tells
 /// where and why they leave.
 ///
 /// Start everything with `footfall up`, post events to /v1/events, and ask with `footfall sql`.
 #[derive(Debug, Parser)]
-#[command(name = "footfall", version)]
+#[command(name = "footfall", version, after_help = EXIT_CODES)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -21,6 +53,7 @@ pub struct Arguments {
 
 /// Settings that have a flag; every key can be set in a file or by a FOOTFALL_… variable.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
 struct Settings {
     /// A configuration file; `footfall config show` prints all keys with their values.
     #[arg(long, global = true, value_name = "FILE", env = "FOOTFALL_CONFIG")]
@@ -51,43 +84,68 @@ struct Settings {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run ingest, pipeline and query in one process, on an embedded log and a local lake.
+    ///
+    /// It needs nothing else, and prints where to post, where to ask and what to try next.
+    #[command(after_help = UP_EXAMPLES)]
     Up,
     /// Run the collector alone: HTTP in, Kafka out.
+    ///
+    /// Needs Apache Kafka (--brokers); the topic is made if there is none. As many as are needed may run.
+    #[command(after_help = INGEST_EXAMPLES)]
     Ingest,
     /// Run the pipeline alone: Kafka in, the lake's tables out.
+    ///
+    /// Needs Apache Kafka (--brokers), and a lake that the query server reaches (--lake). Up to one for
+    /// each partition may run; they share the partitions.
+    #[command(after_help = PIPELINE_EXAMPLES)]
     Pipeline,
     /// Run the query server alone, over a lake.
+    ///
+    /// Needs the lake alone (--lake): no Kafka, and no pipeline that runs.
+    #[command(after_help = EXIT_CODES)]
     Query,
     /// Ask one question in SQL, of the lake or of a running server.
     ///
     /// Example: footfall sql "SELECT event_name, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC"
+    #[command(after_help = EXIT_CODES)]
     Sql {
         /// The question.
         statement: String,
         /// Ask a running server, such as http://127.0.0.1:8081.
         #[arg(long, value_name = "URL", env = "FOOTFALL_SERVER")]
         server: Option<String>,
+        /// How to print the rows: a table for people, csv with a line of names, or json as one object of
+        /// columns and rows.
         #[arg(long, value_enum, default_value_t = RowFormat::Table)]
         format: RowFormat,
     },
     /// Make the traffic of a storefront that does not exist: the same for the same seed.
     ///
     /// Without --server, prints events as JSON lines, for `footfall load`. With it, posts them live.
+    ///
+    /// Example: footfall sample --sessions 100 --server http://127.0.0.1:8080
+    #[command(after_help = EXIT_CODES)]
     Sample(SampleArguments),
     /// Load history from files: CSV, JSON lines or Parquet, plain or gzip.
     ///
     /// A map names the source's columns for ours; see config/maps. Loading the same files again adds
     /// nothing, and a load that was killed is finished by the same command.
+    #[command(after_help = LOAD_EXAMPLES)]
     Load {
         /// The files, in order.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Which of the source's columns is which of ours, and how its times are written.
         #[arg(long, value_name = "MAP.toml")]
         map: PathBuf,
     },
     /// Recompute receipts, sessions, needs and page views from the tables, and tell every difference.
+    #[command(
+        after_help = "Exit codes: 0 the tables agree, 1 they differ, or cannot be read, 2 called wrongly."
+    )]
     Verify,
     /// Look at the configuration.
+    #[command(after_help = EXIT_CODES)]
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -96,7 +154,7 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say whether the configuration is fit; all its mistakes if not.
+    /// Say whether the configuration is fit; if not, all its mistakes, and exit with 2.
     Check,
     /// Print every key with its value and where it comes from.
     Show,
@@ -104,6 +162,7 @@ pub enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub struct SampleArguments {
+    /// What chance begins with: another number makes another sample.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// How many sessions; some nine events each.

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod config;
+mod exit;
 mod live_sample;
 mod load;
 mod map;
@@ -23,17 +24,11 @@ use config::Config;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Called wrongly: what clap exits with too.
-const CALLED_WRONGLY: u8 = 2;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let config = match arguments.configuration() {
         Ok(config) => config,
-        Err(mistakes) => {
-            eprintln!("{mistakes}");
-            return ExitCode::from(CALLED_WRONGLY);
-        }
+        Err(mistakes) => return exit::mistaken(&mistakes),
     };
     telemetry::start(&config.telemetry);
     // Two providers are linked, so the process must choose one.
@@ -41,22 +36,8 @@ fn main() -> ExitCode {
     debug_assert!(chosen.is_ok(), "nothing chose a provider before");
     match run(arguments, config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("footfall: {}", told(&error));
-            ExitCode::FAILURE
-        }
+        Err(error) => exit::failed(&error),
     }
-}
-
-/// An error with its causes; most of ours tell theirs themselves.
-fn told(error: &anyhow::Error) -> String {
-    let mut told = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
-        }
-    }
-    told
 }
 
 fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {

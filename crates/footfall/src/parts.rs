@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use footfall_event::Limits;
 use footfall_ingest::IngestSettings;
 use footfall_lake::{Lake, LakeSettings};
@@ -17,27 +17,32 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, process_environment};
+use crate::exit::CalledWrongly;
+
+/// Threads on which the pipeline writes files and talks to the store, beside that of the fold.
+const PIPELINE_THREADS: usize = 2;
 
 /// `footfall up`: all parts in this process.
 ///
 /// # Errors
 /// What keeps a part from starting, or made it stop.
 pub async fn up(config: Config) -> anyhow::Result<()> {
+    refuse_brokers(&config)?;
     let (ingest, query, pipeline) = (
         bind(&config.ingest.listen).await?,
         bind(&config.query.listen).await?,
         bind(&config.pipeline.listen).await?,
     );
     let addresses = (ingest.local_addr()?, query.local_addr()?, pipeline.local_addr()?);
+    require_keys(&config, addresses.0)?;
     let lake = made_lake(&config).await?;
     let log = local_log(&config).await?;
-    require_keys(&config, addresses.0)?;
     let mut parts = Parts::default();
     parts.ingest(ingest, log.clone(), &config);
     parts.pipeline(pipeline, log, lake.clone(), &config).await?;
     parts.query(query, lake, &config)?;
-    welcome(addresses);
+    welcome(addresses, &config);
     parts.supervise().await
 }
 
@@ -46,10 +51,11 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
 /// # Errors
 /// As [`up`].
 pub async fn ingest(config: Config) -> anyhow::Result<()> {
+    let brokers = require_brokers(&config)?;
     let listener = bind(&config.ingest.listen).await?;
     let address = listener.local_addr()?;
     require_keys(&config, address)?;
-    let log = kafka_log(&config).await?;
+    let log = kafka_log(&config, brokers).await?;
     let mut parts = Parts::default();
     parts.ingest(listener, log, &config);
     println!("post events to   http://{address}/v1/events");
@@ -61,10 +67,11 @@ pub async fn ingest(config: Config) -> anyhow::Result<()> {
 /// # Errors
 /// As [`up`].
 pub async fn pipeline(config: Config) -> anyhow::Result<()> {
+    let brokers = require_brokers(&config)?;
     let listener = bind(&config.pipeline.listen).await?;
     let address = listener.local_addr()?;
     let lake = made_lake(&config).await?;
-    let log = kafka_log(&config).await?;
+    let log = kafka_log(&config, brokers).await?;
     let mut parts = Parts::default();
     parts.pipeline(listener, log, lake, &config).await?;
     println!("signals come at  http://{address}/v1/signals");
@@ -78,7 +85,7 @@ pub async fn pipeline(config: Config) -> anyhow::Result<()> {
 pub async fn query(config: Config) -> anyhow::Result<()> {
     let listener = bind(&config.query.listen).await?;
     let address = listener.local_addr()?;
-    let lake = Lake::at(&config.lake())?;
+    let lake = Lake::at(&config.lake(), process_environment())?;
     let mut parts = Parts::default();
     parts.query(listener, lake, &config)?;
     println!("ask SQL at       http://{address}/v1/sql");
@@ -145,8 +152,14 @@ impl Parts {
         self.pipeline.tasks.spawn(async move {
             Ok(footfall_pipeline::serve(listener, health, signals, registry, stop).await?)
         });
-        // The fold computes for long stretches, so it has a thread of its own.
-        let (stop, runtime) = (self.pipeline.stop.clone(), tokio::runtime::Handle::current());
+        // The fold and the writing of files compute for long stretches: they have threads of their own,
+        // and those that serve requests do not wait for them.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(PIPELINE_THREADS)
+            .thread_name("pipeline")
+            .enable_all()
+            .build()?;
+        let stop = self.pipeline.stop.clone();
         let (done, ended) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new().name("fold".to_owned());
         thread.spawn(move || done.send(runtime.block_on(pipeline.run(stop))))?;
@@ -192,14 +205,29 @@ async fn stop_asked() {
 }
 
 /// Without a key anybody may post, which is for the loopback alone.
-fn require_keys(config: &Config, listener: SocketAddr) -> anyhow::Result<()> {
-    if config.keys.is_empty() && !listener.ip().is_loopback() {
-        bail!(
+fn require_keys(config: &Config, listener: SocketAddr) -> Result<(), CalledWrongly> {
+    if config.keys.is_empty() && !listener.ip().to_canonical().is_loopback() {
+        return Err(CalledWrongly(format!(
             "{listener} is not the loopback and no key is configured: anybody could post; \
              add a [[key]] with the site and the SHA-256 of its key, or listen on 127.0.0.1"
-        );
+        )));
     }
     Ok(())
+}
+
+fn require_brokers(config: &Config) -> Result<&str, CalledWrongly> {
+    let missing =
+        || "a part alone needs Kafka: give --brokers HOST:PORT (`footfall up` needs none)";
+    config.log.brokers.as_deref().ok_or_else(|| CalledWrongly(missing().to_owned()))
+}
+
+/// All parts in one process have the embedded log: events must not go where nobody looks for them.
+fn refuse_brokers(config: &Config) -> Result<(), CalledWrongly> {
+    let Some(brokers) = &config.log.brokers else { return Ok(()) };
+    Err(CalledWrongly(format!(
+        "`footfall up` has a log of its own, but log.brokers is `{brokers}`: run `footfall ingest`, \
+         `footfall pipeline` and `footfall query` on Kafka, or leave the brokers out"
+    )))
 }
 
 fn registry() -> anyhow::Result<Registry> {
@@ -221,7 +249,7 @@ async fn bind(address: &str) -> anyhow::Result<TcpListener> {
 /// # Errors
 /// As [`Lake::make`].
 pub async fn made_lake(config: &Config) -> anyhow::Result<Lake> {
-    let lake = Lake::at(&config.lake())?;
+    let lake = Lake::at(&config.lake(), process_environment())?;
     let settings = LakeSettings {
         topic: config.log.topic.clone(),
         partitions: config.log.partitions,
@@ -244,11 +272,8 @@ async fn local_log(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
     Ok(Arc::new(opened))
 }
 
-async fn kafka_log(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
+async fn kafka_log(config: &Config, brokers: &str) -> anyhow::Result<Arc<dyn EventLog>> {
     let log = &config.log;
-    let Some(brokers) = &log.brokers else {
-        bail!("a part alone needs Kafka: give --brokers HOST:PORT (`footfall up` needs none)");
-    };
     let mut settings = KafkaSettings::new(brokers, &log.topic, log.partitions);
     settings.retention_ms = log.retention.whole_ms();
     settings.append_timeout_ms = log.delivery_timeout.as_millis() as u64;
@@ -268,10 +293,10 @@ fn ingest_settings(config: &Config) -> IngestSettings {
         inflated_bytes_max: ingest.inflated_bytes_max,
         batch_events_max: ingest.batch_events_max,
         event_bytes_max: ingest.event_bytes_max,
-        bodies_bytes_max: ingest.bodies_in_flight_bytes_max,
+        bodies_in_flight_bytes_max: ingest.bodies_in_flight_bytes_max,
         connections_max: ingest.connections_max,
-        header_read_timeout: ingest.header_timeout,
-        body_read_timeout: ingest.body_timeout,
+        header_timeout: ingest.header_timeout,
+        body_timeout: ingest.body_timeout,
         drain_timeout: ingest.drain_timeout,
         allowed_lateness: config.rules.allowed_lateness,
         ..IngestSettings::default()
@@ -312,13 +337,40 @@ pub fn query_settings(config: &Config) -> QuerySettings {
     }
 }
 
-fn welcome((ingest, query, pipeline): (SocketAddr, SocketAddr, SocketAddr)) {
+fn welcome((ingest, query, pipeline): (SocketAddr, SocketAddr, SocketAddr), config: &Config) {
+    let footfall = this_program();
+    let wait = config.rules.allowed_lateness.seconds()
+        + config.pipeline.commit_interval.as_secs_f64()
+        + 1.0;
     println!("Footfall is up.");
     println!("  post events to   http://{ingest}/v1/events");
     println!("  ask SQL at       http://{query}/v1/sql");
     println!("  signals come at  http://{pipeline}/v1/signals");
-    println!("Try next, in another terminal:");
-    println!("  footfall sample --sessions 100 --server http://{ingest}");
-    println!("  footfall sql --server http://{query} \\");
+    println!("Try next, in another terminal; rows appear some {wait:.0} s after their events:");
+    println!("  {footfall} sample --sessions 100 --server http://{ingest}");
+    println!("  {footfall} sql --server http://{query} \\");
     println!("    \"SELECT event_name, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC\"");
+}
+
+/// As a shell finds it: it need not lie on the PATH.
+fn this_program() -> String {
+    let path = std::env::current_exe().map(|path| path.to_string_lossy().into_owned());
+    let path = path.unwrap_or_else(|_| "footfall".to_owned());
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    match path.bytes().all(is_plain) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_collectors_own_defaults_are_those_of_the_configuration() {
+        let config = Config::load(None, [], &[], &|_| Ok(())).unwrap();
+        let (ours, theirs) = (ingest_settings(&config), IngestSettings::default());
+        assert_eq!(format!("{ours:#?}"), format!("{theirs:#?}"));
+    }
 }

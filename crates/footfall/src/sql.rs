@@ -8,7 +8,7 @@ use footfall_query::{Engine, Format, Metrics};
 use prometheus::Registry;
 
 use crate::arguments::RowFormat;
-use crate::config::Config;
+use crate::config::{Config, process_environment};
 use crate::parts::query_settings;
 
 /// Asks `statement` and prints its rows.
@@ -24,7 +24,7 @@ pub async fn run(
     if let Some(server) = server {
         return ask_server(server, statement, format).await;
     }
-    let lake = Lake::at(&config.lake())?;
+    let lake = Lake::at(&config.lake(), process_environment())?;
     if lake.settings().await?.is_none() {
         bail!("there is no lake at {}; start one with `footfall up`", config.lake());
     }

@@ -58,7 +58,8 @@ pub fn overloaded(message: &str) -> Answer {
 
 pub fn unauthorized(message: &str) -> Answer {
     let answer = error(StatusCode::UNAUTHORIZED, message);
-    with(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"footfall\""))
+    // Basic is taken too, but naming it would have browsers ask their users for a password.
+    with(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"footfall\""))
 }
 
 pub fn with(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {

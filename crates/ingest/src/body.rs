@@ -12,14 +12,16 @@ use hyper::body::{Body as _, Incoming};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How much of a body that is too large is read and thrown away, so that a client which sends
-/// before it listens gets its answer. Beyond it the connection is closed in mid-body.
+/// How much of a body that is not wanted is read and thrown away, so that a client which sends before
+/// it listens gets its answer. Beyond it the connection is closed in mid-body.
 const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How long that may take where nothing of the body is kept.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A body, or what is kept of one that is too large.
 pub enum Body {
     Whole { bytes: Bytes, hold: Hold },
-    TooLarge(Cut),
+    TooLarge { cut: Cut, hold: Hold },
 }
 
 /// The beginning of a body that was not kept.
@@ -40,7 +42,7 @@ pub enum NoBody {
     Broken,
 }
 
-/// A share of the bytes that bodies may take together, given back when dropped.
+/// A share of the bytes that bodies and answers may take together, given back when dropped.
 pub struct Hold {
     bodies: Arc<Semaphore>,
     permit: OwnedSemaphorePermit,
@@ -56,6 +58,34 @@ impl Hold {
         self.permit.merge(reserve(&self.bodies, bytes)?);
         Ok(())
     }
+
+    /// Holds `bytes` or more.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), NoBody> {
+        match bytes.saturating_sub(self.permit.num_permits()) {
+            0 => Ok(()),
+            missing => self.grow(missing),
+        }
+    }
+
+    /// Holds `bytes` or less.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let excess = self.permit.num_permits().saturating_sub(bytes);
+        drop(self.permit.split(excess));
+    }
+
+    /// Bytes that take up this share until the last of them is written, or nobody wants them.
+    pub fn with(self, bytes: Vec<u8>) -> Bytes {
+        struct Held {
+            bytes: Vec<u8>,
+            _hold: Hold,
+        }
+        impl AsRef<[u8]> for Held {
+            fn as_ref(&self) -> &[u8] {
+                &self.bytes
+            }
+        }
+        Bytes::from_owner(Held { bytes, _hold: self })
+    }
 }
 
 fn reserve(bodies: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, NoBody> {
@@ -63,21 +93,27 @@ fn reserve(bodies: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit
     Arc::clone(bodies).try_acquire_many_owned(count).map_err(|_| NoBody::Overloaded)
 }
 
-/// Reads a body of at most `bytes_max`. Its room is reserved before anything is read where the
-/// client announced its length, else as it comes.
+/// Reads a body of at most `bytes_max`. Its room is reserved before anything is read where the client
+/// announced its length and `is_known`, else as it comes: a stranger's word holds no room.
 pub async fn read(
-    incoming: Incoming,
+    incoming: &mut Incoming,
     bodies: &Arc<Semaphore>,
     bytes_max: usize,
     within: Duration,
+    is_known: bool,
 ) -> Result<Body, NoBody> {
     let announced = incoming.size_hint().exact();
     let is_large = announced.is_some_and(|bytes| bytes > bytes_max as u64);
-    let room = if is_large { REJECTED_PAYLOAD_BYTES_MAX } else { announced.unwrap_or(0) as usize };
+    let room = match announced {
+        Some(_) if is_large => REJECTED_PAYLOAD_BYTES_MAX,
+        Some(bytes) if is_known => bytes as usize,
+        _ => 0,
+    };
     let hold = Hold::new(bodies, room)?;
     let reading = async {
         if is_large {
-            return discard(incoming, BytesMut::new(), announced).await.map(Body::TooLarge);
+            let cut = discard(incoming, BytesMut::new(), announced).await?;
+            return Ok(Body::TooLarge { cut, hold });
         }
         read_within(incoming, hold, bytes_max, announced).await
     };
@@ -85,34 +121,34 @@ pub async fn read(
 }
 
 async fn read_within(
-    mut incoming: Incoming,
+    incoming: &mut Incoming,
     mut hold: Hold,
     bytes_max: usize,
     announced: Option<u64>,
 ) -> Result<Body, NoBody> {
-    let Some(first) = next(&mut incoming).await? else {
+    let Some(first) = next(incoming).await? else {
         return Ok(Body::Whole { bytes: Bytes::new(), hold });
     };
+    hold.grow_to(first.len())?;
     if announced == Some(first.len() as u64) {
         return Ok(Body::Whole { bytes: first, hold });
     }
-    let mut body = BytesMut::with_capacity(announced.map_or(2 * first.len(), |n| n as usize));
+    let mut body = BytesMut::with_capacity(hold.permit.num_permits().max(2 * first.len()));
     let mut piece = Some(first);
     while let Some(bytes) = piece {
-        if announced.is_none() {
-            hold.grow(bytes.len())?;
-        }
+        hold.grow_to(body.len() + bytes.len())?;
         body.extend_from_slice(&bytes);
         if body.len() > bytes_max {
-            return discard(incoming, body, announced).await.map(Body::TooLarge);
+            let cut = discard(incoming, body, announced).await?;
+            return Ok(Body::TooLarge { cut, hold });
         }
-        piece = next(&mut incoming).await?;
+        piece = next(incoming).await?;
     }
     Ok(Body::Whole { bytes: body.freeze(), hold })
 }
 
 async fn discard(
-    mut incoming: Incoming,
+    incoming: &mut Incoming,
     mut first: BytesMut,
     announced: Option<u64>,
 ) -> Result<Cut, NoBody> {
@@ -120,7 +156,7 @@ async fn discard(
     let mut read = first.len() as u64;
     first.truncate(REJECTED_PAYLOAD_BYTES_MAX);
     while read < DISCARD_BYTES_MAX
-        && let Some(bytes) = next(&mut incoming).await?
+        && let Some(bytes) = next(incoming).await?
     {
         hash.update(&bytes);
         read += bytes.len() as u64;
@@ -129,6 +165,21 @@ async fn discard(
     }
     let bytes = announced.unwrap_or(read);
     Ok(Cut { first: first.freeze(), bytes, sha256: hash.finalize().into() })
+}
+
+/// Reads what is left of a body and forgets it, as far as that is soon done.
+pub async fn pass_over(incoming: &mut Incoming) {
+    let is_soon_done = |incoming: &Incoming| incoming.size_hint().lower() <= DISCARD_BYTES_MAX;
+    let reading = async {
+        let mut read = 0;
+        while read <= DISCARD_BYTES_MAX
+            && is_soon_done(incoming)
+            && let Ok(Some(bytes)) = next(incoming).await
+        {
+            read += bytes.len() as u64;
+        }
+    };
+    let _in_time = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 /// The next piece of data; trailers are passed over.

@@ -74,6 +74,23 @@ mod tests {
     }
 
     #[test]
+    fn the_metric_is_that_of_the_last_append() {
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let watch = ClockWatch::new(Micros::MINUTE);
+        let answer = |append_time| {
+            let (partition, offset) = Default::default();
+            Appended { partition, offset, append_time: Micros(append_time) }
+        };
+        for (append_time, shown) in [(15_000, "0.003"), (8_000, "-0.001"), (12_000, "0")] {
+            let answers = [answer(0), answer(append_time)];
+            watch.observe(&metrics, Micros(10_000), Micros(12_000), &answers);
+            let line = format!("\nfootfall_ingest_clock_offset_seconds {shown}\n");
+            let text = metrics.text().unwrap();
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+    }
+
+    #[test]
     fn a_warning_comes_once_a_minute() {
         let watch = ClockWatch::new(Micros::SECOND);
         assert!(watch.may_warn(Micros(0)));

@@ -11,7 +11,7 @@ use hyper::header::{CONTENT_ENCODING, HeaderMap, USER_AGENT};
 use hyper::{Request, StatusCode};
 
 use crate::answer::{self, Answer};
-use crate::body::{self, Body, NoBody};
+use crate::body::{self, Body, Hold, NoBody};
 use crate::judge::{Encoding, Head, Judgement, KEY_MISSING, KEY_UNKNOWN, Verdicts, judge};
 use crate::keys::{self, Access};
 use crate::protocol::Protocol;
@@ -20,37 +20,35 @@ use crate::service::Shared;
 /// A body larger than this, or one that may inflate beyond it, is judged away from the threads that
 /// serve sockets, so that it does not hold up other requests.
 const ASIDE_BYTES: usize = 256 * 1024;
+/// Deflate makes at most 1,032 bytes of one.
+const INFLATION_MAX: usize = 1_032;
 
 /// Collects the events of one request.
 pub async fn collect(
     shared: &Arc<Shared>,
     protocol: Protocol,
-    request: Request<Incoming>,
+    request: &mut Request<Incoming>,
 ) -> Answer {
     let began = Instant::now();
     let settings = &shared.settings;
-    let head = match head(shared, protocol, &request) {
+    let head = match head(shared, protocol, request) {
         Ok(head) => head,
         Err(why) => return answer::unauthorized(why),
     };
-    let reading = body::read(
-        request.into_body(),
-        &shared.bodies,
-        settings.body_bytes_max,
-        settings.body_read_timeout,
-    );
+    if let Err(error) = shared.log.has_room() {
+        return not_appended(&error);
+    }
+    let is_known = head.access != Access::Missing;
+    let (bytes_max, within) = (settings.body_bytes_max, settings.body_timeout);
+    let reading = body::read(request.body_mut(), &shared.bodies, bytes_max, within, is_known);
     let body = match reading.await {
         Ok(body) => body,
         Err(why) => return no_body(shared, &why),
     };
-    let is_heavy = match &body {
-        Body::Whole { bytes, .. } => {
-            shared.metrics.bytes(bytes.len());
-            bytes.len() > ASIDE_BYTES || (bytes.len() > ASIDE_BYTES / 16 && is_packed(&head, bytes))
-        }
-        Body::TooLarge(_) => false,
-    };
-    let judgement = if is_heavy {
+    if let Body::Whole { bytes, .. } = &body {
+        shared.metrics.bytes(bytes.len());
+    }
+    let judgement = if is_heavy(&body, &head.encoding) {
         let settings = Arc::clone(settings);
         match tokio::task::spawn_blocking(move || judge(&settings, &head, body)).await {
             Ok(judgement) => judgement,
@@ -64,9 +62,7 @@ pub async fn collect(
         Judgement::Deny(why) => answer::unauthorized(why),
         Judgement::Overloaded => no_body(shared, &NoBody::Overloaded),
         Judgement::Append { verdicts, status, error, hold } => {
-            let answer = append(shared, verdicts, status, error.as_deref(), began).await;
-            drop(hold);
-            answer
+            append(shared, verdicts, status, error.as_deref(), hold, began).await
         }
     }
 }
@@ -108,20 +104,23 @@ fn encoding(headers: &HeaderMap) -> Encoding {
     }
 }
 
-fn is_packed(head: &Head, bytes: &[u8]) -> bool {
-    head.encoding == Encoding::Gzip || crate::gzip::is_gzip(bytes)
+fn is_heavy(body: &Body, encoding: &Encoding) -> bool {
+    let Body::Whole { bytes, .. } = body else { return false };
+    let is_packed = *encoding == Encoding::Gzip || crate::gzip::is_gzip(bytes);
+    bytes.len() > if is_packed { ASIDE_BYTES / INFLATION_MAX } else { ASIDE_BYTES }
 }
 
 fn no_body(shared: &Shared, why: &NoBody) -> Answer {
     let settings = &shared.settings;
     match why {
         NoBody::Overloaded => {
-            let max = settings.bodies_bytes_max;
-            answer::overloaded(&format!("bodies under way fill bodies_bytes_max, {max} bytes"))
+            let max = settings.bodies_in_flight_bytes_max;
+            let fill = "bodies under way fill bodies_in_flight_bytes_max";
+            answer::overloaded(&format!("{fill}, {max} bytes"))
         }
         NoBody::TimedOut => {
-            let seconds = settings.body_read_timeout.as_secs_f64();
-            let message = format!("body: did not come within body_read_timeout, {seconds} s");
+            let seconds = settings.body_timeout.as_secs_f64();
+            let message = format!("body: did not come within body_timeout, {seconds} s");
             answer::error(StatusCode::REQUEST_TIMEOUT, &message)
         }
         NoBody::Broken => answer::error(StatusCode::BAD_REQUEST, "body: ended before its end"),
@@ -133,8 +132,14 @@ async fn append(
     mut verdicts: Verdicts,
     status: StatusCode,
     error: Option<&str>,
+    mut hold: Hold,
     began: Instant,
 ) -> Answer {
+    // Who does not take an answer holds its bytes like a body's. The list of events can be left out;
+    // the promise of a 2xx cannot be taken back once the log holds them.
+    if hold.grow_to(verdicts.answer_bytes()).is_err() {
+        verdicts.omit_list();
+    }
     let before = Micros::clock();
     let appended = match shared.log.append(verdicts.take_records()).await {
         Ok(appended) => appended,
@@ -143,7 +148,9 @@ async fn append(
     shared.metrics.acknowledged(began.elapsed());
     shared.clock.observe(&shared.metrics, before, Micros::clock(), &appended);
     verdicts.count(&shared.metrics);
-    answer::json(status, verdicts.answer(error))
+    let body = verdicts.answer(error);
+    hold.shrink_to(body.len());
+    answer::json(status, hold.with(body))
 }
 
 /// Nothing of the request counts as taken: the client shall send it again, by the same ids.
@@ -153,4 +160,36 @@ fn not_appended(error: &LogError) -> Answer {
         _ => tracing::error!(%error, "events could not be written to the event log"),
     }
     answer::overloaded(&error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use bytes::Bytes;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Is a body of so many spaces judged aside, as it is and as gzip of them?
+    fn is_aside(spaces: usize, is_packed: bool) -> bool {
+        let mut bytes = vec![b' '; spaces];
+        if is_packed {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+            encoder.write_all(&bytes).unwrap();
+            bytes = encoder.finish().unwrap();
+        }
+        let hold = Hold::new(&Arc::new(Semaphore::new(0)), 0);
+        let hold = hold.unwrap_or_else(|_| panic!("nothing is always there"));
+        is_heavy(&Body::Whole { bytes: Bytes::from(bytes), hold }, &Encoding::Plain)
+    }
+
+    #[test]
+    fn whatever_may_become_large_is_judged_aside() {
+        assert!(!is_aside(ASIDE_BYTES, false) && is_aside(ASIDE_BYTES + 1, false));
+        assert!(is_aside(ASIDE_BYTES + 1, true), "gzip of a few hundred bytes");
+        assert!(!is_aside(1_000, true));
+    }
 }

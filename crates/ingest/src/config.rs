@@ -1,5 +1,5 @@
-//! The collector's settings: every bound, its default and what exceeding it is answered with.
-//! Reading them from a file is left to the binary.
+//! The collector's settings: every bound, its default and what exceeding it is answered with. Named as
+//! in `config/footfall.toml`, and with its defaults. Reading them from a file is left to the binary.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use footfall_event::{Limits, Micros, check_site};
 use footfall_log::RECORD_BYTES_MAX;
 
 use crate::IngestError;
+use crate::gzip::INFLATE_EXTRA_BYTES;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -34,15 +35,16 @@ pub struct IngestSettings {
     pub batch_events_max: usize,
     /// Largest event as JSON, in bytes; beyond it the event is rejected as `too_large`.
     pub event_bytes_max: usize,
-    /// Bytes of all bodies in memory together; beyond it 503 before a body is read. The process
-    /// needs some three times as much, for the records made of them.
-    pub bodies_bytes_max: usize,
+    /// Bytes of all bodies and answers in memory together; beyond it 503 before a body is read. The
+    /// process needs some three times as much, for the records made of them.
+    pub bodies_in_flight_bytes_max: usize,
     /// Connections served at once; beyond it 503 and the connection is closed.
     pub connections_max: usize,
     /// How long a request's head may take from its first byte; then the connection is closed.
-    pub header_read_timeout: Duration,
-    /// How long a body may take; then 408.
-    pub body_read_timeout: Duration,
+    pub header_timeout: Duration,
+    /// How long a body may take to come, then 408; and an answer to be taken, then the connection is
+    /// closed.
+    pub body_timeout: Duration,
     /// How long a connection may be idle between requests. Longer than the idle time of a load
     /// balancer before it, else that one meets closed connections.
     pub keep_alive_timeout: Duration,
@@ -69,14 +71,14 @@ impl Default for IngestSettings {
             limits: Limits::default(),
             body_bytes_max: 4 * MIB,
             inflated_bytes_max: 16 * MIB,
-            batch_events_max: 2_000,
+            batch_events_max: 10_000,
             event_bytes_max: 64 * KIB,
-            bodies_bytes_max: 128 * MIB,
-            connections_max: 8_192,
-            header_read_timeout: Duration::from_secs(10),
-            body_read_timeout: Duration::from_secs(30),
+            bodies_in_flight_bytes_max: 64 * MIB,
+            connections_max: 512,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
-            drain_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(10),
             allowed_lateness: Micros(10 * Micros::SECOND.0),
         }
     }
@@ -92,6 +94,13 @@ impl IngestSettings {
         self.check_sites(&mut problems);
         self.check_bounds(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(IngestError::Unfit { problems }) }
+    }
+
+    /// The least `bodies_in_flight_bytes_max` with which every body within its bounds can be taken: a
+    /// gzipped one is in memory as it was sent and as it is inflated.
+    fn in_flight_bytes_min(&self) -> usize {
+        let bodies = self.body_bytes_max.saturating_add(self.inflated_bytes_max);
+        bodies.saturating_add(INFLATE_EXTRA_BYTES)
     }
 
     fn check_sites(&self, problems: &mut Vec<String>) {
@@ -112,13 +121,23 @@ impl IngestSettings {
             ("event_bytes_max", self.event_bytes_max),
             ("body_bytes_max", self.body_bytes_max),
             ("inflated_bytes_max", self.inflated_bytes_max),
-            ("bodies_bytes_max", self.bodies_bytes_max),
-            ("the greatest bound", u32::MAX as usize),
         ];
         for [(lesser, a), (greater, b)] in ascending.array_windows() {
             if a > b {
                 problems.push(format!("{lesser} is {a}, more than {greater}, {b}"));
             }
+        }
+        let (room, needed) = (self.bodies_in_flight_bytes_max, self.in_flight_bytes_min());
+        if room < needed {
+            problems.push(format!(
+                "bodies_in_flight_bytes_max is {room}, but body_bytes_max, inflated_bytes_max and \
+                 {INFLATE_EXTRA_BYTES} are {needed} together"
+            ));
+        }
+        if u32::try_from(room).is_err() {
+            let most = u32::MAX;
+            problems
+                .push(format!("bodies_in_flight_bytes_max is {room}, at most {most} are taken"));
         }
         let record_bytes = RECORD_GROWTH_MAX * self.event_bytes_max + RECORD_EXTRA_BYTES_MAX;
         if record_bytes > RECORD_BYTES_MAX {

@@ -8,6 +8,9 @@ use crate::body::Hold;
 
 /// Room is reserved in steps of this many bytes.
 const STEP_BYTES: usize = 64 * 1024;
+/// Room that is reserved at most beyond the bytes that come out: the last step may be filled by one
+/// byte, and a further one finds that there is no more.
+pub const INFLATE_EXTRA_BYTES: usize = 2 * STEP_BYTES;
 
 /// Why a body was not inflated.
 pub enum NotInflated {

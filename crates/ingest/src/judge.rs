@@ -13,7 +13,7 @@ use crate::IngestSettings;
 use crate::body::{Body, Cut, Hold};
 use crate::gzip::{self, NotInflated};
 use crate::keys::Access;
-use crate::protocol::{Names, Piece, Protocol, Split, Unsplit, place};
+use crate::protocol::{Names, Piece, Protocol, Split, place};
 use crate::refusal::Payload;
 use door::{BotMemo, Door};
 pub use verdicts::Verdicts;
@@ -44,7 +44,7 @@ pub enum Encoding {
 /// What to do about a request.
 pub enum Judgement {
     /// Append the records of these verdicts; then answer `status`, with `error` where there is one.
-    Append { verdicts: Verdicts, status: StatusCode, error: Option<String>, hold: Option<Hold> },
+    Append { verdicts: Verdicts, status: StatusCode, error: Option<String>, hold: Hold },
     /// Answer this at once: there is nothing to keep.
     Answer(StatusCode, String),
     /// The request's key is missing or unknown.
@@ -62,12 +62,12 @@ pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
     let door = Door::new(settings, head);
     let (bytes, mut hold) = match body {
         Body::Whole { bytes, hold } => (bytes, hold),
-        Body::TooLarge(cut) => return too_large(&door, &cut),
+        Body::TooLarge { cut, hold } => return too_large(&door, &cut, hold),
     };
     if let Encoding::Unknown(name) = &head.encoding {
         let message = format!("`{name}` is not taken: send gzip, or no encoding");
         let bad = BadField::new(Reason::Unsupported, "Content-Encoding", message);
-        return refuse(&door, bad, &Payload::whole(&bytes), Some(hold));
+        return refuse(&door, bad, &Payload::whole(&bytes), hold);
     }
     let is_packed = head.encoding == Encoding::Gzip || gzip::is_gzip(&bytes);
     if !is_packed || bytes.is_empty() {
@@ -78,7 +78,7 @@ pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
         Err(NotInflated::Overloaded) => Judgement::Overloaded,
         Err(NotInflated::Corrupt(error)) => {
             let bad = BadField::new(Reason::BadValue, "body", format!("is not gzip: {error}"));
-            refuse(&door, bad, &Payload::whole(&bytes), Some(hold))
+            refuse(&door, bad, &Payload::whole(&bytes), hold)
         }
         Err(NotInflated::TooLarge { first }) => {
             let max = settings.inflated_bytes_max;
@@ -86,20 +86,20 @@ pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
             let bad = BadField::new(Reason::TooLarge, "body", message);
             let digest = Sha256::digest(&bytes).into();
             let payload = Payload::begins(&first, first.len() as u64, digest);
-            refuse(&door, bad, &payload, Some(hold))
+            refuse(&door, bad, &payload, hold)
         }
     }
 }
 
-fn too_large(door: &Door<'_>, cut: &Cut) -> Judgement {
+fn too_large(door: &Door<'_>, cut: &Cut, hold: Hold) -> Judgement {
     let (bytes, max) = (cut.bytes, door.settings.body_bytes_max);
     let message = format!("{bytes} bytes, more than body_bytes_max, {max}; send smaller batches");
     let bad = BadField::new(Reason::TooLarge, "body", message);
-    refuse(door, bad, &Payload::begins(&cut.first, bytes, cut.sha256), None)
+    refuse(door, bad, &Payload::begins(&cut.first, bytes, cut.sha256), hold)
 }
 
 /// Refuses a body as a whole: one row, and a status that says so.
-fn refuse(door: &Door<'_>, bad: BadField, payload: &Payload<'_>, hold: Option<Hold>) -> Judgement {
+fn refuse(door: &Door<'_>, bad: BadField, payload: &Payload<'_>, hold: Hold) -> Judgement {
     if !door.is_admitted() {
         return Judgement::Deny(KEY_MISSING);
     }
@@ -116,13 +116,14 @@ fn refuse(door: &Door<'_>, bad: BadField, payload: &Payload<'_>, hold: Option<Ho
 fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     let split = match door.head.protocol.split(body, door.settings.batch_events_max) {
         Ok(split) => split,
-        Err(Unsplit::Bad(bad)) => return refuse(&door, bad, &Payload::whole(body), Some(hold)),
-        Err(Unsplit::Empty) => {
-            return Judgement::Answer(StatusCode::BAD_REQUEST, "body: holds no event".to_owned());
-        }
+        Err(bad) => return refuse(&door, bad, &Payload::whole(body), hold),
     };
     if let Err(why) = door.admit(&split) {
         return Judgement::Deny(why);
+    }
+    if split.pieces.is_empty() {
+        let message = format!("{}: holds no event", split.holder);
+        return Judgement::Answer(StatusCode::BAD_REQUEST, message);
     }
     let mut verdicts = Verdicts::new(door.head);
     verdicts.expect(split.pieces.len(), body.len());
@@ -134,7 +135,7 @@ fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     // A batch is taken whatever its events are: a client would drop the good with the bad.
     let error = bad.filter(|_| !split.is_batch).map(|bad| bad.to_string());
     let status = if error.is_some() { StatusCode::BAD_REQUEST } else { verdicts.taken() };
-    Judgement::Append { verdicts, status, error, hold: Some(hold) }
+    Judgement::Append { verdicts, status, error, hold }
 }
 
 fn judge_event(
@@ -155,7 +156,7 @@ fn judge_event(
         let bad = BadField::new(Reason::TooLarge, "event", message);
         return Err(verdicts.reject(door, bad, &payload, protocol.names(text)));
     }
-    let mut event = match protocol.parse(text, split) {
+    let mut event = match protocol.parse(text, split, &door.settings.limits) {
         Ok(event) => event,
         Err(bad) => {
             let bad = place(bad, text);
@@ -173,6 +174,7 @@ fn judge_event(
             Ok(())
         }
         Err(bad) => {
+            let bad = protocol.rename(bad, text);
             let name = |column| event.text(column).map(Into::into);
             let event_id = name(Text::EventId).filter(|_| has_id);
             let names =

@@ -20,5 +20,6 @@ mod stream;
 
 pub use config::{IngestSettings, Key};
 pub use error::IngestError;
+pub use gzip::INFLATE_EXTRA_BYTES;
 pub use metrics::Metrics;
 pub use serve::serve;

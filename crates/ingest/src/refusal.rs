@@ -1,8 +1,9 @@
 //! The row that a refused event or body leaves in the log.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use footfall_event::{BadField, Limits, Micros, REJECTED_PAYLOAD_BYTES_MAX, Rejection, check_site};
+use footfall_event::{BadField, Limits, Micros, Rejection, check_site, rejected_payload};
 use sha2::{Digest, Sha256};
 
 use crate::protocol::Names;
@@ -48,7 +49,7 @@ pub fn rejection(
         visitor_id: names.visitor_id.filter(fits).map(Cow::into_owned),
         reason: bad.reason.code().to_owned(),
         field: bad.to_string(),
-        payload: shown(payload.first),
+        payload: without_keys(&rejected_payload(payload.first)),
         payload_bytes: payload.bytes as i64,
         received_time: received,
     }
@@ -62,12 +63,43 @@ pub fn cut(mut bad: BadField) -> BadField {
     bad
 }
 
-/// The beginning of a payload as text; bytes that are no UTF-8 become U+FFFD.
-fn shown(payload: &[u8]) -> String {
-    let first = &payload[..payload.len().min(REJECTED_PAYLOAD_BYTES_MAX)];
-    let mut text = String::from_utf8_lossy(first).into_owned();
-    text.truncate(text.floor_char_boundary(REJECTED_PAYLOAD_BYTES_MAX));
-    text
+/// A text without the write keys in it, be it JSON, cut, or of another form: they are credentials.
+fn without_keys(text: &str) -> String {
+    const NAME: &str = "writeKey";
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(NAME) {
+        let after = &rest[at + NAME.len()..];
+        let value = value_in(after);
+        shown.push_str(&rest[..at + NAME.len() + value.start]);
+        rest = &after[value.end..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// Where the value stands in what follows its name: a text in quotes, one whose quotes are escaped, as
+/// in JSON within JSON, or one without, as in a form. Empty where there is none.
+fn value_in(after: &str) -> Range<usize> {
+    let is_around = |letter: char| letter.is_whitespace() || "\"'\\".contains(letter);
+    let sign = after.trim_start_matches(is_around);
+    let Some(value) = sign.strip_prefix([':', '=']).map(str::trim_start) else { return 0..0 };
+    let unescaped = value.strip_prefix('\\');
+    let value = unescaped.unwrap_or(value);
+    let quote = value.chars().next().filter(|letter| "\"'".contains(*letter));
+    let value = value.strip_prefix(['"', '\'']).unwrap_or(value);
+    let mut is_escaped = false;
+    let is_end = |letter: char| match quote {
+        None => letter.is_whitespace() || "&,;}]".contains(letter),
+        Some(_) if unescaped.is_some() => letter == '\\',
+        Some(quote) => {
+            let is_end = letter == quote && !is_escaped;
+            is_escaped = letter == '\\' && !is_escaped;
+            is_end
+        }
+    };
+    let start = after.len() - value.len();
+    start..start + value.find(is_end).unwrap_or(value.len())
 }
 
 #[cfg(test)]
@@ -100,5 +132,27 @@ mod tests {
         };
         let row = row(b"p", names);
         assert_eq!((row.id.len(), row.visitor_id, row.site.as_str()), (64, None, "shop"));
+    }
+
+    #[test]
+    fn a_write_key_is_blanked_wherever_it_stands() {
+        for (payload, shown) in [
+            (r#"{"event":1,"writeKey":"WK_A"}"#, r#"{"event":1,"writeKey":""}"#),
+            (r#"{"writeKey" : "WK_A", "b":"WK"}"#, r#"{"writeKey" : "", "b":"WK"}"#),
+            (r#"{"writeKey":"a \"WK_A\" b","c":1}"#, r#"{"writeKey":"","c":1}"#),
+            (
+                r#"[{"writeKey":"WK_A"},{"writeKey":"WK_B"}]"#,
+                r#"[{"writeKey":""},{"writeKey":""}]"#,
+            ),
+            (r#""{\"writeKey\":\"WK_A\",\"b\":1}""#, r#""{\"writeKey\":\"\",\"b\":1}""#),
+            (r#"{"writeKey":"WK_A"#, r#"{"writeKey":""#),
+            ("{writeKey: 'WK_A', b", "{writeKey: '', b"),
+            ("a=1&writeKey=WK_A&b=2", "a=1&writeKey=&b=2"),
+            (r#"{"writeKey":"","b":"c"}"#, r#"{"writeKey":"","b":"c"}"#),
+            (r#"["writeKey","b"]"#, r#"["writeKey","b"]"#),
+            ("writeKey", "writeKey"),
+        ] {
+            assert_eq!(row(payload.as_bytes(), Names::default()).payload, shown);
+        }
     }
 }

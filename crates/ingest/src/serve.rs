@@ -19,11 +19,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::ClockWatch;
 use crate::service::{self, Shared};
-use crate::stream::{Stream, Turns};
+use crate::stream::{Patience, Stream, Turns};
 use crate::{IngestError, IngestSettings, Metrics};
 
-/// Connections beyond `connections_max` that are served a 503; beyond these, clients wait in the
-/// kernel's queue.
+/// Connections beyond `connections_max` that are served, with a 503 where they bring events; beyond
+/// these, clients wait in the kernel's queue.
 const EXCESS_CONNECTIONS_MAX: usize = 256;
 /// Pause after an accept that failed, as when the process has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ pub async fn serve(
 ) -> Result<(), IngestError> {
     settings.check()?;
     let shared = Arc::new(Shared {
-        bodies: Arc::new(Semaphore::new(settings.bodies_bytes_max)),
+        bodies: Arc::new(Semaphore::new(settings.bodies_in_flight_bytes_max)),
         clock: ClockWatch::new(settings.allowed_lateness),
         settings: Arc::new(settings),
         log,
@@ -138,18 +138,19 @@ impl Connections {
 async fn serve_connection(socket: TcpStream, shared: &Arc<Shared>, is_excess: bool) {
     let turns = Turns::default();
     let settings = &shared.settings;
-    let (head, idle) = (settings.header_read_timeout, settings.keep_alive_timeout);
+    let patience = Patience {
+        head: settings.header_timeout,
+        request: settings.keep_alive_timeout,
+        answer: settings.body_timeout,
+    };
     // Answers are small and whole: waiting for more of them only delays.
     let _best_effort = socket.set_nodelay(true);
-    let stream = TokioIo::new(Stream::new(socket, &turns, head, idle));
+    let stream = TokioIo::new(Stream::new(socket, &turns, patience));
     let service = service_fn(|request: Request<Incoming>| {
         let turns = &turns;
         async move {
             turns.turn();
-            let answer = match is_excess {
-                true => service::refuse(shared),
-                false => service::respond(shared, request).await,
-            };
+            let answer = service::respond(shared, request, is_excess).await;
             turns.turn();
             Ok::<_, Infallible>(answer)
         }

@@ -5,16 +5,26 @@ use std::time::Duration;
 
 use footfall_log::EventLog;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, EXPECT, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{self, Answer};
+use crate::body;
 use crate::clock::ClockWatch;
 use crate::collect::collect;
 use crate::protocol::{Call, Protocol};
 use crate::{IngestSettings, Metrics};
+
+/// Answers that leave a body unread: what is left of it is passed over, so that they are not lost on a
+/// client which sends before it listens.
+const BODY_UNREAD: [StatusCode; 4] = [
+    StatusCode::UNAUTHORIZED,
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
 
 /// How long the log may take to say whether it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,35 +69,44 @@ impl Route {
     }
 }
 
-/// Answers one request.
-pub async fn respond(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+/// Answers one request. On a connection that `is_excess`, nothing is collected; but who watches the
+/// process still sees it.
+pub async fn respond(
+    shared: &Arc<Shared>,
+    mut request: Request<Incoming>,
+    is_excess: bool,
+) -> Answer {
     let _in_flight = shared.metrics.in_flight();
+    let answer = route(shared, &mut request, is_excess).await;
+    // Who asks first whether to send a body is told by the answer that it is not wanted.
+    let has_asked = request.headers().contains_key(EXPECT);
+    if BODY_UNREAD.contains(&answer.status()) && !has_asked {
+        body::pass_over(request.body_mut()).await;
+    }
+    shared.metrics.answered(answer.status());
+    answer
+}
+
+async fn route(shared: &Arc<Shared>, request: &mut Request<Incoming>, is_excess: bool) -> Answer {
     let path = request.uri().path();
-    let answer = match ROUTES.iter().find(|(known, _)| *known == path) {
+    match ROUTES.iter().find(|(known, _)| *known == path) {
         None => not_found(path),
         Some((_, route)) if route.method() != *request.method() => not_allowed(path, route),
+        Some((_, Route::Collect(_))) if is_excess => too_many_connections(shared),
         Some((_, Route::Collect(protocol))) => collect(shared, *protocol, request).await,
         Some((_, Route::Live)) => answer::text(StatusCode::OK, "ok\n"),
         Some((_, Route::Ready)) => ready(shared).await,
         Some((_, Route::Metrics)) => metrics(shared),
-    };
-    shared.metrics.answered(answer.status());
-    answer
+    }
 }
 
-/// Answers a request on a connection beyond the bound.
-pub fn refuse(shared: &Shared) -> Answer {
+fn too_many_connections(shared: &Shared) -> Answer {
     let max = shared.settings.connections_max;
-    let answer = answer::overloaded(&format!("{max} connections are open, connections_max"));
-    shared.metrics.answered(answer.status());
-    answer
+    answer::overloaded(&format!("{max} connections are open, connections_max"))
 }
 
 async fn ready(shared: &Shared) -> Answer {
     let unready = |why: &str| answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
-    if shared.shutdown.is_cancelled() {
-        return unready("shutting down: requests under way are being finished");
-    }
     match tokio::time::timeout(READY_TIMEOUT, shared.log.ready()).await {
         Ok(Ok(())) => answer::text(StatusCode::OK, "ready\n"),
         Ok(Err(error)) => unready(&error.to_string()),

@@ -1,5 +1,5 @@
 //! A client's socket with the three patiences that a connection needs: for a request's head, for
-//! the next request, for a client that does not take its answer. Bodies have one of their own.
+//! the next request, for a client that takes its answer. A request's body has one of its own.
 
 use std::future::Future;
 use std::io;
@@ -13,9 +13,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a client may let an answer lie without taking a byte of it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Counts the beginnings and ends of requests on a connection: odd while one is being served.
 /// Shared with whoever serves them.
 #[derive(Clone, Default)]
@@ -28,14 +25,24 @@ impl Turns {
     }
 }
 
+/// How long is waited.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// For a request's head, from its first byte on.
+    pub head: Duration,
+    /// For the next request.
+    pub request: Duration,
+    /// Until a whole answer is taken, however steadily.
+    pub answer: Duration,
+}
+
 /// The socket; a read or write that takes too long fails with `TimedOut`.
 pub struct Stream {
     socket: TcpStream,
     turns: Turns,
     /// The turn at the last look.
     seen: u64,
-    head_timeout: Duration,
-    idle_timeout: Duration,
+    patience: Patience,
     waiting: Waiting,
     read_deadline: Deadline,
     write_deadline: Deadline,
@@ -51,15 +58,14 @@ enum Waiting {
 
 impl Stream {
     /// The first head is waited for from the start: who connects has something to say.
-    pub fn new(socket: TcpStream, turns: &Turns, head: Duration, idle: Duration) -> Stream {
+    pub fn new(socket: TcpStream, turns: &Turns, patience: Patience) -> Stream {
         Stream {
             socket,
             turns: turns.clone(),
             seen: 0,
-            head_timeout: head,
-            idle_timeout: idle,
+            patience,
             waiting: Waiting::ForHead,
-            read_deadline: Deadline::after(head),
+            read_deadline: Deadline::after(patience.head),
             write_deadline: Deadline::default(),
         }
     }
@@ -88,7 +94,7 @@ impl Stream {
     fn begin_idle(&mut self, cx: &mut Context<'_>) {
         if !self.is_busy() && self.waiting == Waiting::Not {
             self.waiting = Waiting::ForRequest;
-            self.read_deadline.set(self.idle_timeout);
+            self.read_deadline.set(self.patience.request);
             self.read_deadline.arm(cx);
         }
     }
@@ -97,7 +103,7 @@ impl Stream {
     fn note_read(&mut self) {
         if !self.is_busy() && self.waiting != Waiting::ForHead {
             self.waiting = Waiting::ForHead;
-            self.read_deadline.set(self.head_timeout);
+            self.read_deadline.set(self.patience.head);
         }
     }
 }
@@ -142,6 +148,8 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes when it has written everything: the answer is taken.
+        self.write_deadline.clear();
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
@@ -156,13 +164,12 @@ impl Stream {
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        if !self.write_deadline.is_set() {
+            self.write_deadline.set(self.patience.answer);
+        }
         if written.is_ready() {
-            self.write_deadline.clear();
             self.begin_idle(cx);
             return written;
-        }
-        if !self.write_deadline.is_set() {
-            self.write_deadline.set(WRITE_TIMEOUT);
         }
         Poll::Ready(Err(ready!(self.write_deadline.poll(cx))))
     }

@@ -17,10 +17,10 @@ use footfall_event::schema::Table;
 
 use crate::{Lake, LakeError, WrittenFile};
 
-/// A sweep takes unreferenced files older than a day; a live writer never commits one older than an
-/// hour,
+/// A live writer commits no file older than this. Delta's `VACUUM` tells files that were left behind
+/// from those still to be committed by their age alone, so a writer must not come back to one later.
 const FILE_AGE_MAX: Duration = Duration::from_secs(3_600);
-/// and a load, which writes for as long as it reads, none older than this.
+/// The same of a load, which writes for as long as it reads.
 const LOAD_FILE_AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
 
 /// `footfall/<table>/<topic>/<partition>`: whose version is the next offset.
@@ -119,7 +119,7 @@ impl TableWriter {
     /// when a file is too old to be committed.
     pub async fn commit(&mut self, commit: &Commit) -> Result<Outcome, LakeError> {
         let age_max = if commit.is_load { LOAD_FILE_AGE_MAX } else { FILE_AGE_MAX };
-        if let Some(age) = commit.files.iter().map(|file| file.finished.elapsed()).max()
+        if let Some(age) = commit.files.iter().map(|file| file.finished.age()).max()
             && age > age_max
         {
             return Err(LakeError::Stale { table: self.table, minutes: age.as_secs() / 60 });
@@ -173,12 +173,17 @@ impl TableWriter {
         };
         let state = self.delta.snapshot()?.clone();
         let log_store = self.delta.log_store();
+        let before = state.version();
         let finalized = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&state), log_store, operation)
             .await?;
         let version = finalized.version();
         self.delta.state = Some(finalized.snapshot());
+        if version != before + 1 {
+            // It came to lie behind commits of others, which may have moved any other id.
+            self.known.clear();
+        }
         for progress in &commit.progress {
             self.known.insert(progress.app_id.clone(), Some(progress.to));
         }
@@ -194,3 +199,6 @@ impl TableWriter {
         Ok(uris.iter().any(|uri| uri.ends_with(&file.add.path)))
     }
 }
+
+#[cfg(test)]
+mod tests;

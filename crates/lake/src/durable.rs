@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path as OsPath, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -15,6 +14,7 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
     UploadPart,
 };
+use uuid::Uuid;
 
 const STORE: &str = "DurableFolder";
 
@@ -22,7 +22,6 @@ const STORE: &str = "DurableFolder";
 #[derive(Debug)]
 pub struct DurableFolder {
     files: LocalFileSystem,
-    staged: AtomicU64,
 }
 
 impl std::fmt::Display for DurableFolder {
@@ -34,16 +33,16 @@ impl std::fmt::Display for DurableFolder {
 impl DurableFolder {
     /// The whole file system: paths are absolute.
     pub fn new() -> DurableFolder {
-        DurableFolder { files: LocalFileSystem::new(), staged: AtomicU64::new(0) }
+        DurableFolder { files: LocalFileSystem::new() }
     }
+}
 
-    /// `object_store` leaves files of the form `name#digits` out of its listings.
-    fn staging_path(&self, target: &OsPath) -> PathBuf {
-        let number = self.staged.fetch_add(1, Ordering::Relaxed);
-        let mut name = target.as_os_str().to_owned();
-        name.push(format!("#{}{number:06}", std::process::id()));
-        PathBuf::from(name)
-    }
+/// A name that no other write has, before a crash or after it. `object_store` leaves files of the form
+/// `name#digits` out of its listings.
+fn staging_path(target: &OsPath) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(format!("#{}", Uuid::new_v4().as_u128()));
+    PathBuf::from(name)
 }
 
 #[async_trait]
@@ -63,11 +62,11 @@ impl ObjectStore for DurableFolder {
             }
         };
         let target = self.files.path_to_filesystem(location)?;
-        let staging = self.staging_path(&target);
+        let staging = staging_path(&target);
         let written = tokio::task::spawn_blocking(move || {
             let written = write(&staging, &target, &payload, is_create);
             if written.is_err() || is_create {
-                // What is left behind is never listed, and the next start's sweep takes it.
+                // One that stays, as after a crash, is in no listing and in nobody's way.
                 let _ = std::fs::remove_file(&staging);
             }
             written.map_err(|source| named(&target, source))
@@ -201,3 +200,6 @@ impl MultipartUpload for DurableUpload {
         self.upload.abort().await
     }
 }
+
+#[cfg(test)]
+mod tests;

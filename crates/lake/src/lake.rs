@@ -43,12 +43,13 @@ pub struct LakeSettings {
 }
 
 impl Lake {
-    /// The lake at a path or URL. Credentials of an object store come from its usual environment
-    /// variables. Nothing is read or written yet.
+    /// The lake at a path or URL. `options` are those of its object store, such as credentials, by the
+    /// names of their usual environment variables in either case; others are passed over. Nothing is
+    /// read or written yet.
     ///
     /// # Errors
     /// `Location` when there can be no lake.
-    pub fn at(location: &str) -> Result<Lake, LakeError> {
+    pub fn at(location: &str, options: Vec<(String, String)>) -> Result<Lake, LakeError> {
         let bad = |reason: String| LakeError::Location { location: location.to_owned(), reason };
         let url = match Url::parse(location) {
             Ok(url) if url.scheme().len() > 1 => url,
@@ -60,7 +61,7 @@ impl Lake {
         let store: Arc<dyn ObjectStore> = if url.scheme() == "file" {
             Arc::new(DurableFolder::new())
         } else {
-            let options = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
+            let options = options.into_iter().map(|(key, value)| (key.to_lowercase(), value));
             let (store, _) =
                 object_store::parse_url_opts(&url, options).map_err(|e| bad(e.to_string()))?;
             Arc::from(store)
@@ -247,3 +248,6 @@ impl LakeSettings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

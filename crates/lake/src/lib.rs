@@ -7,6 +7,8 @@ mod error;
 mod lake;
 mod parquet_file;
 mod stats;
+#[cfg(test)]
+mod testing;
 
 pub use commit::{Commit, Outcome, Progress, TableWriter, app_id, load_app_id};
 pub use deltalake_core::DeltaTable;

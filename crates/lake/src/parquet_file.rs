@@ -2,7 +2,7 @@
 //! the table until they are committed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -32,13 +32,34 @@ const OPEN_BYTES_MAX: usize = 256 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct WrittenFile {
     pub(crate) add: Add,
-    pub(crate) finished: Instant,
+    pub(crate) finished: Finished,
     pub rows: usize,
 }
 
 impl WrittenFile {
     pub fn bytes(&self) -> i64 {
         self.add.size
+    }
+}
+
+/// When a file was finished, by both clocks: the monotonic one stands still while the machine sleeps,
+/// the other may be set back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finished {
+    pub(crate) monotonic: Instant,
+    pub(crate) wall: Micros,
+}
+
+impl Finished {
+    fn at_once() -> Finished {
+        Finished { monotonic: Instant::now(), wall: Micros::clock() }
+    }
+
+    /// The greater of the ages by the two clocks.
+    pub(crate) fn age(&self) -> Duration {
+        let by_wall = (Micros::clock() - self.wall).0;
+        let by_wall = Duration::from_micros(u64::try_from(by_wall).unwrap_or(0));
+        self.monotonic.elapsed().max(by_wall)
     }
 }
 
@@ -156,17 +177,18 @@ impl FileWriter {
         let path = format!("{column}={day}/{name}");
         let store = self.lake.unloaded(table)?.object_store();
         store.put(&path.as_str().into(), bytes.into()).await?;
+        let finished = Finished::at_once();
         self.finished.push(WrittenFile {
             add: Add {
                 path,
                 partition_values: HashMap::from([(column.to_owned(), Some(day.to_string()))]),
                 size,
-                modification_time: Micros::clock().whole_ms(),
+                modification_time: finished.wall.whole_ms(),
                 data_change: true,
                 stats: Some(file.stats.to_json()),
                 ..Add::default()
             },
-            finished: Instant::now(),
+            finished,
             rows: file.rows,
         });
         Ok(())
@@ -181,3 +203,6 @@ fn properties() -> WriterProperties {
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .build()
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ pub enum LogError {
     /// What was read is not what was written.
     #[error("{at}: {what}: restore the event log from a copy, or begin a new one")]
     Corrupt { at: String, what: String },
-    /// The disk, or the client, failed.
+    /// The disk, or the client, failed for good: the process has to be started again.
     #[error("event log {at}: {why}")]
     Io { at: String, why: String },
 }

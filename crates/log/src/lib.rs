@@ -43,7 +43,7 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// `TooLarge`, `NoPartition`, `Overloaded`: nothing was written (Kafka's queue may fill in
     /// mid-call: then a part was). `Unavailable`, `Io`: some records may have been written; what
-    /// became of them is unknown.
+    /// became of them is unknown. After `Io` none is ever written until the process is started again.
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError>;
 
     /// The first offset still there and the next one to be given out; equal when it is empty.
@@ -74,7 +74,13 @@ pub trait EventLog: Send + Sync {
     /// As for `append`.
     async fn publish(&self, topic: &str, key: &str, payloads: Vec<Bytes>) -> Result<(), LogError>;
 
-    /// Is the log ready to take records?
+    /// Would an event be taken, as far as this process knows without asking anybody?
+    ///
+    /// # Errors
+    /// What `append` would answer: `Overloaded` when too much is waiting or kept; `Unavailable`, `Io`.
+    fn has_room(&self) -> Result<(), LogError>;
+
+    /// Is the log ready to take records? Has room, and whoever keeps them can be reached.
     ///
     /// # Errors
     /// The reason why it is not, in words.
@@ -102,7 +108,8 @@ pub trait Subscription: Send {
     /// below it and never above; for Kafka it is the group's offset, shown as lag.
     ///
     /// # Errors
-    /// `Io` when a local log cannot keep it. Kafka's failures are logged and come right later.
+    /// `Io` when a local log cannot keep it, or no record can have an offset. Other failures of Kafka
+    /// are logged and come right later.
     async fn release(&mut self, positions: Vec<(Partition, Offset)>) -> Result<(), LogError>;
 }
 
@@ -120,9 +127,33 @@ pub enum Delivery {
 }
 
 /// Runs what waits for a disk or a broker away from the threads that serve requests.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(answer) => answer,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+///
+/// # Errors
+/// Those of the work; `Unavailable` when it was never begun, as the runtime is being shut down.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(cancelled) => Err(LogError::Unavailable {
+            at: "of a process that is ending".to_owned(),
+            why: cancelled.to_string(),
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_on_a_runtime_that_ends_is_an_error_and_no_panic() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let _entered = handle.enter();
+        let answer = futures::executor::block_on(blocking(|| Ok(())));
+        assert!(matches!(answer, Err(LogError::Unavailable { .. })), "{answer:?}");
     }
 }

@@ -55,7 +55,8 @@ pub struct Appended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub offset: Offset,
-    /// As in [`Appended`]. The local log's never steps back within a partition; Kafka's may.
+    /// As in [`Appended`]. The local log's steps back within a partition only where the one before lies
+    /// more than five minutes ahead of the clock; Kafka's may at any time.
     pub append_time: Micros,
     pub kind: Kind,
     pub payload: Bytes,

@@ -52,8 +52,8 @@ impl Committer {
         Ok(Committer { lake, topic, writer_id: Uuid::new_v4(), metrics, tables })
     }
 
-    /// Reads how far each table speaks of `partition`, as it stands in the lake: the lowest and the
-    /// offset of `receipts`. `None` where nothing was committed.
+    /// Reads how far each table speaks of `partition`, as it stands in the lake; `None` where nothing
+    /// was committed.
     ///
     /// # Errors
     /// `Lake`.
@@ -76,20 +76,16 @@ impl Committer {
     /// Commits each table that has rows, or all of them at a barrier. All tables of one interval are
     /// written side by side, as each waits for the disk.
     ///
-    /// # Errors
     /// Answers the partitions whose receipt another writer carried on: a range of a receipt cannot be
     /// split after the fact, so they must be folded again from their snapshots.
     ///
     /// # Errors
     /// `Lake`, `Rows`. What was committed stays; committing the same again adds nothing.
-    pub async fn commit(
-        &self,
-        settled: &[Settled],
-        barrier: bool,
-    ) -> Result<BTreeSet<Partition>, PipelineError> {
-        let commits = self.tables.iter().map(|state| async move {
-            self.commit_table(&mut *state.lock().await, settled, barrier).await
-        });
+    pub async fn commit(&self, settled: &[Settled]) -> Result<BTreeSet<Partition>, PipelineError> {
+        let commits = self
+            .tables
+            .iter()
+            .map(|state| async move { self.commit_table(&mut *state.lock().await, settled).await });
         let overtaken = futures::future::try_join_all(commits).await?;
         Ok(overtaken.into_iter().flatten().collect())
     }
@@ -108,12 +104,15 @@ impl Committer {
         &self,
         state: &mut TableState,
         settled: &[Settled],
-        barrier: bool,
     ) -> Result<BTreeSet<Partition>, PipelineError> {
         let began = Instant::now();
         let mut overtaken = BTreeSet::new();
         for _ in 0..ATTEMPTS_MAX {
-            let (commit, rows) = self.prepare(state, settled, &overtaken, barrier).await?;
+            if state.table == Table::Receipts {
+                let overtaken_now = settled.iter().filter(|part| state.has_part_of_a_range(part));
+                overtaken.extend(overtaken_now.map(|part| part.origin.partition));
+            }
+            let (commit, rows) = self.prepare(state, settled, &overtaken).await?;
             if commit.progress.is_empty() {
                 return Ok(overtaken);
             }
@@ -142,17 +141,17 @@ impl Committer {
         state: &TableState,
         settled: &[Settled],
         overtaken: &BTreeSet<Partition>,
-        barrier: bool,
     ) -> Result<(Commit, usize), PipelineError> {
         let moved = settled.iter().filter(|part| {
             state.from(part) < part.position && !overtaken.contains(&part.origin.partition)
         });
-        let mut rows = Vec::new();
+        let (mut rows, mut is_barrier) = (Vec::new(), false);
         for part in moved.clone() {
             rows.push(rows_of(state.table, part, state.from(part))?);
+            is_barrier |= part.is_barrier;
         }
         let count = rows.iter().map(RecordBatch::num_rows).sum();
-        if count == 0 && !barrier {
+        if count == 0 && !is_barrier {
             return Ok((Commit::default(), 0));
         }
         let mut files = FileWriter::new(&self.lake, state.table, self.writer_id);
@@ -204,6 +203,12 @@ impl Committer {
 impl TableState {
     fn from(&self, part: &Settled) -> Offset {
         self.committed.get(&part.origin.partition).copied().flatten().unwrap_or(Offset(0))
+    }
+
+    /// Whether a range of the receipt is in the table in part: another writer carried it on.
+    fn has_part_of_a_range(&self, part: &Settled) -> bool {
+        let standing = self.from(part);
+        part.output.receipts.iter().any(|range| range.from < standing && standing < range.to)
     }
 }
 

@@ -17,6 +17,10 @@ pub enum PipelineError {
     #[error("snapshot `{name}` is not readable: {reason}; delete it to start from the one before")]
     Snapshot { name: String, reason: String },
     #[error(
+        "snapshot `{name}` has layout {version}, and this program knows {known}: use the version of Footfall that wrote it"
+    )]
+    SnapshotVersion { name: String, version: u32, known: u32 },
+    #[error(
         "partition {partition} of `{topic}`: records {from} to {to} are needed and gone: the log was lost, replaced, or its retention is too short. Restore the log, or make another lake"
     )]
     LogLost { topic: String, partition: Partition, from: Offset, to: Offset },
@@ -34,6 +38,12 @@ pub enum PipelineError {
         "table `{table}`: {attempts} commits in a row were lost to other writers; is another lake's pipeline writing here?"
     )]
     Races { table: &'static str, attempts: usize },
+    #[error(
+        "partition {partition} of `{topic}`: record {offset} is named by the snapshot as held, and {why}: restore the log, or make another lake"
+    )]
+    HeldLost { topic: String, partition: Partition, offset: Offset, why: String },
+    #[error("the pipeline was asked to stop")]
+    Stopping,
     #[error("{0}")]
     Source(String),
     #[error(
@@ -46,4 +56,20 @@ pub enum PipelineError {
     LoadRules { log: String, loaded_by: String, given: String },
     #[error("cannot listen for HTTP: {0}")]
     Listen(#[from] std::io::Error),
+}
+
+impl PipelineError {
+    /// Whether waiting may mend it: a store or a log that cannot be reached comes back.
+    pub fn passes(&self) -> bool {
+        match self {
+            PipelineError::Lake(error) => matches!(
+                error,
+                LakeError::Delta { .. } | LakeError::Store(_) | LakeError::Stale { .. }
+            ),
+            PipelineError::Log(error) => {
+                matches!(error, LogError::Unavailable { .. } | LogError::Overloaded { .. })
+            }
+            _ => false,
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod http;
 mod metrics;
 mod old_resend;
 mod partition;
+mod patience;
 mod rows;
 mod rules_store;
 mod run;

@@ -24,7 +24,7 @@ pub struct Metrics {
     remembered_ids: IntGaugeVec,
     sessions_closed: IntCounterVec,
     needs: IntCounterVec,
-    signals: IntCounter,
+    signals: IntCounterVec,
     signal_delay: Histogram,
     commit_seconds: HistogramVec,
     commit_conflicts: IntCounterVec,
@@ -108,7 +108,11 @@ impl Metrics {
                 "Needs of closed sessions",
                 "outcome",
             )?,
-            signals: counter("footfall_pipeline_signals_total", "Signals due")?,
+            signals: counters(
+                "footfall_pipeline_signals_total",
+                "Signals, by what became of them",
+                "outcome",
+            )?,
             signal_delay: histogram(
                 "footfall_pipeline_signal_delay_seconds",
                 "From a signal's deadline to its publication",
@@ -185,9 +189,14 @@ impl Metrics {
         }
     }
 
-    pub fn signal(&self, delay_seconds: f64) {
-        self.signals.inc();
+    pub fn signal_published(&self, delay_seconds: f64) {
+        self.signals.with_label_values(&["published"]).inc();
         self.signal_delay.observe(delay_seconds);
+    }
+
+    /// The topic took it too late, or not at all.
+    pub fn signal_expired(&self) {
+        self.signals.with_label_values(&["expired"]).inc();
     }
 
     pub fn commit(&self, table: Table, took: Duration, rows: usize) {

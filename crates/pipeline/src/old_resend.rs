@@ -3,14 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Int32Type, Int64Type};
-use datafusion::prelude::{SessionContext, col, lit};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use datafusion::prelude::{DataFrame, SessionContext, col, lit};
+use datafusion::scalar::ScalarValue;
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
-use footfall_lake::{Lake, LakeError};
+use footfall_lake::{DeltaTable, Lake, LakeError};
+use tokio_util::sync::CancellationToken;
 
 use crate::PipelineError;
+use crate::patience::Patience;
+
+/// How far behind an event's time its first sending may stand: a client's clock drifts.
+const LEEWAY: Micros = Micros::DAY;
 
 /// An event to look up.
 #[derive(Clone, Debug)]
@@ -27,101 +33,156 @@ pub struct OldResends {
     lake: Lake,
     log: String,
     partition: Partition,
-    /// How far from an event's time its first sending is looked for: a day more than the door takes.
+    /// How far before an event's time its first sending is looked for: a day more than the door takes.
     reach: Micros,
+    /// As of the last look.
+    table: Option<DeltaTable>,
+    shutdown: CancellationToken,
 }
 
 type Id = (String, Option<String>, String);
 
+/// Where a wanted id stands.
+struct Standing {
+    id: Id,
+    event_time: Micros,
+    log: String,
+    partition: Partition,
+    offset: Offset,
+}
+
 impl OldResends {
     /// `max_age` is the oldest event time that the door takes.
-    pub fn new(lake: &Lake, log: &str, partition: Partition, max_age: Micros) -> OldResends {
+    pub fn new(
+        lake: &Lake,
+        log: &str,
+        partition: Partition,
+        max_age: Micros,
+        shutdown: CancellationToken,
+    ) -> OldResends {
         let reach = max_age + Micros::DAY;
-        OldResends { lake: lake.clone(), log: log.to_owned(), partition, reach }
+        let (lake, log) = (lake.clone(), log.to_owned());
+        OldResends { lake, log, partition, reach, table: None, shutdown }
     }
 
-    /// The records of those suspects whose id stands in `events` at another record than their own.
+    /// The records of those suspects whose id stands in `events` at a record before their own. An
+    /// unreachable store is waited out.
     ///
     /// # Errors
-    /// `Lake`.
-    pub async fn among(&self, suspects: &[Suspect]) -> Result<BTreeSet<Offset>, PipelineError> {
-        let Some(latest) = suspects.iter().map(|suspect| suspect.event_time).max() else {
+    /// `Stopping` when the pipeline is asked to stop while it waits.
+    pub async fn among(&mut self, suspects: &[Suspect]) -> Result<BTreeSet<Offset>, PipelineError> {
+        if suspects.is_empty() {
             return Ok(BTreeSet::new());
-        };
-        let earliest = suspects.iter().map(|suspect| suspect.event_time).min().unwrap_or(latest);
-        let mut wanted: BTreeMap<Id, Vec<Offset>> = BTreeMap::new();
-        for suspect in suspects {
-            let Suspect { site, visitor_id, event_id, offset, .. } = suspect.clone();
-            wanted.entry((site, visitor_id, event_id)).or_default().push(offset);
         }
-        let mut resent = BTreeSet::new();
-        for (id, log, partition, offset) in self.standing(&wanted, earliest, latest).await? {
-            for own in wanted.get(&id).into_iter().flatten() {
-                let is_own = log == self.log && partition == self.partition && offset == *own;
-                if !is_own {
-                    resent.insert(*own);
-                }
+        let mut patience = Patience::default();
+        let standing = loop {
+            let attempt = self.standing(suspects).await;
+            if let Some(standing) = patience.judge("look-up of resends", attempt).await? {
+                break standing;
             }
-        }
-        Ok(resent)
+            if self.shutdown.is_cancelled() {
+                return Err(PipelineError::Stopping);
+            }
+        };
+        let is_resent = |suspect: &&Suspect| self.is_resent(suspect, &standing);
+        Ok(suspects.iter().filter(is_resent).map(|suspect| suspect.offset).collect())
     }
 
-    /// Where the wanted ids stand.
+    /// The verdict is the same whenever the log is read: rows of this log that lie behind the suspect do
+    /// not count, and one whose own row stands was found to be no resend before.
+    fn is_resent(&self, suspect: &Suspect, standing: &BTreeMap<Id, Vec<Standing>>) -> bool {
+        let id = (suspect.site.clone(), suspect.visitor_id.clone(), suspect.event_id.clone());
+        let rows = standing.get(&id).map_or(&[][..], Vec::as_slice);
+        let is_here = |row: &&Standing| row.log == self.log && row.partition == self.partition;
+        let has_row = rows.iter().filter(is_here).any(|row| row.offset == suspect.offset);
+        let earliest = suspect.event_time - self.reach;
+        let mut before = rows.iter().filter(|row| {
+            let is_in_reach = (earliest..=suspect.event_time + LEEWAY).contains(&row.event_time);
+            is_in_reach && !(is_here(row) && row.offset >= suspect.offset)
+        });
+        !has_row && before.next().is_some()
+    }
+
     async fn standing(
-        &self,
-        wanted: &BTreeMap<Id, Vec<Offset>>,
-        earliest: Micros,
-        latest: Micros,
-    ) -> Result<Vec<(Id, String, Partition, Offset)>, PipelineError> {
-        let failed = |source: datafusion::error::DataFusionError| {
-            PipelineError::Lake(LakeError::Delta { table: Table::Events, source: source.into() })
-        };
-        let Some(table) = self.lake.table(Table::Events).await? else { return Ok(Vec::new()) };
-        let provider = table.table_provider().await.map_err(failed)?;
-        let ids = wanted.keys().map(|(_, _, event_id)| lit(event_id.as_str())).collect();
-        let day = |time: Micros| lit(datafusion::scalar::ScalarValue::Date32(Some(time.day().0)));
-        let context = SessionContext::new();
-        let rows = context
-            .read_table(provider)
-            .map_err(failed)?
-            .filter(col("event_date").between(day(earliest - self.reach), day(latest + self.reach)))
-            .map_err(failed)?
-            .filter(col("event_id").in_list(ids, false))
-            .map_err(failed)?
-            .select_columns(&[
-                "site",
-                "visitor_id",
-                "event_id",
-                "log",
-                "log_partition",
-                "log_offset",
-            ])
-            .map_err(failed)?
-            .collect()
-            .await
-            .map_err(failed)?;
-        let mut standing = Vec::new();
-        for batch in rows {
-            let text = |column: usize| {
-                let cast =
-                    arrow::compute::cast(batch.column(column), &arrow::datatypes::DataType::Utf8);
-                cast.map_err(PipelineError::Rows)
-            };
-            let texts = [text(0)?, text(1)?, text(2)?, text(3)?];
-            let texts = texts.each_ref().map(|array| array.as_string::<i32>());
-            let partitions = batch.column(4).as_primitive::<Int32Type>();
-            let offsets = batch.column(5).as_primitive::<Int64Type>();
-            for row in 0..batch.num_rows() {
-                let at = |column: usize| {
-                    let texts = texts[column];
-                    texts.is_valid(row).then(|| texts.value(row).to_owned())
-                };
-                let id = (at(0).unwrap_or_default(), at(1), at(2).unwrap_or_default());
-                let (partition, offset) =
-                    (Partition(partitions.value(row)), Offset(offsets.value(row)));
-                standing.push((id, at(3).unwrap_or_default(), partition, offset));
+        &mut self,
+        suspects: &[Suspect],
+    ) -> Result<BTreeMap<Id, Vec<Standing>>, PipelineError> {
+        match &mut self.table {
+            Some(table) => table
+                .update_state()
+                .await
+                .map_err(|source| LakeError::Delta { table: Table::Events, source })?,
+            None => self.table = self.lake.table(Table::Events).await?,
+        }
+        let Some(table) = &self.table else { return Ok(BTreeMap::new()) };
+        let provider = table.table_provider().await.map_err(of_query)?;
+        let rows = SessionContext::new().read_table(provider).map_err(of_query)?;
+        let rows = self.wanted(rows, suspects).map_err(of_query)?;
+        let mut standing: BTreeMap<Id, Vec<Standing>> = BTreeMap::new();
+        for batch in rows.collect().await.map_err(of_query)? {
+            for row in rows_of(&batch)? {
+                standing.entry(row.id.clone()).or_default().push(row);
             }
         }
         Ok(standing)
     }
+
+    fn wanted(
+        &self,
+        rows: DataFrame,
+        suspects: &[Suspect],
+    ) -> datafusion::error::Result<DataFrame> {
+        let times = suspects.iter().map(|suspect| suspect.event_time);
+        let (earliest, latest) = (times.clone().min(), times.max());
+        let day = |time: Option<Micros>| {
+            lit(ScalarValue::Date32(Some(time.unwrap_or(Micros(0)).day().0)))
+        };
+        let from = day(earliest.map(|time| time - self.reach));
+        let to = day(latest.map(|time| time + LEEWAY));
+        let texts = |text: fn(&Suspect) -> Option<&str>| {
+            let texts: BTreeSet<&str> = suspects.iter().filter_map(text).collect();
+            texts.into_iter().map(lit).collect::<Vec<_>>()
+        };
+        let rows = rows
+            .filter(col("event_date").between(from, to))?
+            .filter(col("event_id").in_list(texts(|s| Some(&s.event_id)), false))?
+            .filter(col("site").in_list(texts(|s| Some(&s.site)), false))?;
+        let visitors = texts(|suspect| suspect.visitor_id.as_deref());
+        let is_of_them = col("visitor_id").is_null().or(col("visitor_id").in_list(visitors, false));
+        rows.filter(is_of_them)?.select_columns(&[
+            "site",
+            "visitor_id",
+            "event_id",
+            "log",
+            "event_time",
+            "log_partition",
+            "log_offset",
+        ])
+    }
+}
+
+fn rows_of(batch: &RecordBatch) -> Result<Vec<Standing>, PipelineError> {
+    let text = |column: usize| {
+        arrow::compute::cast(batch.column(column), &arrow::datatypes::DataType::Utf8)
+    };
+    let texts = [text(0)?, text(1)?, text(2)?, text(3)?];
+    let at = |column: usize, row: usize| {
+        let texts = texts[column].as_string::<i32>();
+        texts.is_valid(row).then(|| texts.value(row).to_owned())
+    };
+    let times = batch.column(4).as_primitive::<TimestampMicrosecondType>();
+    let partitions = batch.column(5).as_primitive::<Int32Type>();
+    let offsets = batch.column(6).as_primitive::<Int64Type>();
+    let standing = |row| Standing {
+        id: (at(0, row).unwrap_or_default(), at(1, row), at(2, row).unwrap_or_default()),
+        event_time: Micros(times.value(row)),
+        log: at(3, row).unwrap_or_default(),
+        partition: Partition(partitions.value(row)),
+        offset: Offset(offsets.value(row)),
+    };
+    Ok((0..batch.num_rows()).map(standing).collect())
+}
+
+fn of_query(source: datafusion::error::DataFusionError) -> PipelineError {
+    PipelineError::Lake(LakeError::Delta { table: Table::Events, source: source.into() })
 }

@@ -1,6 +1,7 @@
 //! One partition under this pipeline: records to the fold, and what the fold settled until it is
 //! committed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -10,7 +11,7 @@ use footfall_event::{
 };
 use footfall_log::{Kind, Record};
 use footfall_sessionizer::{
-    Bits, Fact, Fold, FoldState, Output, RuleBook, Rules, RulesId, Signal, Status,
+    Bits, Fact, Fold, FoldState, Output, RuleBook, Rules, RulesId, Signal, Signalled, Status,
 };
 
 use crate::PipelineError;
@@ -36,8 +37,8 @@ pub struct PartitionFold {
     last_append_time: Micros,
     /// Log time of the last settling.
     settled_at: Option<Micros>,
-    /// Held events that a snapshot names and that the log has yet to give again, ascending.
-    to_hold: Vec<(Offset, u64)>,
+    /// Held events that a snapshot names and that the log has yet to give again.
+    to_hold: BTreeMap<Offset, Signalled>,
 }
 
 /// What became final in a partition up to `position`, with all that rows are made of.
@@ -50,6 +51,8 @@ pub struct Settled {
     pub duplicates: Vec<DuplicateRow>,
     pub rejected: Vec<RejectedRow>,
     pub book: RuleBook,
+    /// Whether all tables commit up to `position`, with or without rows.
+    pub is_barrier: bool,
 }
 
 impl PartitionFold {
@@ -67,7 +70,7 @@ impl PartitionFold {
         let fold = Fold::new(rules, receipts_from.unwrap_or(begin));
         let (newest, _) = fold.rules().newest();
         let rules_from = vec![(begin, newest)];
-        PartitionFold::with(origin, fold, rules_from, begin, Micros(0), Vec::new())
+        PartitionFold::with(origin, fold, rules_from, begin, Micros(0), BTreeMap::new())
     }
 
     /// A partition that goes on from a snapshot; the receipt goes on at `receipts_from`.
@@ -80,7 +83,7 @@ impl PartitionFold {
         state: FoldState,
         receipts_from: Offset,
     ) -> Result<Self, PipelineError> {
-        let to_hold = state.held.clone();
+        let to_hold = state.held.iter().cloned().collect();
         let fold = Fold::restore(state, receipts_from);
         let (position, last) = (header.offset, header.last_append_time);
         PartitionFold::with(origin, fold, header.rules, position, last, to_hold)
@@ -92,7 +95,7 @@ impl PartitionFold {
         rules_from: Vec<(Offset, RulesId)>,
         position: Offset,
         last_append_time: Micros,
-        to_hold: Vec<(Offset, u64)>,
+        to_hold: BTreeMap<Offset, Signalled>,
     ) -> Result<Self, PipelineError> {
         let conditions = Vec::new();
         let (places, duplicates, rejected) = (EventPlaces::default(), Vec::new(), Vec::new());
@@ -132,11 +135,37 @@ impl PartitionFold {
         self.fold.rows_waiting() + self.duplicates.len() + self.rejected.len()
     }
 
-    /// Whether a quarter of the window in which ids are remembered has passed since the last settling.
+    /// Whether all events that the snapshot names are held again. Before that there is nothing to
+    /// settle, and a snapshot would leave them out.
+    pub fn is_whole(&self) -> bool {
+        self.to_hold.is_empty()
+    }
+
+    /// Whether a quarter of the window in which ids are remembered has passed since the last settling:
+    /// an id must not be forgotten before its row can be looked up.
     pub fn spans_much(&self) -> bool {
+        self.is_span(self.settled_at, self.fold.clock().log_time())
+    }
+
+    fn is_span(&self, from: Option<Micros>, to: Option<Micros>) -> bool {
         let window = self.fold.rules().newest().1.dedupe_window;
-        let (from, to) = (self.settled_at, self.fold.clock().log_time());
         from.zip(to).is_some_and(|(from, to)| (to - from).0 > window.0 / 4)
+    }
+
+    /// How many of `records` may be read before it must be asked whether they span much: a delivery
+    /// after a long rest spans hours.
+    pub fn readable(&self, records: &[Record]) -> usize {
+        let (mut clock, mut settled_at) = (self.fold.clock(), self.settled_at);
+        let ends_piece = |record: &Record| {
+            // Log time does not depend on the lateness.
+            clock.advance(record.append_time, Micros(0));
+            settled_at = settled_at.or(clock.log_time());
+            // Other rules may have another window.
+            record.kind == Kind::Control || self.is_span(settled_at, clock.log_time())
+        };
+        let again = records.partition_point(|record| record.offset < self.position);
+        let end = records[again..].iter().position(ends_piece);
+        end.map_or(records.len(), |end| again + end + 1)
     }
 
     /// Whether anything but ticks was read since the last [`PartitionFold::settle`].
@@ -148,15 +177,19 @@ impl PartitionFold {
     /// again where the snapshot names them.
     ///
     /// # Errors
-    /// `Conditions`, or `Lake` when old resends cannot be looked up.
+    /// `HeldLost`, `Conditions`, or `Stopping` when old resends cannot be looked up; the records from
+    /// the position on can be read again.
     pub async fn read(
         &mut self,
         records: &[Record],
-        resends: &OldResends,
+        resends: &mut OldResends,
         metrics: &Metrics,
     ) -> Result<Vec<Signal>, PipelineError> {
         let again = records.partition_point(|record| record.offset < self.position);
         self.hold_again(&records[..again])?;
+        if again < records.len() {
+            self.require_whole()?;
+        }
         // Conditions change behind a control record, so a batch ends there.
         let mut rest = &records[again..];
         while !rest.is_empty() {
@@ -175,7 +208,7 @@ impl PartitionFold {
     async fn read_batch(
         &mut self,
         records: &[Record],
-        resends: &OldResends,
+        resends: &mut OldResends,
         metrics: &Metrics,
     ) -> Result<(), PipelineError> {
         let Some(last) = records.last() else { return Ok(()) };
@@ -221,6 +254,7 @@ impl PartitionFold {
         }
         self.position = last.offset.next();
         self.last_append_time = last.append_time;
+        self.settled_at = self.settled_at.or(self.fold.clock().log_time());
         Ok(())
     }
 
@@ -282,7 +316,7 @@ impl PartitionFold {
     fn read_control(&mut self, record: &Record) -> Result<(), PipelineError> {
         self.position = record.offset.next();
         self.last_append_time = record.append_time;
-        let Ok(rules) = serde_json::from_slice::<Rules>(&record.payload) else {
+        let Some(rules) = rules_of(record) else {
             tracing::warn!(offset = record.offset.0, "a control record that is none of ours");
             self.fold.tick(record.offset, record.append_time);
             return Ok(());
@@ -297,12 +331,9 @@ impl PartitionFold {
         Ok(())
     }
 
-    /// Compiles the rules that events must be judged by, and drops those that nothing follows.
+    /// Compiles the rules that events must be judged by.
     fn compile(&mut self) -> Result<(), PipelineError> {
-        self.fold.forget_rules();
-        let book = self.fold.rules();
-        self.conditions.retain(|(id, _)| book.iter().any(|(known, _)| known == *id));
-        for (id, rules) in book.iter() {
+        for (id, rules) in self.fold.rules().iter() {
             if !self.conditions.iter().any(|(known, _)| *known == id) {
                 let compiled = Conditions::compile(rules).map_err(PipelineError::Conditions)?;
                 self.conditions.push((id, compiled));
@@ -335,17 +366,20 @@ impl PartitionFold {
         judged.collect()
     }
 
+    /// Drops the rules that nothing follows any more.
+    fn forget_rules(&mut self) {
+        self.fold.forget_rules();
+        let book = self.fold.rules();
+        self.conditions.retain(|(id, _)| book.iter().any(|(known, _)| known == *id));
+    }
+
     /// Gives the fold the events back that its snapshot names.
     fn hold_again(&mut self, records: &[Record]) -> Result<(), PipelineError> {
+        let Some(last) = records.last() else { return Ok(()) };
         let mut decoder = EventDecoder::new(&self.origin.log, self.origin.partition);
-        for record in records {
-            if self.to_hold.binary_search_by_key(&record.offset, |held| held.0).is_ok() {
-                let pushed = decoder.push(&record.payload, record.offset, record.append_time);
-                debug_assert!(pushed.is_ok(), "an event that was held once decodes again");
-            }
-        }
-        if decoder.is_empty() {
-            return Ok(());
+        for record in records.iter().filter(|record| self.to_hold.contains_key(&record.offset)) {
+            let pushed = decoder.push(&record.payload, record.offset, record.append_time);
+            pushed.map_err(|error| self.held_lost(record.offset, error.to_string()))?;
         }
         let rows = decoder.finish().rows;
         self.places.keep(&rows);
@@ -354,15 +388,33 @@ impl PartitionFold {
         for row in 0..rows.num_rows() {
             let offset = columns.offset(row);
             let rules = self.rules_at(offset);
-            let signalled = self.to_hold.binary_search_by_key(&offset, |held| held.0);
-            let signalled = signalled.map_or(0, |at| self.to_hold[at].1);
+            let signalled = self.to_hold.remove(&offset).unwrap_or_default();
             let own =
                 bits.iter().find(|(id, _)| *id == rules).map_or(Bits::default(), |b| b.1[row]);
             let others = bits.iter().filter(|(id, _)| *id != rules).map(|(id, b)| (*id, b[row]));
             let hit = columns.hit(row, (rules, own), others.collect());
             self.fold.hold_again(hit, signalled);
         }
-        Ok(())
+        match self.to_hold.first_key_value() {
+            Some((offset, _)) if *offset <= last.offset => {
+                Err(self.held_lost(*offset, "the log does not give it".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn require_whole(&self) -> Result<(), PipelineError> {
+        match self.to_hold.first_key_value() {
+            Some((offset, _)) => {
+                Err(self.held_lost(*offset, "the log does not give it".to_owned()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn held_lost(&self, offset: Offset, why: String) -> PipelineError {
+        let (topic, partition) = (self.origin.log.to_string(), self.origin.partition);
+        PipelineError::HeldLost { topic, partition, offset, why }
     }
 
     fn rules_at(&self, offset: Offset) -> RulesId {
@@ -370,16 +422,16 @@ impl PartitionFold {
         in_force.map_or(self.fold.rules().newest().0, |(_, id)| *id)
     }
 
-    /// What became final, to be committed.
+    /// What became final, to be committed; the fold must be whole.
     ///
     /// # Errors
     /// `Rows`.
-    pub fn settle(&mut self) -> Result<Settled, PipelineError> {
+    pub fn settle(&mut self, is_barrier: bool) -> Result<Settled, PipelineError> {
         let output = self.fold.take_output();
         self.settled_at = self.fold.clock().log_time();
         let events = self.places.take(&output.rows.events)?;
         let book = self.fold.rules().clone();
-        self.compile()?;
+        self.forget_rules();
         Ok(Settled {
             origin: self.origin.clone(),
             position: self.position,
@@ -388,6 +440,7 @@ impl PartitionFold {
             duplicates: std::mem::take(&mut self.duplicates),
             rejected: std::mem::take(&mut self.rejected),
             book,
+            is_barrier,
         })
     }
 
@@ -408,6 +461,12 @@ impl PartitionFold {
     pub fn partition(&self) -> Partition {
         self.origin.partition
     }
+}
+
+/// The rules that a control record puts in force; `None` where it is none that can be followed.
+fn rules_of(record: &Record) -> Option<Rules> {
+    let rules = serde_json::from_slice::<Rules>(&record.payload).ok()?;
+    Conditions::compile(&rules).is_ok().then_some(rules)
 }
 
 /// Events whose clock says that they may be resends older than what the fold remembers.

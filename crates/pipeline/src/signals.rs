@@ -1,20 +1,27 @@
 //! Signals on their way out: to their topic, and to whoever listens at `GET /v1/signals`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use footfall_event::Micros;
 use footfall_log::EventLog;
 use footfall_sessionizer::Signal;
+use futures::StreamExt;
 use serde::Serialize;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::metrics::Metrics;
 
 /// A signal whose deadline is older helps nobody: a restart does not repeat the past.
 const AGE_MAX: Micros = Micros(10 * Micros::SECOND.0);
-/// Signals that may wait for the topic; beyond it they reach listeners only.
+/// Signals that may wait for the topic.
 const QUEUE_MAX: usize = 10_000;
+/// Signals that are being published at once.
+const AT_ONCE: usize = 64;
+const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// Signals a slow listener may lag behind before it misses some.
 const LISTENER_LAG_MAX: usize = 1_024;
 
@@ -37,8 +44,17 @@ struct SignalJson<'s> {
 #[derive(Clone)]
 pub struct SignalHub {
     listeners: broadcast::Sender<Arc<str>>,
-    queue: mpsc::Sender<(String, Bytes, Micros)>,
-    metrics: Metrics,
+    queue: mpsc::Sender<Due>,
+    sent: Arc<AtomicU64>,
+    /// How many of those sent are published or given up.
+    done: watch::Receiver<u64>,
+}
+
+/// A signal on its way to the topic.
+struct Due {
+    key: String,
+    json: Arc<str>,
+    deadline: Micros,
 }
 
 impl SignalHub {
@@ -46,28 +62,37 @@ impl SignalHub {
     pub fn start(log: Arc<dyn EventLog>, topic: &str, metrics: Metrics) -> SignalHub {
         let (listeners, _) = broadcast::channel(LISTENER_LAG_MAX);
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(publish(log, topic.to_owned(), waiting, metrics.clone()));
-        SignalHub { listeners, queue, metrics }
+        let (count, done) = watch::channel(0);
+        tokio::spawn(publish_all(log, topic.into(), waiting, metrics, count));
+        SignalHub { listeners, queue, sent: Arc::default(), done }
     }
 
     pub fn listen(&self) -> broadcast::Receiver<Arc<str>> {
         self.listeners.subscribe()
     }
 
-    /// Gives out the signals that are not too old by the clock.
-    pub fn send(&self, signals: &[Signal]) {
+    /// Gives out the signals that are not too old by the clock. A full queue holds the fold up: what
+    /// waits there goes, or is too old, within seconds.
+    pub async fn send(&self, signals: &[Signal]) {
         let now = Micros::clock();
         for signal in signals.iter().filter(|signal| now - signal.deadline <= AGE_MAX) {
             let json: Arc<str> = json_of(signal).into();
             // Nobody needs to listen.
             let _ = self.listeners.send(json.clone());
             let key = signal.visitor.visitor_id.to_string();
-            let payload = Bytes::copy_from_slice(json.as_bytes());
-            if self.queue.try_send((key, payload, signal.deadline)).is_err() {
-                tracing::warn!(signal_id = signal.id, "too many signals wait: not published");
-                self.metrics.signal((Micros::clock() - signal.deadline).seconds());
+            let due = Due { key, json, deadline: signal.deadline };
+            if self.queue.send(due).await.is_ok() {
+                self.sent.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Waits until what was sent is published or too old. A snapshot does not raise them again, so it
+    /// comes after this.
+    pub async fn drained(&self) {
+        let sent = self.sent.load(Ordering::Relaxed);
+        // It fails when the publishing task is gone, and then nothing is published.
+        let _ = self.done.clone().wait_for(|done| *done >= sent).await;
     }
 }
 
@@ -87,17 +112,29 @@ fn json_of(signal: &Signal) -> String {
     serde_json::to_string(&json).unwrap_or_default()
 }
 
-async fn publish(
+async fn publish_all(
     log: Arc<dyn EventLog>,
-    topic: String,
-    mut waiting: mpsc::Receiver<(String, Bytes, Micros)>,
+    topic: Arc<str>,
+    waiting: mpsc::Receiver<Due>,
     metrics: Metrics,
+    done: watch::Sender<u64>,
 ) {
-    while let Some((key, payload, deadline)) = waiting.recv().await {
-        // At least once: a failure is told, and the next restart within ten seconds repeats it.
-        if let Err(error) = log.publish(&topic, &key, vec![payload]).await {
-            tracing::warn!(%error, topic, "a signal was not published");
+    let publishing = ReceiverStream::new(waiting)
+        .map(|due| publish(log.clone(), topic.clone(), due, metrics.clone()))
+        .buffered(AT_ONCE);
+    publishing.for_each(async |()| done.send_modify(|done| *done += 1)).await;
+}
+
+/// Publishes one signal, again and again until it is taken or too old.
+async fn publish(log: Arc<dyn EventLog>, topic: Arc<str>, due: Due, metrics: Metrics) {
+    let Due { key, json, deadline } = due;
+    while Micros::clock() - deadline <= AGE_MAX {
+        let payload = Bytes::copy_from_slice(json.as_bytes());
+        match log.publish(&topic, &key, vec![payload]).await {
+            Ok(()) => return metrics.signal_published((Micros::clock() - deadline).seconds()),
+            Err(error) => tracing::warn!(%error, %topic, "a signal was not published yet"),
         }
-        metrics.signal((Micros::clock() - deadline).seconds());
+        tokio::time::sleep(RETRY_AFTER).await;
     }
+    metrics.signal_expired();
 }

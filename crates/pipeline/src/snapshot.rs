@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::PipelineError;
 
 /// Raised when the layout changes; an older program refuses a newer snapshot.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How many are kept of each partition.
 const KEPT: usize = 2;
 
@@ -60,10 +60,11 @@ pub fn encode(header: &Header, fold: &Fold) -> Result<Vec<u8>, PipelineError> {
     out.finish().map_err(|error| failed(error.to_string()))
 }
 
-/// Publishes a snapshot, and deletes all but the newest two.
+/// Publishes a snapshot, and deletes all but the newest two. One that cannot be deleted is left to the
+/// next time.
 ///
 /// # Errors
-/// `Lake`.
+/// `Lake` when it was not written.
 pub async fn publish(
     lake: &Lake,
     topic: &str,
@@ -73,7 +74,14 @@ pub async fn publish(
 ) -> Result<(), PipelineError> {
     let folder = folder(topic, partition);
     lake.write(&format!("{folder}/{:020}", offset.0), bytes).await?;
-    let names = lake.list(&folder).await?;
+    if let Err(error) = delete_old(lake, &folder).await {
+        tracing::warn!(%error, folder, "old snapshots were not deleted");
+    }
+    Ok(())
+}
+
+async fn delete_old(lake: &Lake, folder: &str) -> Result<(), PipelineError> {
+    let names = lake.list(folder).await?;
     for name in names.iter().rev().skip(KEPT) {
         lake.delete(&format!("{folder}/{name}")).await?;
     }
@@ -90,16 +98,26 @@ pub async fn newest(
     partition: Partition,
 ) -> Result<Option<(Header, FoldState)>, PipelineError> {
     let folder = folder(topic, partition);
-    let names = lake.list(&folder).await?;
-    let Some(name) = names.last() else { return Ok(None) };
-    let name = format!("{folder}/{name}");
-    let Some(bytes) = lake.read(&name).await? else { return Ok(None) };
-    let failed = |reason: String| PipelineError::Snapshot { name: name.clone(), reason };
-    let bytes = zstd::decode_all(bytes.as_ref()).map_err(|error| failed(error.to_string()))?;
-    let (header, state): (Header, FoldState) =
-        postcard::from_bytes(&bytes).map_err(|error| failed(error.to_string()))?;
-    if header.version != VERSION {
-        return Err(failed(format!("version {} of its layout, not {VERSION}", header.version)));
+    // Another pipeline may delete the one just listed, behind newer ones.
+    loop {
+        let names = lake.list(&folder).await?;
+        let Some(name) = names.last() else { return Ok(None) };
+        let name = format!("{folder}/{name}");
+        if let Some(bytes) = lake.read(&name).await? {
+            return decode(&name, &bytes).map(Some);
+        }
     }
-    Ok(Some((header, state)))
+}
+
+fn decode(name: &str, bytes: &[u8]) -> Result<(Header, FoldState), PipelineError> {
+    let failed = |reason: String| PipelineError::Snapshot { name: name.to_owned(), reason };
+    let bytes = zstd::decode_all(bytes).map_err(|error| failed(error.to_string()))?;
+    // The version is what comes first in every layout.
+    let (version, _) =
+        postcard::take_from_bytes::<u32>(&bytes).map_err(|error| failed(error.to_string()))?;
+    if version != VERSION {
+        let name = name.to_owned();
+        return Err(PipelineError::SnapshotVersion { name, version, known: VERSION });
+    }
+    postcard::from_bytes(&bytes).map_err(|error| failed(error.to_string()))
 }

@@ -1,10 +1,16 @@
 //! `verify`: the receipts, sessions, needs and page views recomputed from the tables, each partition
 //! as of its newest barrier. A row that was removed, doubled or changed by hand shows.
+//!
+//! It folds with the step that wrote the rows, so it tells what happened to the tables and not
+//! whether the fold is right: that is left to tests/oracle.
 
 mod compare;
 mod receipts;
 mod recompute;
+mod rules;
+mod tally;
 mod versions;
+mod visitor_rows;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +19,7 @@ use footfall_event::{Offset, Partition};
 use footfall_lake::{Lake, LakeSettings};
 
 use crate::{PipelineError, snapshot};
-use compare::Comparison;
+use rules::KnownRules;
 use versions::Versions;
 
 /// Differences listed by name; all are counted.
@@ -29,6 +35,8 @@ pub struct Verified {
     pub listed: Vec<String>,
     /// What was left out, and why.
     pub left_out: Vec<String>,
+    /// What is allowed and worth knowing.
+    pub notes: Vec<String>,
 }
 
 impl Verified {
@@ -44,6 +52,17 @@ impl Verified {
             self.differ(message);
         }
     }
+
+    fn looked_at(&mut self, table: Table, rows: u64) {
+        *self.rows.entry(table.name()).or_default() += rows;
+    }
+
+    /// Loads are met once in each partition.
+    fn leave_out(&mut self, message: String) {
+        if !self.left_out.contains(&message) {
+            self.left_out.push(message);
+        }
+    }
 }
 
 /// Verifies a lake. It may be written to meanwhile.
@@ -55,8 +74,9 @@ pub async fn verify(lake: &Lake) -> Result<Verified, PipelineError> {
     let settings = lake.settings().await?;
     let none = || PipelineError::Source(format!("there is no lake at {}", lake.url()));
     let settings = settings.ok_or_else(none)?;
+    let rules = KnownRules::read(lake).await?;
     for partition in (0..settings.partitions).map(|number| Partition(number as i32)) {
-        verify_partition(lake, &settings, partition, &mut verified).await?;
+        verify_partition(lake, &settings, &rules, partition, &mut verified).await?;
     }
     Ok(verified)
 }
@@ -64,12 +84,13 @@ pub async fn verify(lake: &Lake) -> Result<Verified, PipelineError> {
 async fn verify_partition(
     lake: &Lake,
     settings: &LakeSettings,
+    rules: &KnownRules,
     partition: Partition,
     verified: &mut Verified,
 ) -> Result<(), PipelineError> {
     let newest = snapshot::newest(lake, &settings.topic, partition).await?;
     let barrier = newest.map(|(header, _)| header.offset);
-    let versions = Versions::at(lake, &settings.topic, partition, barrier).await?;
+    let versions = Versions::at(lake, settings, partition, barrier).await?;
     if let Some(table) = versions.missing() {
         let Offset(offset) = barrier.unwrap_or_default();
         verified.differ(|| {
@@ -81,19 +102,15 @@ async fn verify_partition(
         return Ok(());
     }
     for load in versions.torn_loads() {
-        verified.left_out.push(format!("{load}: not all tables hold it; run the same load again"));
+        verified.leave_out(format!(
+            "{load}: not all tables hold it; if it is not under way, run the same load again"
+        ));
     }
-    let watermarks = receipts::verify(&versions, settings, partition, barrier, verified).await?;
-    let expected = recompute::recompute(lake, &versions, settings, partition, &watermarks).await?;
-    for table in [Table::Sessions, Table::Needs, Table::PageViews] {
-        let mut comparison = Comparison::new(table);
-        for rows in expected.rows(table) {
-            comparison.expect(rows)?;
-        }
-        versions
-            .each_row_of(table, settings.partitions, partition, |rows| comparison.find(rows))
-            .await?;
-        comparison.finish(&expected.torn, verified);
+    if !versions.has_live() {
+        verified.leave_out(format!(
+            "live rows of partition {partition}: no snapshot was written yet; verify again in a minute, with the pipeline running"
+        ));
     }
-    Ok(())
+    let watermarks = receipts::verify(&versions, rules, barrier, verified).await?;
+    recompute::verify(&versions, rules, &watermarks, verified).await
 }

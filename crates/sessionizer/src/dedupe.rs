@@ -17,11 +17,18 @@ pub struct Dedupe {
     places: HashTable<u32>,
 }
 
-/// The form in which a snapshot keeps the ids.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// The ids as a snapshot keeps them.
+#[derive(Debug, Default, Deserialize)]
 pub struct DedupeState {
     ids: Vec<EventKey>,
     runs: Vec<Run>,
+}
+
+/// The ids as a snapshot writes them, field by field as [`DedupeState`] reads them.
+#[derive(Debug, Serialize)]
+pub struct DedupeView<'d> {
+    ids: &'d VecDeque<EventKey>,
+    runs: &'d VecDeque<Run>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,11 +69,8 @@ impl Dedupe {
         self.ids.len()
     }
 
-    pub fn state(&self) -> DedupeState {
-        DedupeState {
-            ids: self.ids.iter().copied().collect(),
-            runs: self.runs.iter().copied().collect(),
-        }
+    pub fn view(&self) -> DedupeView<'_> {
+        DedupeView { ids: &self.ids, runs: &self.runs }
     }
 
     pub fn from_state(state: DedupeState) -> Dedupe {
@@ -154,7 +158,8 @@ mod tests {
         for number in 0..1000 {
             seen.insert(id(number), at(number as i64), 700);
         }
-        let mut restored = Dedupe::from_state(seen.state());
+        let written = postcard::to_stdvec(&seen.view()).unwrap();
+        let mut restored = Dedupe::from_state(postcard::from_bytes(&written).unwrap());
         for other in [&mut seen, &mut restored] {
             other.expire(at(1100), at(300));
             let known = (0..1000).filter(|number| !other.insert(id(*number), at(1100), 5000));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use footfall_event::{EventKey, Micros, Offset};
 
 use crate::dedupe::Dedupe;
-use crate::held::{Held, HeldEvents, HeldPlace};
+use crate::held::{Held, HeldEvents, HeldPlace, Signalled};
 use crate::ledger::Ledger;
 use crate::signal::{Deadline, Deadlines, Signal, signal_id, unmet};
 use crate::visitors::{VisitorPlace, Visitors};
@@ -20,6 +20,10 @@ use crate::{
 };
 
 pub use state::{FoldState, FoldView};
+
+/// A visitor with more events held raises no signal: to see whether a need was met steps all of them,
+/// and nobody but a machine has a thousand events within the lateness.
+const SIGNALLED_HELD_MAX: usize = 1_000;
 
 /// The fold of one partition.
 pub struct Fold {
@@ -142,7 +146,8 @@ impl Fold {
         &self.book
     }
 
-    /// Drops sets of rules that no session and no held event follows any more.
+    /// Drops sets of rules that no session and no held event follows any more. All output must have
+    /// been taken, and all held events given back: their rows name rules too.
     pub fn forget_rules(&mut self) {
         if self.book.iter().count() > 1 {
             let (visitors, held) = (&self.visitors, &self.held);
@@ -242,7 +247,7 @@ impl Fold {
 
     fn hold(&mut self, hit: Hit) {
         let Some((site, visitor_id)) = hit.visitor() else {
-            self.held.hold(Held { hit, signalled: 0 });
+            self.held.hold(Held { hit, signalled: Signalled::default() });
             return;
         };
         let visitor = self.visitors.find_or_add(site, visitor_id);
@@ -251,7 +256,7 @@ impl Fold {
         for judged in std::iter::once(&(hit.rules, hit.bits)).chain(&hit.other_bits) {
             self.deadlines.set(&hit, *judged, visitor, session, &self.book);
         }
-        entry.held.push(self.held.hold(Held { hit, signalled: 0 }));
+        entry.held.push_back(self.held.hold(Held { hit, signalled: Signalled::default() }));
     }
 
     fn raise_signals(&mut self) {
@@ -263,11 +268,15 @@ impl Fold {
 
     fn raise_signal(&mut self, deadline: &Deadline, log_time: Micros) {
         let Some(entry) = self.visitors.at_mut(deadline.place) else { return };
+        if entry.held.len() > SIGNALLED_HELD_MAX {
+            return;
+        }
         let unmet = unmet(deadline, entry, &self.held, &self.book);
         // It was signalled before where another session of other rules was known then.
         let Some((session_id, raised)) = unmet.filter(|(_, raised)| !raised.signalled) else {
             return;
         };
+        let need = self.book.at(deadline.rules).needs[deadline.need as usize].name.clone();
         let in_session = entry.session.as_mut().and_then(|session| {
             session.needs.get_mut(deadline.need as usize)?.raised_by(deadline.offset)
         });
@@ -278,12 +287,11 @@ impl Fold {
                     if let Some(held) = self.held.at_mut(*place)
                         && held.hit.offset == deadline.offset
                     {
-                        held.signalled |= 1 << deadline.need;
+                        held.signalled.note(&need);
                     }
                 }
             }
         }
-        let need = self.book.at(deadline.rules).needs[deadline.need as usize].name.clone();
         self.output.signals.push(Signal {
             cause: self.output.rows.cause,
             id: signal_id(&need, &entry.visitor, &raised.event_id),
@@ -338,13 +346,16 @@ impl Fold {
     fn step_visitor(&mut self, visitor: VisitorPlace, place: HeldPlace, held: &Held) -> Membership {
         let cap = self.book.at(held.hit.rules).open_sessions_max;
         let Some(entry) = self.visitors.at_mut(visitor) else { return Membership::Outside };
-        entry.held.retain(|other| *other != place);
+        // As a rule it is the one that came first, or near it.
+        if let Some(at) = entry.held.iter().position(|other| *other == place) {
+            entry.held.remove(at);
+        }
         let others = self.open_sessions - u64::from(entry.session.is_some());
         let membership = step(
             &mut entry.session,
             &entry.visitor,
             &held.hit,
-            held.signalled,
+            &held.signalled,
             others < cap,
             &self.book,
             &mut self.output.rows,

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use footfall_event::{Micros, Offset};
+use serde::{Deserialize, Serialize};
 
 use crate::{Fact, Hit};
 
@@ -11,11 +12,28 @@ use crate::{Fact, Hit};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeldPlace(u32);
 
-/// An event that waits, with a bit for each need whose signal was due for it.
+/// An event that waits, with the needs whose signals were due for it.
 #[derive(Clone, Debug)]
 pub struct Held {
     pub hit: Hit,
-    pub signalled: u64,
+    pub signalled: Signalled,
+}
+
+/// The needs whose signals were due for one event, by their names: in other rules, to which the event
+/// may move, the same place is another need.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signalled(Vec<Box<str>>);
+
+impl Signalled {
+    pub fn note(&mut self, need: &str) {
+        if !self.holds(need) {
+            self.0.push(need.into());
+        }
+    }
+
+    pub fn holds(&self, need: &str) -> bool {
+        self.0.iter().any(|name| **name == *need)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -85,10 +103,10 @@ impl HeldEvents {
     }
 
     /// The held events' records, ascending.
-    pub fn offsets(&self) -> Vec<(Offset, u64)> {
-        let mut offsets: Vec<_> =
-            self.iter().map(|held| (held.hit.offset, held.signalled)).collect();
-        offsets.sort_unstable();
+    pub fn offsets(&self) -> Vec<(Offset, Signalled)> {
+        let held = self.iter().map(|held| (held.hit.offset, held.signalled.clone()));
+        let mut offsets = held.collect::<Vec<_>>();
+        offsets.sort_unstable_by_key(|(offset, _)| *offset);
         offsets
     }
 }

@@ -56,8 +56,6 @@ pub struct Surroundings {
     pub begins_page_view: bool,
     /// Whether the event is a conversion that counts.
     pub converts: bool,
-    /// Whether the signal of this need and event was due while the event was held.
-    pub signalled: bool,
 }
 
 /// What the rules say of one need and event.
@@ -68,12 +66,13 @@ pub struct Touch {
 }
 
 impl Episode {
-    /// Takes in the session's next event.
-    pub fn step(&mut self, hit: &Hit, touch: Touch, around: Surroundings) {
+    /// Takes in the session's next event. `signalled` tells whether the signal of this need and event
+    /// was due while the event was held.
+    pub fn step(&mut self, hit: &Hit, touch: Touch, signalled: bool, around: Surroundings) {
         if *self == Episode::NotRaised {
             // A hidden page's event shows the visitor nothing.
             if touch.raises && hit.visible_ms != Some(0) {
-                *self = Episode::Raised(Box::new(Raised::new(hit, around)));
+                *self = Episode::Raised(Box::new(Raised::new(hit, signalled, around)));
             } else if touch.finds {
                 *self = Episode::Met;
             }
@@ -108,7 +107,7 @@ impl Episode {
 }
 
 impl Raised {
-    fn new(hit: &Hit, around: Surroundings) -> Raised {
+    fn new(hit: &Hit, signalled: bool, around: Surroundings) -> Raised {
         Raised {
             raised_at: hit.event_time,
             offset: hit.offset,
@@ -121,7 +120,7 @@ impl Raised {
             end: around.converted_at_this_time.then_some(End::Converted(hit.event_time)),
             converted: around.converted_at_this_time,
             went_on: false,
-            signalled: around.signalled,
+            signalled,
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use footfall_event::{Micros, SessionId};
 use serde::{Deserialize, Serialize};
 
+use crate::held::Signalled;
 use crate::need::{Episode, Surroundings, Touch};
 use crate::page_view::OpenPageView;
 use crate::rage::RageClicks;
@@ -68,13 +69,13 @@ pub enum Membership {
 }
 
 /// Steps `current`, the visitor's open session if there is one, by the visitor's next event in
-/// order, and writes what became final to `rows`. `signalled` has a bit for each need whose signal
-/// was due for this event; `may_open` tells whether another session may be opened.
+/// order, and writes what became final to `rows`. `signalled` names the needs whose signals were due
+/// for this event; `may_open` tells whether another session may be opened.
 pub fn step(
     current: &mut Option<Box<Session>>,
     visitor: &Arc<Visitor>,
     hit: &Hit,
-    signalled: u64,
+    signalled: &Signalled,
     may_open: bool,
     book: &RuleBook,
     rows: &mut Rows,
@@ -134,7 +135,13 @@ impl Session {
         (hit.event_time - self.started_at > rules.session_cap).then_some(CloseCause::Cap)
     }
 
-    fn add(&mut self, hit: &Hit, signalled: u64, book: &RuleBook, rows: &mut Rows) -> Membership {
+    fn add(
+        &mut self,
+        hit: &Hit,
+        signalled: &Signalled,
+        book: &RuleBook,
+        rows: &mut Rows,
+    ) -> Membership {
         let rules = book.at(self.rules);
         if hit.event_time > self.ended_at {
             self.ended_at = hit.event_time;
@@ -170,7 +177,7 @@ impl Session {
         hit: &Hit,
         bits: Bits,
         rules: &Rules,
-        signalled: u64,
+        signalled: &Signalled,
         begins_page_view: bool,
         converts: bool,
     ) {
@@ -186,12 +193,10 @@ impl Session {
             lcp_ms: self.page_view.as_ref().and_then(|page| page.lcp_ms),
             begins_page_view,
             converts,
-            signalled: false,
         };
         for (need, episode) in self.needs.iter_mut().enumerate() {
             let touch = Touch { raises: bits.raises(need), finds: bits.finds(need) };
-            let signalled = signalled >> need & 1 == 1;
-            episode.step(hit, touch, Surroundings { signalled, ..around });
+            episode.step(hit, touch, signalled.holds(&rules.needs[need].name), around);
         }
     }
 

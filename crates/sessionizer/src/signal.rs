@@ -127,7 +127,7 @@ pub fn unmet(
     };
     let mut latest = asked(&session);
     for event in events {
-        step(&mut session, &entry.visitor, &event.hit, event.signalled, true, book, &mut scratch);
+        step(&mut session, &entry.visitor, &event.hit, &event.signalled, true, book, &mut scratch);
         latest = asked(&session).or(latest);
     }
     latest.filter(|(_, raised)| raised.end.is_none())

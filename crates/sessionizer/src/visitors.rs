@@ -1,5 +1,6 @@
 //! The visitors with an open session or held events.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use footfall_event::visitor_hash;
@@ -16,7 +17,8 @@ pub struct VisitorPlace(u32);
 pub struct Entry {
     pub visitor: Arc<Visitor>,
     pub session: Option<Box<Session>>,
-    pub held: Vec<HeldPlace>,
+    /// In the order of arrival.
+    pub held: VecDeque<HeldPlace>,
     /// Whether a time to look for the session's end is set for this place.
     pub has_closing: bool,
 }
@@ -46,7 +48,7 @@ impl Visitors {
         });
         let visitor = Arc::new(Visitor { site: site.into(), visitor_id: visitor_id.into() });
         self.entries[place.0 as usize] =
-            Some(Entry { visitor, session: None, held: Vec::new(), has_closing });
+            Some(Entry { visitor, session: None, held: VecDeque::new(), has_closing });
         let entries = &self.entries;
         let rehash = |place: &u32| entries[*place as usize].as_ref().map_or(0, Entry::hash);
         self.places.insert_unique(visitor_hash(site, visitor_id), place.0, rehash);

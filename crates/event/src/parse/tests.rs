@@ -72,6 +72,15 @@ fn ids_may_be_numbers_and_other_texts_may_not() {
         "user_id=-5 cart_id=18446744073709551615",
     );
     check(r#"{"order_id":1.5}"#, "order_id=1.5");
+    // Beyond the digits of a float, and so far apart that one would be the other's duplicate.
+    check(r#"{"event_id":18446744073709551617}"#, "event_id=18446744073709551617");
+    check(r#"{"event_id":18446744073709551618}"#, "event_id=18446744073709551618");
+    check(
+        r#"{"items":[{"item_id":18446744073709551617}]}"#,
+        "item(18446744073709551617,-,-,-,-,-,-)",
+    );
+    check(r#"{"event_id":"a\u00e9\\"}"#, "event_id=a\u{e9}\\");
+    check(r#"{"event_id":"\ud800"}"#, "bad_json event_id: unexpected end of hex escape");
     check(r#"{"items":[{"item_id":44600062}]}"#, "item(44600062,-,-,-,-,-,-)");
 }
 
@@ -130,8 +139,18 @@ fn times_are_texts_with_a_zone() {
         check(&time(r#""2026-11-22T10:00:00Z""#), &first);
         check(&time(r#""2026-11-22T11:00:00.000000+01:00""#), &first);
         check(&time(r#""2026-11-22T10:00:00.1234567Z""#), &first.replace(".000000", ".123456"));
-        check(&time(r#""0000-01-01T00:00:00Z""#), &format!("{name}=0000-01-01T00:00:00.000000Z"));
-        check(&time(r#""9999-12-31T23:59:59Z""#), &format!("{name}=9999-12-31T23:59:59.000000Z"));
+        check(&time(r#""0001-01-01T00:00:00Z""#), &format!("{name}=0001-01-01T00:00:00.000000Z"));
+        let last = "9999-12-31T23:59:59.999999";
+        check(&time(&format!("\"{last}Z\"")), &format!("{name}={last}Z"));
+        // The year is that of UTC.
+        for beyond in [
+            "0000-12-31T23:59:59.999999Z",
+            "0001-01-01T00:59:59+01:00",
+            "9999-12-31T23:00:00-01:00",
+        ] {
+            let years = "is not within the years 1 to 9999 of UTC";
+            check(&time(&format!("\"{beyond}\"")), &format!("bad_time {name}: `{beyond}` {years}"));
+        }
         check(&time("null"), "");
         let form = "is not a time such as 2026-11-22T10:00:00.000000Z";
         for text in ["", "yesterday", "2026-11-22", "2026-11-22T10:00:00", "2026-02-30T10:00:00Z"] {
@@ -214,6 +233,8 @@ fn names_that_only_footfall_fills_are_properties() {
 #[test]
 fn of_a_repeated_key_the_last_counts() {
     check(r#"{"event_name":"a","event_name":"b"}"#, "event_name=b");
+    check(r#"{"event_name":"a","x":1,"event_name":null,"x":null}"#, "");
+    check(r#"{"properties":{"a":1},"properties":null}"#, "");
 }
 
 #[test]
@@ -276,9 +297,30 @@ fn a_list_of_items_can_stand_alone() {
         (r#"[{},{"price":[]}]"#, "[1].price"),
         ("[5]", "[0]"),
         (r#"{"a":1}"#, ""),
-        ("[] []", "[0]"),
+        ("[] []", ""),
         (r#"[{"x":"\ud800"}]"#, ""),
     ] {
         assert_eq!(parse_items(json).unwrap_err().path, bad, "{json}");
     }
+}
+
+#[test]
+fn a_reason_does_not_follow_from_what_the_client_wrote() {
+    check(
+        r#"{"visible_ms":"out of range"}"#,
+        r#"bad_type visible_ms: invalid type: string "out of range", expected a number"#,
+    );
+    check(
+        r#"{"cls":"is not a time"}"#,
+        r#"bad_type cls: invalid type: string "is not a time", expected a number"#,
+    );
+    check(
+        r#"{"value":"1 at line 2"}"#,
+        r#"bad_type value: invalid value: string "1 at line 2", expected an amount of money, a number"#,
+    );
+}
+
+#[test]
+fn the_depth_of_what_is_no_json_is_found_too() {
+    assert_eq!(check_raw("]]}}[1]"), Ok(()));
 }

@@ -87,7 +87,7 @@ fn run(
     let log = Arc::new(MemoryLog::new(partitions.clone(), done.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let lake = Lake::at(&folder.path().join("lake").to_string_lossy())?;
+        let lake = Lake::at(&folder.path().join("lake").to_string_lossy(), Vec::new())?;
         lake.make(&made_with).await?;
         let metrics = Metrics::register(&prometheus::Registry::new())?;
         let pipeline =

@@ -92,6 +92,10 @@ impl EventLog for MemoryLog {
         Ok(())
     }
 
+    fn has_room(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     async fn ready(&self) -> Result<(), LogError> {
         Ok(())
     }

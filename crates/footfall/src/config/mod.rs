@@ -33,7 +33,7 @@ const OTHER_VARIABLES: [&str; 2] = ["FOOTFALL_CONFIG", "FOOTFALL_SERVER"];
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the embedded log, the local lake and spilled queries lie.
+    /// Where the embedded log and the local lake lie.
     pub data_dir: PathBuf,
     pub ingest: Ingest,
     /// Who may post, and for which site. Empty: posts on the loopback are taken.

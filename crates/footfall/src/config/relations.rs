@@ -1,12 +1,15 @@
 //! What must hold between settings. What each may be by itself is left to `sections`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use footfall_event::Micros;
+use footfall_ingest::INFLATE_EXTRA_BYTES;
 
 use super::Config;
 use super::layers::Layers;
 use super::toml_reader::in_place;
+use super::values::show_size;
 
 pub fn check(config: &Config, layers: &mut Layers<'_>) {
     check_bytes(config, layers);
@@ -21,8 +24,12 @@ fn check_bytes(config: &Config, layers: &mut Layers<'_>) {
     let (inflated, in_flight) = ("ingest.inflated_bytes_max", "ingest.bodies_in_flight_bytes_max");
     layers.relate(ingest.event_bytes_max <= ingest.body_bytes_max, event, "at most", body);
     layers.relate(ingest.body_bytes_max <= ingest.inflated_bytes_max, body, "at most", inflated);
-    let fits = ingest.inflated_bytes_max <= ingest.bodies_in_flight_bytes_max;
-    layers.relate(fits, inflated, "at most", in_flight);
+    let (room, extra) = (ingest.bodies_in_flight_bytes_max, INFLATE_EXTRA_BYTES);
+    let needed = ingest.body_bytes_max.saturating_add(ingest.inflated_bytes_max) + extra;
+    let (shown, extra) = (show_size(needed as u64), show_size(extra as u64));
+    // A gzipped body is in memory as it was sent and as it is inflated.
+    let wish = format!("at least {shown}: `{body}`, {extra} and");
+    layers.relate(room >= needed, in_flight, &wish, inflated);
 }
 
 fn check_times(config: &Config, layers: &mut Layers<'_>) {
@@ -55,6 +62,12 @@ fn check_needs(config: &Config, layers: &mut Layers<'_>) {
 fn check_names(config: &Config, layers: &mut Layers<'_>) {
     let apart = config.log.topic != config.log.signals_topic;
     layers.relate(apart, "log.signals_topic", "another than", "log.topic");
+    // Of a name the address is known only to whoever listens; then it is checked there.
+    let listen: Result<SocketAddr, _> = config.ingest.listen.parse();
+    let is_public = listen.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
+    let fits = !is_public || !config.keys.is_empty();
+    let wish = "on the loopback, such as 127.0.0.1:8080, or posts need a";
+    layers.relate(fits, "ingest.listen", wish, "key");
     let listeners = [
         ("ingest.listen", &config.ingest.listen),
         ("query.listen", &config.query.listen),

@@ -346,6 +346,11 @@ fn entries_of_lists_are_checked() {
             "f.toml:9: key 3 has the `sha256` of f.toml:6: each needs its own",
         ],
     );
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    check(
+        &format!("[[key]]\nsite = 'a'\nsha256 = '{empty}'\n"),
+        &["f.toml:3: `sha256` in key 1 is the SHA-256 of an empty text: must be that of a key"],
+    );
 }
 
 #[test]
@@ -410,7 +415,17 @@ fn bounds_fit_each_other() {
         &[
             "f.toml:2: `ingest.event_bytes_max` is `\"64KiB\"`: must be at most `ingest.body_bytes_max`, which is `\"32KiB\"`",
             "f.toml:2: `ingest.body_bytes_max` is `\"32KiB\"`: must be at most `ingest.inflated_bytes_max`, which is `\"16KiB\"`",
-            "f.toml:3: `ingest.inflated_bytes_max` is `\"16KiB\"`: must be at most `ingest.bodies_in_flight_bytes_max`, which is `\"8KiB\"`",
+            "f.toml:4: `ingest.bodies_in_flight_bytes_max` is `\"8KiB\"`: must be at least 176KiB: `ingest.body_bytes_max`, 128KiB and `ingest.inflated_bytes_max`, which is `\"16KiB\"`",
+        ],
+    );
+    let bounds = |in_flight: &str| {
+        format!("[ingest]\nbody_bytes_max = '8MiB'\nbodies_in_flight_bytes_max = '{in_flight}'\n")
+    };
+    check(&bounds("24704KiB"), &[]);
+    check(
+        &bounds("24703KiB"),
+        &[
+            "f.toml:3: `ingest.bodies_in_flight_bytes_max` is `\"24703KiB\"`: must be at least 24704KiB: `ingest.body_bytes_max`, 128KiB and `ingest.inflated_bytes_max`, which is `\"16MiB\"`",
         ],
     );
     check(
@@ -427,6 +442,28 @@ fn bounds_fit_each_other() {
         &[
             "f.toml:2: `session_gap` in `[rules]` is `\"30\"`: must be a duration such as \"500ms\", \"3s\" or \"7d\"",
         ],
+    );
+}
+
+#[test]
+fn a_public_listener_needs_a_key() {
+    let keys = format!("[[key]]\nsite = 'shop'\nsha256 = '{HASH}'\n");
+    for listen in ["0.0.0.0:8080", "192.0.2.1:0", "[::]:8080", "[::ffff:192.0.2.1]:80"] {
+        let file = format!("[ingest]\nlisten = '{listen}'\n");
+        let wish = "must be on the loopback, such as 127.0.0.1:8080, or posts need a `key`";
+        check(
+            &file,
+            &[&format!("f.toml:2: `ingest.listen` is `\"{listen}\"`: {wish}, which is `[]`")],
+        );
+        check(&format!("{file}{keys}"), &[]);
+    }
+    for listen in ["127.0.0.2:80", "[::1]:80", "[::ffff:127.0.0.1]:80", "ingest.internal:80"] {
+        check(&format!("[ingest]\nlisten = '{listen}'\n"), &[]);
+    }
+    // A key that is wrong by itself is not missing.
+    check(
+        "[ingest]\nlisten = '0.0.0.0:80'\n[[key]]\nsite = 'shop'\nsha256 = 'x'\n",
+        &["f.toml:5: `sha256` in key 1 must be the SHA-256 of a key: 64 hex digits"],
     );
 }
 

@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 
 use footfall_event::Micros;
+use sha2::{Digest, Sha256};
 use toml::de::DeValue;
 
 use super::toml_reader::Value;
@@ -109,6 +110,10 @@ pub fn site(value: &Value<'_>) -> Result<String, String> {
 pub fn sha256(value: &Value<'_>) -> Result<[u8; 32], String> {
     let mut hash = [0; 32];
     match as_text(value).map(|text| hex::decode_to_slice(text, &mut hash)) {
+        // What comes of `sha256sum` when nothing was piped into it: everybody has that key.
+        Some(Ok(())) if hash == *Sha256::digest(b"") => {
+            Err(" is the SHA-256 of an empty text: must be that of a key".to_owned())
+        }
         Some(Ok(())) => Ok(hash),
         // The value is not repeated: it may be the key itself.
         _ => Err(" must be the SHA-256 of a key: 64 hex digits".to_owned()),

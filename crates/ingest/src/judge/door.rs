@@ -56,6 +56,7 @@ impl<'h> Door<'h> {
         }
         if event.text(Text::UserAgent).is_none()
             && let Some(user_agent) = &self.head.user_agent
+            && user_agent.len() <= self.settings.limits.bytes_max(Text::UserAgent)
         {
             event.set_text(Text::UserAgent, user_agent.as_str());
         }

@@ -15,6 +15,8 @@ use crate::refusal::{self, Payload};
 const RECORD_EXTRA_BYTES: usize = 128;
 /// What the answer says about an accepted event with an id of usual length.
 const LINE_BYTES: usize = 80;
+/// What the answer says beside its list, as a rule.
+const ANSWER_EXTRA_BYTES: usize = 256;
 
 /// The decisions so far.
 pub struct Verdicts {
@@ -93,6 +95,16 @@ impl Verdicts {
         bad
     }
 
+    /// About how large the answer will be.
+    pub fn answer_bytes(&self) -> usize {
+        self.lines.as_ref().map_or(0, Vec::len) + ANSWER_EXTRA_BYTES
+    }
+
+    /// Answers with the counts alone.
+    pub fn omit_list(&mut self) {
+        self.lines = None;
+    }
+
     /// Takes out the records, in the order of the events.
     pub fn take_records(&mut self) -> Vec<NewRecord> {
         let payloads = Bytes::from(std::mem::take(&mut self.payloads));
@@ -128,7 +140,7 @@ impl Verdicts {
     /// The answer's body. `error` says what is wrong with the request as a whole.
     pub fn answer(&self, error: Option<&str>) -> Vec<u8> {
         let lines = self.lines.as_deref();
-        let mut body = Vec::with_capacity(lines.map_or(0, <[u8]>::len) + 256);
+        let mut body = Vec::with_capacity(self.answer_bytes());
         match (error, self.dialect) {
             (Some(error), _) => {
                 body.push(b'{');

@@ -1,26 +1,29 @@
 //! Footfall's own protocol: one event, an array of events, or JSON lines.
 
+use footfall_event::BadField;
 use serde_json::value::RawValue;
 
-use super::{Piece, Split, Unsplit, split_array, text_of, too_many};
+use super::{Piece, Split, split_array, text_of, too_many};
+
+const HOLDER: &str = "body";
 
 /// What a body is, is told by the body alone: `[` begins an array; a body of which a line is a whole
 /// object by itself is lines, unless the whole body is one value; anything else is one event.
-pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, Unsplit> {
+///
+/// # Errors
+/// When it is not JSON, or holds more than `events_max` events.
+pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     let text = match text_of(body) {
         Ok(text) => text,
         Err(_) if is_lines(body) => return lines(body, events_max),
-        Err(bad) => return Err(Unsplit::Bad(bad)),
+        Err(bad) => return Err(bad),
     };
     let pieces = match text.as_bytes().first() {
-        None => return Err(Unsplit::Empty),
-        Some(b'[') => split_array(text, events_max).map_err(Unsplit::Bad)?,
+        None => Vec::new(),
+        Some(b'[') => split_array(text, HOLDER, events_max)?,
         Some(_) if is_one(text) => vec![Ok(text)],
         Some(_) => return lines(text.as_bytes(), events_max),
     };
-    if pieces.is_empty() {
-        return Err(Unsplit::Empty);
-    }
     Ok(split_of(pieces, text.starts_with('[')))
 }
 
@@ -36,11 +39,11 @@ fn is_lines(body: &[u8]) -> bool {
     body.contains(&b'\n') && lines_of(body).any(is_object)
 }
 
-fn lines(body: &[u8], events_max: usize) -> Result<Split<'_>, Unsplit> {
+fn lines(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     let piece = |line| std::str::from_utf8(line).map_err(|_| line);
     let pieces: Vec<Piece<'_>> = lines_of(body).map(piece).take(events_max + 1).collect();
     if pieces.len() > events_max {
-        return Err(Unsplit::Bad(too_many(events_max)));
+        return Err(too_many(HOLDER, events_max));
     }
     Ok(split_of(pieces, true))
 }
@@ -51,7 +54,7 @@ fn lines_of(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn split_of(pieces: Vec<Piece<'_>>, is_batch: bool) -> Split<'_> {
-    Split { pieces, is_batch, key: None, envelope: Default::default() }
+    Split { pieces, holder: HOLDER, is_batch, key: None, envelope: Default::default() }
 }
 
 #[cfg(test)]
@@ -82,7 +85,10 @@ mod tests {
     #[test]
     fn a_body_without_an_event_is_empty() {
         for body in ["", " \n", "[]", "[ ]", "\u{feff}"] {
-            assert!(matches!(split(body.as_bytes(), 3), Err(Unsplit::Empty)), "{body:?}");
+            assert!(
+                split(body.as_bytes(), 3).is_ok_and(|split| split.pieces.is_empty()),
+                "{body:?}"
+            );
         }
     }
 
@@ -90,7 +96,7 @@ mod tests {
     fn a_bad_body_is_told_by_its_place() {
         #[track_caller]
         fn check(body: &[u8], expected: &str) {
-            let Err(Unsplit::Bad(bad)) = split(body, 3) else { panic!("{body:?} is not bad") };
+            let Err(bad) = split(body, 3) else { panic!("{body:?} is not bad") };
             assert_eq!(format!("{} {bad}", bad.reason.code()), expected);
         }
         check(b"[1,", "bad_json body: EOF while parsing a value at line 1 column 3");

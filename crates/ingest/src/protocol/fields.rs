@@ -4,11 +4,13 @@
 use std::borrow::Cow;
 
 use footfall_event::Money;
+use hashbrown::HashSet;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Names and raw values, in the order of the object.
+/// Names and raw values, in the order of the object. Of a repeated name the last counts, as in
+/// JavaScript, and stands alone.
 #[derive(Clone, Debug, Default)]
 pub struct Fields<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
@@ -24,7 +26,7 @@ impl<'a> Fields<'a> {
         if raw == "null" { Some(Fields::default()) } else { Fields::parse(raw).ok() }
     }
 
-    /// Removes a field and gives its value; of two of one name the first.
+    /// Removes a field and gives its value.
     pub fn take(&mut self, name: &str) -> Option<&'a str> {
         let index = self.0.iter().position(|(key, _)| key == name)?;
         Some(self.0.remove(index).1)
@@ -42,8 +44,23 @@ impl<'a> Fields<'a> {
         self.0.retain(|(key, raw)| !fill(key, raw));
     }
 
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|(key, _)| key == name)
+    fn each_once(mut self) -> Fields<'a> {
+        if self.has_repeated() {
+            let mut seen = HashSet::new();
+            self.0.reverse();
+            self.0.retain(|(key, _)| seen.insert(key.clone()));
+            self.0.reverse();
+        }
+        self
+    }
+
+    fn has_repeated(&self) -> bool {
+        let mut seen = HashSet::with_capacity(self.0.len());
+        self.0.iter().any(|(key, _)| !seen.insert(key.as_ref()))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -68,7 +85,7 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Fields<'a> {
                 while let Some((Text(key), raw)) = map.next_entry::<Text<'de>, &RawValue>()? {
                     fields.push((key, raw.get()));
                 }
-                Ok(Fields(fields))
+                Ok(Fields(fields).each_once())
             }
         }
         from.deserialize_map(InOrder)

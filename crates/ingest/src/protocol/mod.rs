@@ -7,7 +7,7 @@ mod segment;
 
 use std::borrow::Cow;
 
-use footfall_event::{BadField, Event, Reason, parse_event};
+use footfall_event::{BadField, Event, Limits, Reason, parse_event};
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -42,7 +42,10 @@ pub enum Protocol {
 
 /// The events of a body, not looked into yet.
 pub struct Split<'a> {
+    /// May be none.
     pub pieces: Vec<Piece<'a>>,
+    /// The path of what holds them.
+    pub holder: &'static str,
     /// Were they sent as a batch, even if of one? A single event that is bad fails its request.
     pub is_batch: bool,
     /// A write key in the body.
@@ -52,13 +55,6 @@ pub struct Split<'a> {
 
 /// One event's text, or its bytes where they are not UTF-8.
 pub type Piece<'a> = Result<&'a str, &'a [u8]>;
-
-/// Why a body holds no events to look into.
-#[derive(Debug)]
-pub enum Unsplit {
-    Empty,
-    Bad(BadField),
-}
 
 /// What a bad event still says about itself.
 #[derive(Default)]
@@ -82,7 +78,10 @@ impl Protocol {
     }
 
     /// Splits a body into at most `events_max` events, without looking into them.
-    pub fn split(self, body: &[u8], events_max: usize) -> Result<Split<'_>, Unsplit> {
+    ///
+    /// # Errors
+    /// What keeps it from being split.
+    pub fn split(self, body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
         match self {
             Protocol::Events => events::split(body, events_max),
             Protocol::Segment(call) => segment::split(call, body, events_max),
@@ -93,10 +92,23 @@ impl Protocol {
     ///
     /// # Errors
     /// The first field that does not fit, by its path in what the client sent.
-    pub fn parse<'a>(self, text: &'a str, split: &Split<'a>) -> Result<Event<'a>, BadField> {
+    pub fn parse<'a>(
+        self,
+        text: &'a str,
+        split: &Split<'a>,
+        limits: &Limits,
+    ) -> Result<Event<'a>, BadField> {
         match self {
             Protocol::Events => parse_event(text),
-            Protocol::Segment(call) => segment::parse(call, text, &split.envelope),
+            Protocol::Segment(call) => segment::parse(call, text, &split.envelope, limits),
+        }
+    }
+
+    /// What is wrong with a column of a parsed event, by the path of the field that filled it.
+    pub fn rename(self, bad: BadField, text: &str) -> BadField {
+        match self {
+            Protocol::Events => bad,
+            Protocol::Segment(call) => segment::rename(call, bad, text),
         }
     }
 
@@ -131,9 +143,9 @@ fn bad_json(error: impl std::fmt::Display) -> BadField {
     BadField::new(Reason::BadJson, "body", error.to_string())
 }
 
-fn too_many(events_max: usize) -> BadField {
+fn too_many(holder: &str, events_max: usize) -> BadField {
     let message = format!("holds more than {events_max} events; send them in smaller batches");
-    BadField::new(Reason::TooMany, "body", message)
+    BadField::new(Reason::TooMany, holder, message)
 }
 
 /// The body as text without a byte order mark and space around it.
@@ -144,13 +156,17 @@ fn text_of(body: &[u8]) -> Result<&str, BadField> {
 }
 
 /// The elements of a JSON array as they are written, at most `events_max`.
-fn split_array(text: &str, events_max: usize) -> Result<Vec<Piece<'_>>, BadField> {
+fn split_array<'t>(
+    text: &'t str,
+    holder: &str,
+    events_max: usize,
+) -> Result<Vec<Piece<'t>>, BadField> {
     let mut is_over = false;
     let mut json = serde_json::Deserializer::from_str(text);
     let elements = json.deserialize_seq(Elements { events_max, is_over: &mut is_over });
     match elements.and_then(|elements| json.end().map(|()| elements)) {
         Ok(elements) => Ok(elements),
-        Err(_) if is_over => Err(too_many(events_max)),
+        Err(_) if is_over => Err(too_many(holder, events_max)),
         Err(error) => Err(bad_json(error)),
     }
 }

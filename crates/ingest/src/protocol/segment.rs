@@ -5,10 +5,11 @@ mod columns;
 
 use std::borrow::Cow;
 
-use footfall_event::{BadField, Event, Micros, Reason, Text, check_raw, parse_time};
+use footfall_event::{BadField, Event, Limits, Micros, Reason, Text, check_raw, parse_time};
+use hashbrown::{HashMap, HashSet};
 
 use super::fields::{self, Fields, Object};
-use super::{Split, Unsplit, bad_json, split_array, text_of};
+use super::{Split, bad_json, split_array, text_of};
 
 /// What a path calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,40 +30,35 @@ pub struct Envelope<'a> {
 const IDENTITY: [(&str, Text); 3] =
     [("messageId", Text::EventId), ("anonymousId", Text::VisitorId), ("userId", Text::UserId)];
 
-pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Unsplit> {
-    let text = text_of(body).map_err(Unsplit::Bad)?;
-    if text.is_empty() {
-        return Err(Unsplit::Empty);
-    }
-    let fields = Fields::parse(text);
-    if let Call::One(_) = call {
+/// # Errors
+/// When it is not a batch, or holds more than `events_max` events.
+pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
+    let text = text_of(body)?;
+    if call != Call::Batch || text.is_empty() {
         // What is wrong with a single event is found when it is parsed.
-        let key = fields.ok().and_then(|mut fields| fields.take("writeKey"));
-        let pieces = vec![Ok(text)];
-        let key = key.and_then(fields::text);
-        return Ok(Split { pieces, is_batch: false, key, envelope: Envelope::default() });
+        let key = Fields::parse(text).ok().and_then(|mut fields| fields.take("writeKey"));
+        let pieces = if text.is_empty() { Vec::new() } else { vec![Ok(text)] };
+        let (key, envelope) = (key.and_then(fields::text), Envelope::default());
+        return Ok(Split { pieces, holder: "body", is_batch: false, key, envelope });
     }
-    let mut fields = fields.map_err(|error| Unsplit::Bad(bad_json(error)))?;
+    let mut fields = Fields::parse(text).map_err(bad_json)?;
     let Some(batch) = fields.take("batch") else {
-        let bad = BadField::new(Reason::Missing, "batch", "is required, an array of events");
-        return Err(Unsplit::Bad(bad));
+        return Err(BadField::new(Reason::Missing, "batch", "is required, an array of events"));
     };
     if !batch.starts_with('[') {
-        return Err(Unsplit::Bad(wrong_type("batch", "an array of events")));
+        return Err(wrong_type("batch", "an array of events"));
     }
-    let pieces = split_array(batch, events_max).map_err(Unsplit::Bad)?;
-    if pieces.is_empty() {
-        return Err(Unsplit::Empty);
-    }
+    let pieces = split_array(batch, "batch", events_max)?;
     let key = fields.take("writeKey").and_then(fields::text);
     let envelope = Envelope { sent_at: fields.take("sentAt"), context: fields.take("context") };
-    Ok(Split { pieces, is_batch: true, key, envelope })
+    Ok(Split { pieces, holder: "batch", is_batch: true, key, envelope })
 }
 
 pub fn parse<'a>(
     call: Call,
     text: &'a str,
     envelope: &Envelope<'a>,
+    limits: &Limits,
 ) -> Result<Event<'a>, BadField> {
     let mut fields = Fields::parse(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => wrong_type("", "an event: a JSON object"),
@@ -91,8 +87,8 @@ pub fn parse<'a>(
     if context.is_empty() {
         context = envelope.context.and_then(Fields::of_object).unwrap_or_default();
     }
-    columns::fill_from_properties(&mut event, &kind, &mut properties);
-    let context = columns::fill_from_context(&mut event, context);
+    columns::fill_from_properties(&mut event, &kind, &mut properties, limits);
+    let context = columns::fill_from_context(&mut event, context, limits);
     event.properties = rest(properties, fields, context)?.map(Cow::Owned);
     Ok(event)
 }
@@ -111,10 +107,11 @@ fn name<'a>(
         }
     };
     match kind.as_ref() {
+        "" => return Err(BadField::new(Reason::Missing, "type", "is required, such as `track`")),
         "track" => match fields.take("event").map(fields::text) {
-            Some(Some(name)) => event.set_text(Text::EventName, name),
             Some(None) => return Err(wrong_type("event", "a text")),
-            None => return Err(BadField::new(Reason::Missing, "event", "is required by `track`")),
+            Some(Some(name)) if !name.is_empty() => event.set_text(Text::EventName, name),
+            _ => return Err(BadField::new(Reason::Missing, "event", "is required by `track`")),
         },
         "page" => event.set_text(Text::EventName, "page_view"),
         _ => event.set_text(Text::EventName, kind.clone()),
@@ -148,25 +145,55 @@ fn rest(
     context: Option<String>,
 ) -> Result<Option<String>, BadField> {
     let mut rest = Object::default();
+    // A client may send many thousand fields of each kind, so that no list of them may be searched.
+    let told: HashMap<&str, &str> = properties.iter().collect();
+    let mut names: HashSet<Cow<'_, str>> = HashSet::with_capacity(told.len());
     for (key, raw) in properties.iter() {
+        check_part(raw).map_err(|message| bad_part(&format!("properties.{key}"), message))?;
         rest.push(key, raw);
+        names.insert(Cow::Borrowed(key));
     }
     let context = context.as_deref().map(|context| ("context", context));
     for (key, raw) in fields.iter().chain(context) {
-        let is_told = properties.iter().any(|property| property == (key, raw));
-        if is_told || raw == "null" || raw == "{}" {
+        if told.get(key) == Some(&raw) || raw == "null" || raw == "{}" {
             continue;
         }
-        let mut key = Cow::Borrowed(key);
-        while properties.contains(&key) {
-            key = Cow::Owned(format!("segment_{key}"));
+        check_part(raw).map_err(|message| bad_part(key, message))?;
+        let mut name = Cow::Borrowed(key);
+        while !names.insert(name.clone()) {
+            name = Cow::Owned(format!("segment_{name}"));
         }
-        rest.push(&key, raw);
+        rest.push(&name, raw);
     }
-    let rest = rest.finish();
-    let sound = rest.as_deref().map_or(Ok(()), check_raw);
-    sound.map_err(|message| BadField::new(Reason::BadType, "properties", message))?;
-    Ok(rest)
+    Ok(rest.finish())
+}
+
+/// Checks what is to stand in `properties`, one level down.
+fn check_part(raw: &str) -> Result<(), String> {
+    let is_plain = !raw.starts_with(['{', '[']) && !raw.contains('\\');
+    if is_plain { Ok(()) } else { check_raw(&format!("[{raw}]")) }
+}
+
+fn bad_part(path: &str, message: String) -> BadField {
+    BadField::new(Reason::BadType, path, message)
+}
+
+/// What is wrong with a column, by the path of the field that filled it. Properties and context fill
+/// only what they fit.
+pub fn rename(call: Call, mut bad: BadField, text: &str) -> BadField {
+    let fields = Fields::parse(text).unwrap_or_default();
+    let given = |name| fields.get(name).filter(|raw| *raw != "null");
+    let own = IDENTITY.iter().find(|(_, column)| column.name() == bad.path);
+    let path = match (own, bad.path.as_str(), call) {
+        (Some((name, _)), ..) => *name,
+        (_, "timestamp", _) if given("timestamp").is_none() => "originalTimestamp",
+        (_, "event_name", Call::One("track")) if given("type").is_none() => "event",
+        (_, "event_name", _) if given("type") == Some("\"track\"") => "event",
+        (_, "event_name", _) => "type",
+        _ => return bad,
+    };
+    bad.path = path.to_owned();
+    bad
 }
 
 fn wrong_type(path: &str, expected: &str) -> BadField {

@@ -32,7 +32,7 @@ fn case(
     Case { name, headers: "", body: body.into(), status, says, rows: rows.to_vec() }
 }
 
-fn gzip(body: &[u8]) -> Vec<u8> {
+pub fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(body).unwrap();
     encoder.finish().unwrap()
@@ -184,8 +184,15 @@ async fn bad_bodies() {
             "the year 0",
             r#"{"event_name":"e","timestamp":"0000-01-01T00:00:00Z"}"#,
             400,
-            "timestamp: 0000-01-01",
-            &[("too_old", "timestamp: 0000-01-01")],
+            "timestamp: `0000-01-01T00:00:00Z` is not within the years 1 to 9999",
+            &[("bad_time", "timestamp: `0000-01-01")],
+        ),
+        case(
+            "an old time",
+            r#"{"event_name":"e","timestamp":"0001-01-01T00:00:00Z"}"#,
+            400,
+            "timestamp: 0001-01-01",
+            &[("too_old", "timestamp: 0001-01-01")],
         ),
         case(
             "no time",
@@ -220,9 +227,9 @@ async fn bodies_beyond_their_bounds() {
         ),
         case(
             "many events",
-            format!("[{}5]", "5,".repeat(2_000)),
+            format!("[{}5]", "5,".repeat(10_000)),
             413,
-            "body: holds more than 2000 events",
+            "body: holds more than 10000 events",
             &[("too_many", "body: ")],
         ),
         case(

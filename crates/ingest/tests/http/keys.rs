@@ -5,10 +5,14 @@ use sha2::{Digest, Sha256};
 
 use crate::server::{Server, event};
 
-async fn start() -> Server {
+fn settings() -> IngestSettings {
     let keys = [("shop", "WK_SHOP"), ("blog", "WK_BLOG")]
         .map(|(site, key)| Key { site: site.to_owned(), sha256: Sha256::digest(key).into() });
-    Server::start(IngestSettings { keys: keys.to_vec(), ..Default::default() }).await
+    IngestSettings { keys: keys.to_vec(), ..Default::default() }
+}
+
+async fn start() -> Server {
+    Server::start(settings()).await
 }
 
 const BASIC_SHOP: &str = "Authorization: Basic V0tfU0hPUDo=\r\n";
@@ -57,7 +61,8 @@ async fn without_a_known_key_nothing_is_taken() {
     let server = start().await;
     let good = event("x", "v");
     let segment = br#"{"event":"e","writeKey":"WK_OTHER"}"#;
-    let cases: [(&str, &str, &[u8], &str); 7] = [
+    let large = vec![b' '; 3_000_000];
+    let cases: [(&str, &str, &[u8], &str); 9] = [
         ("/v1/events", "", good.as_bytes(), "a write key is required"),
         ("/v1/events", "Authorization: Bearer nope\r\n", good.as_bytes(), "is not known"),
         ("/v1/events", "Authorization: nonsense\r\n", good.as_bytes(), "is not known"),
@@ -65,13 +70,68 @@ async fn without_a_known_key_nothing_is_taken() {
         ("/v1/track", "", br#"{"event":"e"}"#, "a write key is required"),
         ("/v1/track", "", b"nonsense", "a write key is required"),
         ("/v1/batch", "", b"nonsense", "a write key is required"),
+        ("/v1/batch", "", br#"{"batch":[]}"#, "a write key is required"),
+        // Sent before the client listens.
+        ("/v1/events", "", &large, "a write key is required"),
     ];
     for (path, headers, body, says) in cases {
         let answer = server.post(path, headers, body).await;
         assert_eq!(answer.status, 401, "{}", answer.body);
         assert!(answer.body.contains(says), "{}", answer.body);
-        assert!(answer.head.contains("www-authenticate: basic"), "{}", answer.head);
+        assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
     }
     assert!(server.rows().await.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_empty_batch_is_told_to_who_is_let_in() {
+    let server = start().await;
+    let answer = server.post("/v1/batch", "", br#"{"batch":[],"writeKey":"WK_SHOP"}"#).await;
+    assert_eq!((answer.status, answer.body.contains("batch: holds no event")), (400, true));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_row_holds_no_key() {
+    let server = start().await;
+    let refused: [(&str, &str, &[u8]); 3] = [
+        ("/v1/track", "", br#"{"event":1,"writeKey":"WK_SHOP"}"#),
+        ("/v1/track", BASIC_SHOP, br#"{"event":1,"writeKey":"WK_SHOP""#),
+        ("/v1/batch", BASIC_SHOP, b"batch=[]&writeKey=WK_SHOP"),
+    ];
+    for (path, headers, body) in refused {
+        assert_eq!(server.post(path, headers, body).await.status, 400);
+    }
+    let rows = server.rows().await;
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        assert!(!row.json.to_string().contains("WK_"), "{}", row.json);
+        assert!(row.json["payload"].as_str().unwrap().contains("writeKey"), "{}", row.json);
+    }
+    server.stop().await;
+}
+
+/// A stranger may show a key in the body; until then no more room is kept than it takes.
+#[tokio::test]
+async fn strangers_that_say_nothing_keep_no_room() {
+    let settings = IngestSettings {
+        event_bytes_max: 10_000,
+        body_bytes_max: 200_000,
+        inflated_bytes_max: 200_000,
+        bodies_in_flight_bytes_max: 531_072,
+        ..settings()
+    };
+    let server = Server::start(settings).await;
+    let mut strangers = Vec::new();
+    for _ in 0..4 {
+        let mut stranger = server.connect().await;
+        stranger.send_head("/v1/batch", "", 190_000).await;
+        strangers.push(stranger);
+    }
+    while server.metric("footfall_ingest_in_flight").await < 5.0 {}
+    let body = format!("{}{}", event("a", "v"), " ".repeat(190_000));
+    assert_eq!(server.post("/v1/events", BASIC_SHOP, body.as_bytes()).await.status, 202);
+    drop(strangers);
     server.stop().await;
 }

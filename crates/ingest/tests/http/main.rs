@@ -5,5 +5,6 @@ mod bodies;
 mod bounds;
 mod keys;
 mod lifecycle;
+mod sdks;
 mod segment;
 mod server;

@@ -1,4 +1,4 @@
-//! Segment's endpoints as its SDKs call them.
+//! Segment's endpoints as its server SDKs, and RudderStack's, call them.
 
 use footfall_ingest::IngestSettings;
 use footfall_log::Kind;
@@ -47,7 +47,7 @@ async fn bad_calls_are_told() {
         ("/v1/track", b"{}", "event: is required by `track`"),
         ("/v1/track", b"nonsense", "line 1 column 2"),
         ("/v1/batch", b"{}", "batch: is required"),
-        ("/v1/batch", br#"{"batch":[]}"#, "body: holds no event"),
+        ("/v1/batch", br#"{"batch":[]}"#, "batch: holds no event"),
         ("/v1/batch", br#"[{"type":"page"}]"#, "body: invalid type"),
     ];
     for (path, body, says) in cases {

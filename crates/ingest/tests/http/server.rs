@@ -7,7 +7,7 @@ use footfall_ingest::{IngestSettings, Metrics, serve};
 use footfall_log::{EventLog, Kind, LocalLog, LocalSettings, Record};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +56,13 @@ impl Server {
 
     pub async fn connect(&self) -> Client {
         Client(TcpStream::connect(&self.address).await.unwrap())
+    }
+
+    /// A client whose system keeps little of what it has not read.
+    pub async fn connect_narrow(&self) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        Client(socket.connect(self.address.parse().unwrap()).await.unwrap())
     }
 
     /// Ends the collector, and the log before its directory goes. Every test ends with it: a log
@@ -128,6 +135,29 @@ impl Client {
         self.send_head(path, headers, body.len()).await;
         self.send(body).await;
         self.answer().await.expect("an answer")
+    }
+
+    /// Asks whether a body is wanted, and sends none: 100 if it is.
+    pub async fn ask(&mut self, path: &str, body_bytes: usize) -> u16 {
+        self.send_head(path, "Expect: 100-continue\r\n", body_bytes).await;
+        let mut status = [0; 12];
+        let read = tokio::time::timeout(PATIENCE, self.0.read_exact(&mut status));
+        read.await.expect("an answer in time").unwrap();
+        std::str::from_utf8(&status[9..]).unwrap().parse().unwrap()
+    }
+
+    /// Takes pieces of an answer until the server closes; how many bytes came.
+    pub async fn take_slowly(&mut self, piece_bytes: usize, pause: Duration) -> usize {
+        let mut piece = vec![0; piece_bytes];
+        let mut taken = 0;
+        let taking = async {
+            while let Ok(bytes @ 1..) = self.0.read(&mut piece).await {
+                taken += bytes;
+                tokio::time::sleep(pause).await;
+            }
+        };
+        tokio::time::timeout(2 * PATIENCE, taking).await.expect("an end in time");
+        taken
     }
 
     /// The next answer; `None` when the server closed the connection.

@@ -86,19 +86,31 @@ pub fn unavailable(settings: &KafkaSettings, why: impl ToString) -> LogError {
     }
 }
 
-/// Partitions with the offsets to begin at; those beyond an `i64` do not exist.
+/// Partitions, each with an offset.
+///
+/// # Errors
+/// `Io` for an offset that no record has, which is one below 0.
 pub fn offsets(
     topic: &str,
     positions: impl IntoIterator<Item = (Partition, Offset)>,
-) -> TopicPartitionList {
+) -> Result<TopicPartitionList, LogError> {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in positions {
-        // Refused are only offsets below 0 of no meaning, and those are nobody's.
-        let added =
-            list.add_partition_offset(topic, partition.0, KafkaOffset::Offset(offset.0.max(0)));
-        debug_assert!(added.is_ok());
+        let added = list.add_partition_offset(topic, partition.0, KafkaOffset::Offset(offset.0));
+        added.map_err(|why| partition_error(topic, partition, offset, &why))?;
     }
-    list
+    Ok(list)
+}
+
+/// An offset of a partition that the client refuses.
+pub fn partition_error(
+    topic: &str,
+    partition: Partition,
+    offset: Offset,
+    why: &KafkaError,
+) -> LogError {
+    let at = format!("{topic} on kafka");
+    LogError::Io { at, why: format!("partition {partition} at offset {offset}: {why}") }
 }
 
 impl Kind {

@@ -74,13 +74,17 @@ impl Group {
     }
 
     /// Stores offsets for whoever displays the lag. A failure is logged; the next one repairs it.
-    pub fn commit(&self, positions: Vec<(Partition, Offset)>) {
-        let offsets = client::offsets(&self.topic, positions);
+    ///
+    /// # Errors
+    /// `Io` for an offset below 0.
+    pub fn commit(&self, positions: Vec<(Partition, Offset)>) -> Result<(), LogError> {
+        let offsets = client::offsets(&self.topic, positions)?;
         if let Some(client) = &self.client
             && let Err(error) = client.commit(&offsets, CommitMode::Async)
         {
             tracing::debug!(%error, "group offsets not committed");
         }
+        Ok(())
     }
 }
 

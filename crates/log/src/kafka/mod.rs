@@ -154,8 +154,12 @@ impl EventLog for KafkaLog {
         self.producer.publish(topic, key, &payloads).await
     }
 
+    fn has_room(&self) -> Result<(), LogError> {
+        self.producer.has_room()
+    }
+
     async fn ready(&self) -> Result<(), LogError> {
-        self.producer.ready()?;
+        self.has_room()?;
         let query = Arc::clone(&self.query);
         blocking(move || query.ready()).await
     }

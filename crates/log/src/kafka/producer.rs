@@ -85,12 +85,14 @@ impl Producer {
     }
 
     /// Is there room for more, and is the producer sound?
-    pub fn ready(&self) -> Result<(), LogError> {
-        if let Some((_, why)) = self.client.client().fatal_error() {
-            return Err(client::unavailable(&self.settings, format!("{why}: restart footfall")));
+    pub fn has_room(&self) -> Result<(), LogError> {
+        if let Some(error) = self.fatal_error() {
+            return Err(error);
         }
         let bytes = self.waiting.bytes.load(Relaxed);
-        if bytes < self.settings.queue_bytes_max { Ok(()) } else { Err(self.overloaded(bytes)) }
+        let has_room = bytes < self.settings.queue_bytes_max
+            && self.waiting.records.load(Relaxed) < QUEUE_RECORDS_MAX;
+        if has_room { Ok(()) } else { Err(self.overloaded(bytes)) }
     }
 
     /// Hands all messages to librdkafka, then waits for the report on each of them.
@@ -112,7 +114,7 @@ impl Producer {
         }
         match batch.failure.get() {
             None => Ok(batch),
-            Some(why) => Err(client::unavailable(&self.settings, why)),
+            Some(why) => Err(self.failed(why)),
         }
     }
 
@@ -144,8 +146,19 @@ impl Producer {
             KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => {
                 self.overloaded(self.waiting.bytes.load(Relaxed))
             }
-            error => client::unavailable(&self.settings, error),
+            error => self.failed(error),
         }
+    }
+
+    fn failed(&self, why: impl ToString) -> LogError {
+        self.fatal_error().unwrap_or_else(|| client::unavailable(&self.settings, why))
+    }
+
+    /// After some errors the producer cannot tell what was written, and writes nothing more.
+    fn fatal_error(&self) -> Option<LogError> {
+        let (_, why) = self.client.client().fatal_error()?;
+        let at = format!("{} at {}", self.settings.topic, self.settings.brokers);
+        Some(LogError::Io { at, why: format!("{why}: restart footfall") })
     }
 
     fn overloaded(&self, bytes: usize) -> LogError {
@@ -256,3 +269,6 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ impl Query {
         }
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let unavailable = |error| client::unavailable(&self.settings, error);
-        let assigned = client::offsets(&self.settings.topic, [(partition, offset)]);
+        let assigned = client::offsets(&self.settings.topic, [(partition, offset)])?;
         self.client.assign(&assigned).map_err(unavailable)?;
         let found = self.first_message(offset);
         self.client.unassign().map_err(unavailable)?;

@@ -2,12 +2,12 @@
 //! Which partitions, and from where, is left to the subscription.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use footfall_event::{Offset, Partition};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -42,8 +42,17 @@ pub enum Command {
 
 /// What the thread has read.
 pub enum Read {
-    Records { partition: Partition, epoch: u64, records: Vec<Record> },
-    Gone { partition: Partition, epoch: u64, wanted: Offset, bounds: Range<Offset> },
+    Records {
+        partition: Partition,
+        epoch: u64,
+        records: Vec<Record>,
+    },
+    /// The partition is not read on.
+    Failed {
+        partition: Partition,
+        epoch: u64,
+        error: LogError,
+    },
 }
 
 /// Starts a thread that reads until the command sender or the receiver is dropped.
@@ -108,8 +117,7 @@ impl Reader {
             match self.commands.try_recv() {
                 Ok(Command::Start { partition, from, epoch }) => {
                     self.stop(partition);
-                    self.lanes.insert(partition, Lane { next: from, epoch, batch: Batch::new() });
-                    self.assign(partition, from);
+                    self.begin(partition, from, epoch)?;
                 }
                 Ok(Command::Stop { partition }) => self.stop(partition),
                 Err(mpsc::TryRecvError::Empty) => return Ok(()),
@@ -118,16 +126,31 @@ impl Reader {
         }
     }
 
-    fn assign(&self, partition: Partition, from: Offset) {
-        let list = client::offsets(&self.topic, [(partition, from)]);
-        if let Err(error) = self.client.incremental_assign(&list) {
-            tracing::warn!(%error, %partition, "partition not assigned");
+    /// A partition that the client does not take would never be read: whoever reads is told.
+    fn begin(&mut self, partition: Partition, from: Offset, epoch: u64) -> Result<(), Ended> {
+        match self.assign(partition, from) {
+            Ok(()) => {
+                self.lanes.insert(partition, Lane { next: from, epoch, batch: Batch::new() });
+                Ok(())
+            }
+            Err(error) => self.fail(partition, epoch, error),
         }
     }
 
+    fn assign(&self, partition: Partition, from: Offset) -> Result<(), LogError> {
+        let list = client::offsets(&self.topic, [(partition, from)])?;
+        let assigned = self.client.incremental_assign(&list);
+        assigned.map_err(|why| client::partition_error(&self.topic, partition, from, &why))
+    }
+
+    fn fail(&self, partition: Partition, epoch: u64, error: LogError) -> Result<(), Ended> {
+        self.reads.blocking_send(Read::Failed { partition, epoch, error }).map_err(|_| Ended)
+    }
+
     fn stop(&mut self, partition: Partition) {
-        if let Some(lane) = self.lanes.remove(&partition) {
-            let list = client::offsets(&self.topic, [(partition, lane.next)]);
+        if self.lanes.remove(&partition).is_some() {
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&self.topic, partition.0);
             if let Err(error) = self.client.incremental_unassign(&list) {
                 tracing::warn!(%error, %partition, "partition not unassigned");
             }
@@ -180,14 +203,11 @@ impl Reader {
                 Ok((low, high)) if wanted.0 < low || wanted.0 > high => {
                     self.stop(partition);
                     let bounds = Offset(low)..Offset(high);
-                    let read = Read::Gone { partition, epoch, wanted, bounds };
-                    self.reads.blocking_send(read).map_err(|_| Ended)?;
+                    self.fail(partition, epoch, LogError::Gone { partition, wanted, bounds })?;
                 }
                 Ok(_) => {
                     self.stop(partition);
-                    let lane = Lane { next: wanted, epoch, batch: Batch::new() };
-                    self.lanes.insert(partition, lane);
-                    self.assign(partition, wanted);
+                    self.begin(partition, wanted, epoch)?;
                 }
                 Err(error) => {
                     tracing::warn!(%error, %partition, "bounds not known");
@@ -213,4 +233,37 @@ fn out_of_range(error: &KafkaError) -> bool {
         error.rdkafka_error_code(),
         Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No broker is needed to be refused.
+    #[test]
+    fn a_partition_that_cannot_be_assigned_is_told() {
+        let settings = KafkaSettings::new("127.0.0.1:1", "events", 1);
+        let (command, commands) = mpsc::channel();
+        let (reads, mut read) = channel(DELIVERIES_MAX);
+        let client =
+            client::create(client::config(&settings).set("group.id", "g"), Logged).unwrap();
+        let topic = settings.topic.clone();
+        let mut reader =
+            Reader { topic, client, commands, reads, lanes: BTreeMap::new(), check: None };
+        // It is assigned already, and the reader does not know.
+        reader.assign(Partition(0), Offset(3)).unwrap();
+        for (partition, from) in [(0, 7), (1, -1)] {
+            let (partition, from) = (Partition(partition), Offset(from));
+            command.send(Command::Start { partition, from, epoch: 5 }).unwrap();
+            assert!(reader.obey().is_ok());
+            let Ok(Read::Failed { partition: told, epoch: 5, error }) = read.try_recv() else {
+                panic!("{partition} was not told");
+            };
+            assert_eq!(told, partition);
+            assert!(matches!(error, LogError::Io { .. }), "{error}");
+            let at = format!("events on kafka: partition {partition} at offset {from}: ");
+            assert!(error.to_string().contains(&at), "{error}");
+            assert!(reader.lanes.is_empty());
+        }
+    }
 }

@@ -61,8 +61,9 @@ impl KafkaSubscription {
             Read::Records { partition, epoch, records } => {
                 wanted(&partition, &epoch).then_some(Ok(Delivery::Records { partition, records }))
             }
-            Read::Gone { partition, epoch, wanted: offset, bounds } => wanted(&partition, &epoch)
-                .then_some(Err(LogError::Gone { partition, wanted: offset, bounds })),
+            Read::Failed { partition, epoch, error } => {
+                wanted(&partition, &epoch).then_some(Err(error))
+            }
         }
     }
 
@@ -107,7 +108,7 @@ impl Subscription for KafkaSubscription {
         let assigned = |(partition, _): &(Partition, Offset)| self.epochs.contains_key(partition);
         let ours: Vec<_> = positions.into_iter().filter(assigned).collect();
         if !ours.is_empty() {
-            self.group.commit(ours);
+            self.group.commit(ours)?;
         }
         Ok(())
     }

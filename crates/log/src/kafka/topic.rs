@@ -13,10 +13,12 @@ use super::KafkaSettings;
 use super::client::{self, Logged, QUERY_TIMEOUT};
 use crate::{LogError, RECORD_BYTES_MAX, blocking};
 
-/// A batch of messages is at most this large; it is Kafka's default for a topic, less a margin.
+/// A batch of messages is at most this large: what Kafka takes by default, less the batch's own head.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+const BATCH_HEAD_BYTES: usize = 12;
 const _: () = assert!(RECORD_BYTES_MAX + 1024 <= MESSAGE_BYTES_MAX);
-/// Fewer brokers cannot lose one and still keep two copies.
+/// Fewer brokers cannot lose one and still keep two copies. One alone is somebody trying things out;
+/// two may be three of which one is away.
 const SAFE_BROKERS: usize = 3;
 const SAFE_INSYNC_REPLICAS: usize = 2;
 const CREATE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -27,12 +29,14 @@ const CREATE_POLL: Duration = Duration::from_millis(20);
 /// more `min.insync.replicas` of at least 2. Answers `min.insync.replicas`.
 ///
 /// # Errors
-/// `Unavailable` when no broker answers, `Unfit` with the setting, its value and the way out.
+/// `Unavailable` when no broker answers, `Unfit` with the setting, its value and the way out; so too
+/// when a topic would have to be created on two brokers.
 pub async fn create_or_check(settings: &KafkaSettings) -> Result<usize, LogError> {
     let cluster = Cluster::look(settings, &settings.topic).await?;
     if cluster.partitions == 0 {
-        let retention_ms = settings.retention_ms.to_string();
-        let made = create(settings, &settings.topic, &cluster, Some(&retention_ms)).await?;
+        let config = config(cluster.min_insync_replicas(), Some(settings.retention_ms));
+        expect_all_brokers(settings, &cluster, &config)?;
+        let made = create(settings, &settings.topic, &cluster, &config).await?;
         if made {
             return Ok(cluster.min_insync_replicas());
         }
@@ -45,9 +49,49 @@ pub async fn create_or_check(settings: &KafkaSettings) -> Result<usize, LogError
 pub async fn create_side(settings: &KafkaSettings, topic: &str) -> Result<(), LogError> {
     let cluster = Cluster::look(settings, topic).await?;
     if cluster.partitions == 0 {
-        create(settings, topic, &cluster, None).await?;
+        let config = config(cluster.min_insync_replicas(), None);
+        create(settings, topic, &cluster, &config).await?;
     }
     Ok(())
+}
+
+/// Two copies of which one may be away are unfit as soon as a third broker is seen, so a topic is not
+/// made so while one of three may be late.
+fn expect_all_brokers(
+    settings: &KafkaSettings,
+    cluster: &Cluster,
+    config: &[(&str, String)],
+) -> Result<(), LogError> {
+    if cluster.brokers <= 1 || cluster.brokers >= SAFE_BROKERS {
+        return Ok(());
+    }
+    let KafkaSettings { brokers, topic, partitions, .. } = settings;
+    let copies = cluster.brokers;
+    let config = config.iter().map(|(name, value)| format!(" --config {name}={value}"));
+    let need = format!(
+        "one of {SAFE_BROKERS} may be away, and the topic would then be made with too few copies: \
+         start the others, or, if there are none, make it by hand: kafka-topics.sh \
+         --bootstrap-server {brokers} --create --topic {topic} --partitions {partitions} \
+         --replication-factor {copies}{}",
+        config.collect::<String>()
+    );
+    let thing = format!("kafka topic {topic}, which does not exist");
+    Err(LogError::Unfit { thing, setting: "number of brokers", value: copies.to_string(), need })
+}
+
+/// What a topic is created with, by Kafka's names.
+fn config(min_insync_replicas: usize, retention_ms: Option<i64>) -> Vec<(&'static str, String)> {
+    let mut config = vec![
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("cleanup.policy", "delete".to_owned()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+        ("max.message.bytes", (MESSAGE_BYTES_MAX + BATCH_HEAD_BYTES).to_string()),
+        ("min.insync.replicas", min_insync_replicas.to_string()),
+    ];
+    if let Some(retention_ms) = retention_ms {
+        config.push(("retention.ms", retention_ms.to_string()));
+    }
+    config
 }
 
 /// What the metadata say.
@@ -87,19 +131,12 @@ async fn create(
     settings: &KafkaSettings,
     topic: &str,
     cluster: &Cluster,
-    retention_ms: Option<&str>,
+    config: &[(&str, String)],
 ) -> Result<bool, LogError> {
-    let min_insync_replicas = cluster.min_insync_replicas().to_string();
-    let message_bytes_max = (MESSAGE_BYTES_MAX + 12).to_string();
     let replication = TopicReplication::Fixed(cluster.brokers.min(SAFE_BROKERS) as i32);
-    let mut wanted = NewTopic::new(topic, settings.partitions as i32, replication)
-        .set("message.timestamp.type", "LogAppendTime")
-        .set("cleanup.policy", "delete")
-        .set("unclean.leader.election.enable", "false")
-        .set("max.message.bytes", &message_bytes_max)
-        .set("min.insync.replicas", &min_insync_replicas);
-    if let Some(retention_ms) = retention_ms {
-        wanted = wanted.set("retention.ms", retention_ms);
+    let mut wanted = NewTopic::new(topic, settings.partitions as i32, replication);
+    for (name, value) in config {
+        wanted = wanted.set(name, value);
     }
     let unavailable = |why: &dyn ToString| client::unavailable(settings, why.to_string());
     let answers = admin(settings)?.create_topics(&[wanted], &options()).await;

@@ -133,7 +133,7 @@ pub fn segment_name(number: u64) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tail {
     pub next: Offset,
-    /// The greatest append time given out.
+    /// The last append time given out.
     pub append_time: Micros,
 }
 

@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
-use footfall_event::{Offset, Partition};
+use footfall_event::{Micros, Offset, Partition};
 
 use crate::{
     Appended, EventLog, Kind, LogError, NewRecord, RECORD_BYTES_MAX, Record, Subscription, blocking,
@@ -45,9 +45,13 @@ pub struct LocalSettings {
     /// all of it events are refused (`Overloaded`), while ticks and control records still pass.
     pub bytes_max: Option<u64>,
     /// Appended bytes that may wait for the disk; beyond it `append` answers `Overloaded`. A call
-    /// alone in the queue is taken whatever its size.
+    /// alone in the queue is taken whatever its size, and `release` always.
     pub queue_bytes_max: usize,
 }
+
+/// A time further ahead of the clock than this is the work of a clock that was wrong for a while. Up
+/// to it append times stand until the clock has caught up (docs/decisions/0006).
+const AHEAD_MAX: Micros = Micros(5 * Micros::MINUTE.0);
 
 impl LocalSettings {
     /// The defaults: a day in segments of an hour, no bound in bytes, 32 MiB waiting.
@@ -183,11 +187,15 @@ impl EventLog for LocalLog {
         self.queue.submit(work, bytes).await.map(drop)
     }
 
-    async fn ready(&self) -> Result<(), LogError> {
+    fn has_room(&self) -> Result<(), LogError> {
         if self.store.full.load(Relaxed) {
             return Err(self.store.full_error());
         }
-        self.queue.ready()
+        self.queue.has_room()
+    }
+
+    async fn ready(&self) -> Result<(), LogError> {
+        self.has_room()
     }
 }
 

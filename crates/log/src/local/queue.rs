@@ -60,8 +60,11 @@ impl Queue {
         if state.closed {
             return Err(closed());
         }
-        let fits = state.bytes + request.bytes <= self.bytes_max;
-        if !state.requests.is_empty() && (!fits || state.requests.len() >= REQUESTS_MAX) {
+        // Each release is awaited before the next, and it is what makes room.
+        let spared = matches!(request.work, Work::Release(_));
+        let fits =
+            state.bytes + request.bytes <= self.bytes_max && state.requests.len() < REQUESTS_MAX;
+        if !(fits || spared || state.requests.is_empty()) {
             return Err(self.overloaded(&state));
         }
         state.bytes += request.bytes;
@@ -100,9 +103,10 @@ impl Queue {
     }
 
     /// Is there room for more?
-    pub fn ready(&self) -> Result<(), LogError> {
+    pub fn has_room(&self) -> Result<(), LogError> {
         let state = self.lock();
-        match (state.closed, state.bytes < self.bytes_max) {
+        let has_room = state.bytes < self.bytes_max && state.requests.len() < REQUESTS_MAX;
+        match (state.closed, has_room) {
             (true, _) => Err(closed()),
             (false, true) => Ok(()),
             (false, false) => Err(self.overloaded(&state)),
@@ -123,4 +127,28 @@ impl Queue {
 fn closed() -> LogError {
     let (at, why) = ("on local disk".to_owned(), "it is being closed".to_owned());
     LogError::Unavailable { at, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(queue: &Queue, work: Work, bytes: usize) -> Result<(), LogError> {
+        queue.push(Request { work, answer: oneshot::channel().0, bytes })
+    }
+
+    #[test]
+    fn a_release_is_taken_however_much_is_waiting() {
+        let queue = Queue::new(10);
+        let append = || Work::Append(Vec::new());
+        // Alone in the queue it is taken whatever its size.
+        push(&queue, append(), 11).unwrap();
+        let refused = push(&queue, append(), 0).unwrap_err();
+        assert!(matches!(refused, LogError::Overloaded { .. }), "{refused}");
+        assert_eq!(queue.has_room().unwrap_err().to_string(), refused.to_string());
+        push(&queue, Work::Release(Vec::new()), 0).unwrap();
+        assert_eq!(queue.take_group(Duration::ZERO).unwrap().len(), 2);
+        queue.has_room().unwrap();
+        push(&queue, append(), 10).unwrap();
+    }
 }

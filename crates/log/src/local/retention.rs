@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use footfall_event::{Micros, Offset, Partition};
 
+use super::AHEAD_MAX;
 use super::layout::{self, Lane};
 use super::store::{Segment, Store, Tails};
 use crate::LogError;
@@ -66,9 +67,12 @@ impl Retention {
             return Ok(());
         }
         self.stepped_at = Some(at);
-        let now = Micros::clock();
+        self.step_at(store, tails, Micros::clock())
+    }
+
+    fn step_at(&mut self, store: &Store, tails: &Tails, now: Micros) -> Result<(), LogError> {
         if self.closes(store, tails, now) {
-            self.close_segment(store, tails)?;
+            self.close_segment(store, tails, now)?;
         }
         self.delete_segments(store, now)
     }
@@ -77,17 +81,18 @@ impl Retention {
         let segments = store.segments();
         let starts = &segments[segments.len() - 1].starts;
         let grown = tails.iter().any(|(lane, tail)| tail.next > starts.of(lane).next);
-        let due = now - starts.opened_at >= Micros::from_ms(store.settings.segment_ms);
+        let due = now - starts.opened_at >= Micros::from_ms(store.settings.segment_ms)
+            || is_ahead(starts.opened_at, now);
         let large = store.settings.bytes_max.is_some_and(|bytes_max| {
             self.segment_bytes > (bytes_max / SEGMENTS_IN_BYTES_MAX).max(SEGMENT_BYTES_MIN)
         });
         grown && (due || large)
     }
 
-    fn close_segment(&mut self, store: &Store, tails: &Tails) -> Result<(), LogError> {
+    fn close_segment(&mut self, store: &Store, tails: &Tails, now: Micros) -> Result<(), LogError> {
         let mut segments = store.segments().to_vec();
         let closed = Arc::clone(&segments[segments.len() - 1]);
-        segments.push(Arc::new(store.make_segment(closed.number + 1, tails)?));
+        segments.push(Arc::new(store.make_segment(closed.number + 1, tails, now)?));
         store.set_segments(segments);
         self.segment_bytes = 0;
         // Its memory is given back; its journal can go.
@@ -99,7 +104,8 @@ impl Retention {
         loop {
             let segments = store.segments();
             let [oldest, next, ..] = &segments[..] else { break };
-            let old = newest_time(next) + Micros::from_ms(store.settings.retention_ms) <= now;
+            let retention = Micros::from_ms(store.settings.retention_ms);
+            let old = newest_time(&segments[1..], now).is_some_and(|time| time + retention <= now);
             let large = store.settings.bytes_max.is_some_and(|max| bytes > max / 10 * 9);
             if !self.is_released(next) || !(old || large) {
                 break;
@@ -121,10 +127,16 @@ impl Retention {
     }
 }
 
-/// The time of the last record before a segment.
-fn newest_time(segment: &Segment) -> Micros {
-    let times = segment.starts.tails.values().map(|tail| tail.append_time);
-    times.max().unwrap_or(segment.starts.opened_at)
+/// A time that no record before the first of `segments` is younger than. Where that one was opened by
+/// a clock that was wrong the next tells it, as it was opened later; `None` if none can.
+fn newest_time(segments: &[Arc<Segment>], now: Micros) -> Option<Micros> {
+    let opened = segments.iter().find(|segment| !is_ahead(segment.starts.opened_at, now))?;
+    let times = opened.starts.tails.values().map(|tail| tail.append_time);
+    times.filter(|time| !is_ahead(*time, now)).chain([opened.starts.opened_at]).max()
+}
+
+fn is_ahead(time: Micros, now: Micros) -> bool {
+    time > now + AHEAD_MAX
 }
 
 fn disk_bytes(store: &Store) -> u64 {
@@ -141,3 +153,6 @@ fn delete(store: &Store, oldest: &Segment, rest: Vec<Arc<Segment>>) -> Result<()
     tracing::debug!(segment = oldest.number, "segment deleted");
     deleted.map_err(|error| store.io_error(&error))
 }
+
+#[cfg(test)]
+mod tests;

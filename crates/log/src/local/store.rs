@@ -125,7 +125,7 @@ impl Store {
         }
         self.drop_orphans(&segments)?;
         if segments.is_empty() {
-            segments.push(Arc::new(self.make_segment(0, &Tails::new())?));
+            segments.push(Arc::new(self.make_segment(0, &Tails::new(), Micros::clock())?));
         }
         let tails = self.read_tails(&segments[segments.len() - 1])?;
         self.set_segments(segments);
@@ -162,9 +162,14 @@ impl Store {
     }
 
     /// Makes the segment that begins where `tails` stand, durably.
-    pub fn make_segment(&self, number: u64, tails: &Tails) -> Result<Segment, LogError> {
+    pub fn make_segment(
+        &self,
+        number: u64,
+        tails: &Tails,
+        opened_at: Micros,
+    ) -> Result<Segment, LogError> {
         let keyspace = self.segment_keyspace(number)?;
-        let starts = Starts { opened_at: Micros::clock(), tails: tails.clone() };
+        let starts = Starts { opened_at, tails: tails.clone() };
         self.commit(|batch, store| {
             batch.insert(&store.meta, layout::segment_key(number), starts.encode());
         })?;

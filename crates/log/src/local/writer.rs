@@ -2,20 +2,20 @@
 //! Which requests make a group is left to the queue, deleting to retention.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
 use tokio::sync::oneshot;
 
-use super::SIDE_TOPICS_MAX;
 use super::layout::{self, ChunkBuilder, FRAME_HEADER_BYTES, Lane, Tail};
 use super::queue::{Answer, Queue, Request, Work};
 use super::retention::Retention;
 use super::store::{Store, Tails};
+use super::{AHEAD_MAX, SIDE_TOPICS_MAX};
 use crate::{Appended, Kind, LogError, NewRecord};
 
 /// A chunk is closed when it holds this much; one larger record still has its own.
@@ -25,6 +25,7 @@ const CHUNK_RECORDS_MAX: u32 = 4096;
 /// Starts the writer. It ends when the queue is closed and empty.
 pub fn spawn(store: Arc<Store>, queue: Arc<Queue>, tails: Tails) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("log-writer".to_owned()).spawn(move || {
+        let _ends = EndsOnPanic;
         let retention = Retention::new(&store);
         match retention {
             Ok(retention) => Writer { store, tails, retention }.run(&queue),
@@ -101,8 +102,19 @@ fn send((answer, appended): (oneshot::Sender<Answer>, Answer)) {
     let _gone = answer.send(appended);
 }
 
+/// Ends the process when the writer's thread unwinds: nobody else answers what waits in the queue.
+struct EndsOnPanic;
+
+impl Drop for EndsOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            abort(&"the writer broke off");
+        }
+    }
+}
+
 /// After a failed write or fsync nobody can say what the disk holds; a restart can.
-fn abort(error: &LogError) -> ! {
+fn abort(error: &dyn fmt::Display) -> ! {
     tracing::error!(%error, "the local event log cannot be written: the process ends");
     eprintln!("{error}: the local event log cannot be written: the process ends");
     std::process::abort()
@@ -196,8 +208,13 @@ impl<'a> Group<'a> {
 impl LaneGroup {
     fn new(before: Option<&Tail>, time: Micros) -> Self {
         let mut tail = before.copied().unwrap_or_default();
-        // A clock that was set back must not make log time step back.
-        tail.append_time = tail.append_time.max(time);
+        // A clock that is set back a little must not make log time step back. One that was far ahead
+        // must not make it stand until then: readers drop a leap that an earlier record follows.
+        if tail.append_time <= time + AHEAD_MAX {
+            tail.append_time = tail.append_time.max(time);
+        } else {
+            tail.append_time = time;
+        }
         Self { tail, expected_bytes: 0, open: None, closed: Vec::new() }
     }
 
@@ -227,3 +244,6 @@ impl LaneGroup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,12 @@ pub const A_WHILE: Duration = Duration::from_millis(300);
 /// A log under test, alone in its folder or topic.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// Opens the log; the one opened before must have been dropped.
-    async fn open(&self) -> Arc<dyn EventLog>;
+    /// Opens the log with a queue of so many bytes; the one opened before must have been dropped.
+    async fn open_with_queue(&self, queue_bytes_max: usize) -> Arc<dyn EventLog>;
+    /// Opens the log with a queue that is never full.
+    async fn open(&self) -> Arc<dyn EventLog> {
+        self.open_with_queue(1 << 30).await
+    }
     /// Keys and payloads of a side topic of the log that is open, in order.
     async fn published(&self, topic: &str) -> Vec<(Bytes, Bytes)>;
 }

@@ -44,8 +44,9 @@ fn settings(addresses: &str, topic: &str) -> KafkaSettings {
 
 #[async_trait]
 impl Harness for KafkaHarness {
-    async fn open(&self) -> Arc<dyn EventLog> {
-        Arc::new(KafkaLog::open(self.settings.clone()).await.unwrap())
+    async fn open_with_queue(&self, queue_bytes_max: usize) -> Arc<dyn EventLog> {
+        let settings = KafkaSettings { queue_bytes_max, ..self.settings.clone() };
+        Arc::new(KafkaLog::open(settings).await.unwrap())
     }
 
     async fn published(&self, topic: &str) -> Vec<(Bytes, Bytes)> {
@@ -300,4 +301,23 @@ async fn three_brokers_lose_one_and_nothing_else() {
     let (kept, ()) = tokio::join!(append_until(&log, 3000), brokers.kill(2));
     assert_reads(&mut *subscription, &kept).await;
     KafkaLog::open(settings(&brokers.addresses, "three")).await.unwrap();
+    assert_no_topic_is_made_on_two(&brokers.addresses).await;
+}
+
+/// Two brokers may be three of which one is away: the topic is left to whoever knows.
+async fn assert_no_topic_is_made_on_two(brokers: &str) {
+    let consumer: BaseConsumer = client(brokers).create().unwrap();
+    eventually("two brokers are left", || async {
+        consumer.fetch_metadata(None, PATIENCE).unwrap().brokers().len() == 2
+    })
+    .await;
+    assert_unfit(brokers, "two", "number of brokers", "2").await;
+    let refused = KafkaLog::open(settings(brokers, "two")).await.err().unwrap().to_string();
+    let (_, command) = refused.split_once("--create --topic two --partitions 4 ").unwrap();
+    let (copies, config) = command.split_once(" --config ").unwrap();
+    assert_eq!(copies, "--replication-factor 2");
+    let config: Vec<_> =
+        config.split(" --config ").map(|setting| setting.split_once('=').unwrap()).collect();
+    create(brokers, "two", 2, &config).await;
+    KafkaLog::open(settings(brokers, "two")).await.unwrap();
 }

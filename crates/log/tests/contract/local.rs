@@ -26,8 +26,9 @@ impl LocalHarness {
 
 #[async_trait]
 impl Harness for LocalHarness {
-    async fn open(&self) -> Arc<dyn EventLog> {
-        let log = Arc::new(LocalLog::open(settings(self.directory.path())).unwrap());
+    async fn open_with_queue(&self, queue_bytes_max: usize) -> Arc<dyn EventLog> {
+        let settings = LocalSettings { queue_bytes_max, ..settings(self.directory.path()) };
+        let log = Arc::new(LocalLog::open(settings).unwrap());
         *self.open.lock().unwrap() = Arc::downgrade(&log);
         log
     }
@@ -198,6 +199,7 @@ async fn a_log_over_its_bytes_drops_what_is_released_and_refuses_events() {
         }
     };
     assert!(matches!(refused, LogError::Overloaded { .. }), "{refused}");
+    assert_eq!(log.has_room().unwrap_err().to_string(), refused.to_string());
     assert!(log.ready().await.is_err());
     // The pipeline goes on, and so comes to release what it has read.
     let tick = NewRecord { partition: Partition(0), kind: Kind::Tick, payload: Bytes::new() };

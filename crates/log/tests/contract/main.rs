@@ -38,7 +38,8 @@ contract! {
         append_times_do_not_step_back,
         published_records_are_readable,
         a_reopened_log_goes_on_where_it_stopped,
-        an_open_log_is_ready;
+        an_open_log_is_ready,
+        a_full_queue_has_no_room_until_it_is_written;
     suite_reading:
         records_of_all_kinds_are_read_back_equal,
         nothing_is_delivered_before_start,
@@ -47,5 +48,6 @@ contract! {
         an_empty_log_is_idle,
         bounds_and_single_records_agree_with_what_was_appended,
         reading_beyond_the_end_is_told_as_gone,
+        an_offset_below_the_first_is_never_read_from_the_first,
         released_offsets_are_taken;
 }

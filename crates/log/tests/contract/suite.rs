@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use footfall_event::{Offset, Partition};
 use footfall_log::{LogError, RECORD_BYTES_MAX};
 
 use crate::harness::{
-    Harness, PARTITIONS, as_read, event, events, offsets, read, read_all, started,
+    Harness, PARTITIONS, PATIENCE, as_read, event, events, eventually, offsets, read, read_all,
+    started,
 };
 
 pub async fn offsets_are_dense_from_zero_in_order_of_append(harness: &dyn Harness) {
@@ -173,4 +175,28 @@ pub async fn an_open_log_is_ready(harness: &dyn Harness) {
     let log = harness.open().await;
     log.ready().await.unwrap();
     assert_eq!(log.partitions(), PARTITIONS);
+}
+
+pub async fn a_full_queue_has_no_room_until_it_is_written(harness: &dyn Harness) {
+    let log = harness.open_with_queue(1000).await;
+    log.has_room().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut waiting = Vec::new();
+    // A call alone in the queue is taken whatever its size, and fills it until it is written.
+    let full = loop {
+        assert!(Instant::now() < deadline, "the queue was never full");
+        let mut append = log.append(vec![event(0, vec![b'x'; 2000])]);
+        if futures::poll!(&mut append).is_pending() {
+            waiting.push(append);
+        }
+        if let Err(error) = log.has_room() {
+            break error;
+        }
+    };
+    assert!(matches!(full, LogError::Overloaded { .. }), "{full}");
+    for answer in futures::future::join_all(waiting).await {
+        answer.unwrap();
+    }
+    eventually("there is room again", || async { log.has_room().is_ok() }).await;
+    log.append(vec![event(0, "x")]).await.unwrap();
 }

@@ -111,6 +111,18 @@ pub async fn reading_beyond_the_end_is_told_as_gone(harness: &dyn Harness) {
     assert_eq!(offsets(&read[&Partition(1)]), [0, 1, 2]);
 }
 
+pub async fn an_offset_below_the_first_is_never_read_from_the_first(harness: &dyn Harness) {
+    let log = harness.open().await;
+    log.append(events(0, 3)).await.unwrap();
+    let mut subscription = assigned(&*log).await;
+    subscription.start(Partition(0), Offset(-1)).await.unwrap();
+    let refused = subscription.next(PATIENCE).await.unwrap_err();
+    assert!(matches!(refused, LogError::Gone { .. } | LogError::Io { .. }), "{refused}");
+    subscription.start(Partition(0), Offset(1)).await.unwrap();
+    let read = read(&mut *subscription, 2).await;
+    assert_eq!(offsets(&read[&Partition(0)]), [1, 2]);
+}
+
 pub async fn released_offsets_are_taken(harness: &dyn Harness) {
     let log = harness.open().await;
     log.append(events(0, 10)).await.unwrap();

@@ -9,7 +9,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use footfall_event::{EventKey, Micros, Offset};
 use footfall_sessionizer::{
     Bits, CloseCause, Counts, EventRow, Fact, Membership, Rows, RuleBook, RulesId, Session,
-    Visitor, step,
+    Signalled, Visitor, step,
 };
 
 use super::Load;
@@ -149,7 +149,8 @@ impl HistoryFold {
         };
         let hit = columns.hit(row, (RulesId::default(), bits), Vec::new());
         let CurrentVisitor { visitor, session, .. } = current;
-        let member = step(session, visitor, &hit, 0, true, &self.book, &mut self.rows);
+        let member =
+            step(session, visitor, &hit, &Signalled::default(), true, &self.book, &mut self.rows);
         if let Membership::In { session, overflow } = member {
             settled.session_id = Some(session);
             settled.overflow = overflow;

@@ -6,28 +6,35 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
-use footfall_lake::{Lake, LakeError};
+use footfall_lake::Lake;
 use tokio::task::JoinHandle;
 
 use crate::committer::Committer;
 use crate::metrics::Metrics;
 use crate::partition::{PartitionFold, Settled};
-use crate::{PipelineError, PipelineSettings, snapshot};
-
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_MAX: Duration = Duration::from_secs(30);
+use crate::patience::Patience;
+use crate::{PipelineError, PipelineSettings, SignalHub, snapshot};
 
 /// The rhythm of commits and barriers.
 pub struct Interval {
     commit_interval: Duration,
     snapshot_interval: Duration,
     committed_at: Instant,
-    barrier_at: Instant,
-    barrier_forced: bool,
+    /// Each partition's last barrier, or when it was first seen.
+    barriers: BTreeMap<Partition, Instant>,
     running: Option<JoinHandle<Result<Finished, PipelineError>>>,
     /// Where each partition's newest snapshot resumes: what the log must keep while the one before
     /// it is kept.
     resumes: BTreeMap<Partition, Offset>,
+}
+
+/// Where commits and snapshots go, and whom they wait for.
+#[derive(Clone)]
+pub struct Outlets {
+    pub committer: Arc<Committer>,
+    pub lake: Lake,
+    pub signals: SignalHub,
+    pub metrics: Metrics,
 }
 
 /// What a commit led to.
@@ -56,8 +63,7 @@ impl Interval {
             commit_interval: settings.commit_interval,
             snapshot_interval: settings.snapshot_interval,
             committed_at: Instant::now(),
-            barrier_at: Instant::now(),
-            barrier_forced: false,
+            barriers: BTreeMap::new(),
             running: None,
             resumes: BTreeMap::new(),
         }
@@ -68,52 +74,60 @@ impl Interval {
         self.running.is_none() && (is_time || is_full)
     }
 
-    pub fn is_barrier_due(&self) -> bool {
-        self.barrier_forced || self.barrier_at.elapsed() >= self.snapshot_interval
-    }
-
-    pub fn force_barrier(&mut self) {
-        self.barrier_forced = true;
+    /// The partitions whose barrier the next commit is. They take turns, so that few snapshots are in
+    /// memory at once, yet so many go together that each has its turn within the interval.
+    pub fn barriers_due(
+        &mut self,
+        partitions: impl Iterator<Item = Partition>,
+    ) -> BTreeSet<Partition> {
+        let partitions: BTreeSet<Partition> = partitions.collect();
+        self.barriers.retain(|partition, _| partitions.contains(partition));
+        for partition in &partitions {
+            self.barriers.entry(*partition).or_insert_with(Instant::now);
+        }
+        let commits = self.snapshot_interval.div_duration_f64(self.commit_interval).max(1.0);
+        let at_once = (partitions.len() as f64 / commits).ceil() as usize;
+        let mut due: Vec<_> =
+            self.barriers.iter().map(|(partition, at)| (*at, *partition)).collect();
+        due.retain(|(at, _)| at.elapsed() >= self.snapshot_interval);
+        due.sort_unstable();
+        due.into_iter().take(at_once).map(|(_, partition)| partition).collect()
     }
 
     /// Settles the partitions and commits them in a task of its own. Partitions in which only ticks
-    /// were read wait for the barrier.
+    /// were read wait for their barrier; those that are not whole yet have nothing to settle.
     ///
     /// # Errors
     /// `Rows`, `Snapshot`.
     pub fn begin<'f>(
         &mut self,
         folds: impl Iterator<Item = &'f mut PartitionFold>,
-        is_barrier: bool,
-        committer: Arc<Committer>,
-        lake: Lake,
-        metrics: Metrics,
+        barriers: &BTreeSet<Partition>,
+        outlets: &Outlets,
     ) -> Result<(), PipelineError> {
         self.committed_at = Instant::now();
         let (mut settled, mut drafts) = (Vec::new(), Vec::new());
         let mut log_time = None;
-        for fold in folds {
+        for fold in folds.filter(|fold| fold.is_whole()) {
             let time = fold.fold().clock().log_time();
             log_time = if log_time.is_none() { time } else { log_time.min(time) };
+            let is_barrier = barriers.contains(&fold.partition());
             if !is_barrier && !fold.has_news() && !fold.spans_much() {
                 continue;
             }
-            let part = fold.settle()?;
-            metrics.settled(&part.output);
+            let part = fold.settle(is_barrier)?;
+            outlets.metrics.settled(&part.output);
             settled.push(part);
             if is_barrier {
                 let began = Instant::now();
                 let (partition, offset) = (fold.partition(), fold.position());
                 let (resume_from, bytes) = fold.snapshot()?;
                 drafts.push(Draft { partition, offset, resume_from, bytes });
-                metrics.snapshot(began.elapsed());
+                self.barriers.insert(partition, began);
+                outlets.metrics.snapshot(began.elapsed());
             }
         }
-        if is_barrier {
-            self.barrier_at = Instant::now();
-        }
-        let task = commit(settled, drafts, is_barrier, log_time, committer, lake);
-        self.running = Some(tokio::spawn(task));
+        self.running = Some(tokio::spawn(commit(settled, drafts, log_time, outlets.clone())));
         Ok(())
     }
 
@@ -128,15 +142,18 @@ impl Interval {
         }
     }
 
-    /// Waits for the commit that was begun; `None` if there is none.
+    /// Waits for the commit that was begun; `None` if there is none. Safe to cancel.
     ///
     /// # Errors
     /// As [`Interval::finished`].
     pub async fn wait(&mut self) -> Result<Option<Finished>, PipelineError> {
-        let Some(running) = self.running.take() else { return Ok(None) };
-        let mut finished = match running.await {
+        let Some(running) = &mut self.running else { return Ok(None) };
+        let ended = running.await;
+        self.running = None;
+        let mut finished = match ended {
             Ok(finished) => finished?,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            // It is never aborted, so it panicked.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         for (partition, resume_from) in std::mem::take(&mut finished.published) {
             if let Some(before) = self.resumes.insert(partition, resume_from) {
@@ -150,65 +167,36 @@ impl Interval {
 async fn commit(
     settled: Vec<Settled>,
     drafts: Vec<Draft>,
-    is_barrier: bool,
     log_time: Option<Micros>,
-    committer: Arc<Committer>,
-    lake: Lake,
+    outlets: Outlets,
 ) -> Result<Finished, PipelineError> {
+    let Outlets { committer, lake, signals, .. } = outlets;
     let mut patience = Patience::default();
     let overtaken = loop {
-        let attempt = committer.commit(&settled, is_barrier).await;
+        let attempt = committer.commit(&settled).await;
         if let Some(overtaken) = patience.judge("commit", attempt).await? {
             break overtaken;
         }
     };
     let topic = settled.first().map(|part| part.origin.log.clone()).unwrap_or_default();
     drop(settled);
+    if !drafts.is_empty() {
+        signals.drained().await;
+    }
     let mut published = Vec::new();
-    for draft in drafts {
-        if committer.stands_at(draft.partition, draft.offset).await {
-            let Draft { partition, offset, resume_from, bytes } = draft;
-            let bytes = Bytes::from(bytes);
-            let mut patience = Patience::default();
-            loop {
-                let attempt = snapshot::publish(&lake, &topic, partition, offset, bytes.clone());
-                if patience.judge("snapshot", attempt.await).await?.is_some() {
-                    break;
-                }
-            }
-            published.push((partition, resume_from));
+    for Draft { partition, offset, resume_from, bytes } in drafts {
+        if !committer.stands_at(partition, offset).await {
+            continue;
         }
+        let bytes = Bytes::from(bytes);
+        let mut patience = Patience::default();
+        loop {
+            let attempt = snapshot::publish(&lake, &topic, partition, offset, bytes.clone()).await;
+            if patience.judge("snapshot", attempt).await?.is_some() {
+                break;
+            }
+        }
+        published.push((partition, resume_from));
     }
     Ok(Finished { released: Vec::new(), overtaken, log_time, published })
-}
-
-/// Longer and longer pauses while the lake's store fails: events wait in the log, and nothing is lost.
-struct Patience {
-    pause: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { pause: RETRY_FIRST }
-    }
-}
-
-impl Patience {
-    /// What came of an attempt; `None`, after a pause, when it is worth another.
-    async fn judge<T>(
-        &mut self,
-        what: &str,
-        attempt: Result<T, PipelineError>,
-    ) -> Result<Option<T>, PipelineError> {
-        match attempt {
-            Ok(done) => Ok(Some(done)),
-            Err(PipelineError::Lake(error)) if !matches!(error, LakeError::Stale { .. }) => {
-                tracing::error!(%error, "{what} failed; trying again in {:?}", self.pause);
-                tokio::time::sleep(self.pause).await;
-                self.pause = (self.pause * 2).min(RETRY_MAX);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
 }

@@ -1,72 +1,154 @@
-//! Rows expected against rows found: what is missing, doubled, changed, or nobody's.
+//! Rows expected against rows found, visitor by visitor: what is missing, doubled, changed, or
+//! nobody's. Held are the rows of one visitor and a batch of each side, whatever the tables' size.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::row::{RowConverter, SortField};
+use datafusion::prelude::SessionContext;
 use footfall_event::schema::Table;
 
 use super::Verified;
+use super::versions::Versions;
+use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor, text_at, visitor_at};
 use crate::PipelineError;
 
-/// Columns that the fold alone knows: whether a signal was due depends on when records arrived.
-const NOT_COMPARED: [&str; 2] = ["signalled", "revision"];
+/// What the fold alone knows: whether a signal was due depends on when records arrived. Of loads it
+/// is known to be false.
+const NOT_COMPARED: &str = "signalled";
 
-pub struct Comparison {
-    table: Table,
-    compared: Vec<usize>,
-    rows: HashMap<String, Seen>,
-    found: u64,
+/// Sessions that are compared in a way of their own.
+#[derive(Debug, Default)]
+pub struct Marks {
+    /// Of loads that not all tables hold: their rows are left out.
+    pub torn: HashSet<String>,
+    /// Of loads: they have no signals.
+    pub loaded: HashSet<String>,
 }
 
-#[derive(Default)]
-struct Seen {
-    expected: Vec<Box<[u8]>>,
-    found: Vec<Box<[u8]>>,
+/// The rows of one table.
+pub struct Comparison {
+    table: Table,
+    rows: Encoder,
+    found: VisitorRows,
+    /// Found rows that were read and not compared yet.
+    read: VecDeque<Row>,
+    /// Rows of live sessions cannot be told from those that are nobody's.
+    ignores_nobodys: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    visitor: VisitorKey,
+    session: String,
+    name: String,
+    bytes: Box<[u8]>,
+    signalled: Option<bool>,
 }
 
 impl Comparison {
-    pub fn new(table: Table) -> Comparison {
-        let schema = table.schema();
-        let is_compared =
-            |column: &usize| !NOT_COMPARED.contains(&schema.field(*column).name().as_str());
-        let compared = (0..schema.fields().len()).filter(is_compared).collect();
-        Comparison { table, compared, rows: HashMap::new(), found: 0 }
-    }
-
     /// # Errors
-    /// `Rows`.
-    pub fn expect(&mut self, rows: &RecordBatch) -> Result<(), PipelineError> {
-        for (key, bytes) in self.encode(rows)? {
-            self.rows.entry(key).or_default().expected.push(bytes);
-        }
-        Ok(())
+    /// `Lake`.
+    pub async fn new(
+        context: &SessionContext,
+        versions: &Versions,
+        table: Table,
+    ) -> Result<Comparison, PipelineError> {
+        let rows = versions.read(context, table).await?;
+        let of = (versions.partitions, versions.partition);
+        Ok(Comparison {
+            table,
+            rows: Encoder::new(table)?,
+            found: VisitorRows::sorted(rows, table.schema(), by_visitor(), of).await?,
+            read: VecDeque::new(),
+            ignores_nobodys: !versions.has_live(),
+        })
     }
 
+    /// Compares the visitors up to `last`, or to the end; `expected` holds all rows of those that
+    /// were not compared before, visitor by visitor.
+    ///
     /// # Errors
-    /// `Rows`.
-    pub fn find(&mut self, rows: &RecordBatch) -> Result<(), PipelineError> {
-        self.found += rows.num_rows() as u64;
-        for (key, bytes) in self.encode(rows)? {
-            self.rows.entry(key).or_default().found.push(bytes);
+    /// `Lake`, `Rows`.
+    pub async fn compare(
+        &mut self,
+        expected: &RecordBatch,
+        last: Option<&VisitorKey>,
+        marks: &Marks,
+        verified: &mut Verified,
+    ) -> Result<(), PipelineError> {
+        let mut expected = self.rows.encode(expected)?.into_iter().peekable();
+        loop {
+            let found = self.next_found(last, verified).await?;
+            let visitor = match (expected.peek().map(|row| &row.visitor), found) {
+                (Some(expected), Some(found)) => expected.min(&found).clone(),
+                (Some(expected), None) => expected.clone(),
+                (None, Some(found)) => found,
+                (None, None) => return Ok(()),
+            };
+            let mut rows = OfVisitor::default();
+            while let Some(row) = expected.next_if(|row| row.visitor == visitor) {
+                rows.expect(row);
+            }
+            while self.next_found(Some(&visitor), verified).await?.is_some() {
+                self.read.pop_front().into_iter().for_each(|row| rows.find(row));
+            }
+            rows.tell(self.table, marks, self.ignores_nobodys, verified);
         }
-        Ok(())
     }
 
-    /// Tells the differences; rows of sessions in `torn` are left out.
-    pub fn finish(self, torn: &BTreeSet<String>, verified: &mut Verified) {
-        let name = self.table.name();
-        *verified.rows.entry(name).or_default() += self.found;
-        let mut rows: BTreeMap<String, Seen> = BTreeMap::new();
-        rows.extend(self.rows);
-        for (key, mut seen) in rows {
-            let session = key.split(' ').next().unwrap_or_default();
-            if torn.contains(session) {
+    /// Whose the next found row is, if it is of a visitor up to `last`.
+    async fn next_found(
+        &mut self,
+        last: Option<&VisitorKey>,
+        verified: &mut Verified,
+    ) -> Result<Option<VisitorKey>, PipelineError> {
+        while self.read.is_empty() {
+            let Some(batch) = self.found.next().await? else { return Ok(None) };
+            verified.looked_at(self.table, batch.num_rows() as u64);
+            self.read = self.rows.encode(&batch)?.into();
+        }
+        let visitor = self.read.front().map(|row| &row.visitor);
+        Ok(visitor.filter(|visitor| last.is_none_or(|last| *visitor <= last)).cloned())
+    }
+}
+
+/// The rows of one visitor, by their names.
+#[derive(Default)]
+struct OfVisitor(BTreeMap<String, Seen>);
+
+#[derive(Default)]
+struct Seen {
+    session: String,
+    expected: Vec<Box<[u8]>>,
+    found: Vec<Box<[u8]>>,
+    signalled: Vec<Option<bool>>,
+}
+
+impl OfVisitor {
+    fn expect(&mut self, row: Row) {
+        let seen = self.0.entry(row.name).or_default();
+        seen.session = row.session;
+        seen.expected.push(row.bytes);
+    }
+
+    fn find(&mut self, row: Row) {
+        let seen = self.0.entry(row.name).or_default();
+        seen.session = row.session;
+        seen.found.push(row.bytes);
+        seen.signalled.push(row.signalled);
+    }
+
+    fn tell(self, table: Table, marks: &Marks, ignores_nobodys: bool, verified: &mut Verified) {
+        for (name, mut seen) in self.0 {
+            let is_ignored = ignores_nobodys && seen.expected.is_empty();
+            if marks.torn.contains(&seen.session) || is_ignored {
                 continue;
             }
             seen.expected.sort();
             seen.found.sort();
+            let table_name = table.name();
             if seen.expected != seen.found {
                 let what = match (seen.expected.len(), seen.found.len()) {
                     (_, 0) => "is missing",
@@ -74,34 +156,149 @@ impl Comparison {
                     (expected, found) if found > expected => "stands there more than once",
                     _ => "was changed: the events give other values",
                 };
-                verified.differ(|| format!("`{name}`: row {key} {what}"));
+                verified.differ(|| format!("`{table_name}`: row {name} {what}"));
+            } else if table == Table::Needs {
+                let may_be = |signalled: &Option<bool>| match signalled {
+                    Some(true) => !marks.loaded.contains(&seen.session),
+                    Some(false) => true,
+                    None => false,
+                };
+                verified.require(seen.signalled.iter().all(may_be), || {
+                    format!("`{table_name}`: row {name} was changed: it cannot be `signalled`")
+                });
             }
         }
     }
+}
 
-    /// Each row's name and its compared columns.
-    fn encode(&self, rows: &RecordBatch) -> Result<Vec<(String, Box<[u8]>)>, PipelineError> {
-        let columns: Vec<_> =
-            self.compared.iter().map(|column| rows.column(*column).clone()).collect();
-        let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
-        let encoded = RowConverter::new(fields.collect())?.convert_columns(&columns)?;
-        let named = encoded.iter().enumerate();
-        Ok(named.map(|(row, bytes)| (self.name(rows, row), bytes.as_ref().into())).collect())
+/// Turns rows of a table into what is compared.
+struct Encoder {
+    table: Table,
+    compared: Vec<usize>,
+    converter: RowConverter,
+}
+
+impl Encoder {
+    fn new(table: Table) -> Result<Encoder, PipelineError> {
+        let schema = table.schema();
+        let is_compared = |column: &usize| schema.field(*column).name() != NOT_COMPARED;
+        let compared: Vec<usize> = (0..schema.fields().len()).filter(is_compared).collect();
+        let types = compared.iter().map(|column| schema.field(*column).data_type().clone());
+        let converter = RowConverter::new(types.map(SortField::new).collect())?;
+        Ok(Encoder { table, compared, converter })
     }
 
-    fn name(&self, rows: &RecordBatch, row: usize) -> String {
-        let text = |column: &str| {
-            rows.column_by_name(column).map_or("", |texts| texts.as_string::<i32>().value(row))
+    fn encode(&self, rows: &RecordBatch) -> Result<Vec<Row>, PipelineError> {
+        let columns: Vec<_> =
+            self.compared.iter().map(|column| rows.column(*column).clone()).collect();
+        let encoded = self.converter.convert_columns(&columns)?;
+        let row = |(row, bytes): (usize, arrow::row::Row<'_>)| {
+            let (site, visitor_id) = visitor_at(rows, row);
+            let session = text_at(rows, "session_id", row).unwrap_or_default();
+            Row {
+                visitor: (site.map(str::to_owned), visitor_id.map(str::to_owned)),
+                name: self.name(session, rows, row),
+                session: session.to_owned(),
+                bytes: bytes.as_ref().into(),
+                signalled: signalled(rows, row),
+            }
         };
-        let session = text("session_id");
+        Ok(encoded.iter().enumerate().map(row).collect())
+    }
+
+    fn name(&self, session: &str, rows: &RecordBatch, row: usize) -> String {
         match self.table {
-            Table::Needs => format!("{session} need {}", text("need")),
+            Table::Needs => {
+                format!("{session} need {}", text_at(rows, "need", row).unwrap_or_default())
+            }
             Table::PageViews => {
                 let index = rows.column_by_name("index_in_session");
                 let index = index.map_or(0, |index| index.as_primitive::<Int64Type>().value(row));
                 format!("{session} page view {index}")
             }
             _ => session.to_owned(),
+        }
+    }
+}
+
+fn signalled(rows: &RecordBatch, row: usize) -> Option<bool> {
+    let column = rows.column_by_name(NOT_COMPARED)?.as_boolean_opt()?;
+    column.is_valid(row).then(|| column.value(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row as `session name bytes`, and `!` behind it where it was signalled.
+    fn row(text: &str) -> Row {
+        let signalled = Some(text.ends_with('!'));
+        let parts: Vec<&str> = text.trim_end_matches('!').split(' ').collect();
+        let (session, name) = (parts[0].to_owned(), format!("{} {}", parts[0], parts[1]));
+        Row { visitor: (None, None), session, name, bytes: parts[2].as_bytes().into(), signalled }
+    }
+
+    #[track_caller]
+    fn check(expected: &[&str], found: &[&str], ignores_nobodys: bool, differences: &[&str]) {
+        let mut rows = OfVisitor::default();
+        expected.iter().for_each(|text| rows.expect(row(text)));
+        found.iter().for_each(|text| rows.find(row(text)));
+        let marks = Marks {
+            torn: HashSet::from(["torn".to_owned()]),
+            loaded: HashSet::from(["loaded".to_owned()]),
+        };
+        let mut verified = Verified::default();
+        rows.tell(Table::Needs, &marks, ignores_nobodys, &mut verified);
+        assert_eq!(verified.listed, differences);
+    }
+
+    #[test]
+    fn what_differs_is_told_by_name() {
+        check(&["s a 1", "s b 2"], &["s b 2", "s a 1"], false, &[]);
+        check(&["s a 1"], &[], false, &["`needs`: row s a is missing"]);
+        check(
+            &["s a 1"],
+            &["s a 1", "s a 1"],
+            false,
+            &["`needs`: row s a stands there more than once"],
+        );
+        check(
+            &["s a 1"],
+            &["s a 2"],
+            false,
+            &["`needs`: row s a was changed: the events give other values"],
+        );
+        check(&[], &["s a 1"], false, &["`needs`: row s a is nobody's: the events do not give it"]);
+    }
+
+    #[test]
+    fn only_live_needs_are_signalled() {
+        check(&["live a 1"], &["live a 1!"], false, &[]);
+        let cannot = "`needs`: row loaded a was changed: it cannot be `signalled`";
+        check(&["loaded a 1"], &["loaded a 1!"], false, &[cannot]);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_judged_are_left_out() {
+        check(&[], &["torn a 1"], false, &[]);
+        check(&[], &["s a 1"], true, &[]);
+        check(
+            &["s a 1"],
+            &["s a 2"],
+            true,
+            &["`needs`: row s a was changed: the events give other values"],
+        );
+    }
+
+    #[test]
+    fn every_column_but_signalled_is_compared() {
+        for table in [Table::Sessions, Table::Needs, Table::PageViews] {
+            let schema = table.schema();
+            let compared = Encoder::new(table).unwrap().compared;
+            let left_out = (0..schema.fields().len()).filter(|column| !compared.contains(column));
+            let left_out: Vec<&str> = left_out.map(|at| schema.field(at).name().as_str()).collect();
+            let expected: &[&str] = if table == Table::Needs { &["signalled"] } else { &[] };
+            assert_eq!(left_out, expected, "{table:?}");
         }
     }
 }

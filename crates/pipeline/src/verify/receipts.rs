@@ -1,43 +1,82 @@
-//! The receipts: ranges without gaps, sums that add up, and as many rows in the tables as they say.
+//! The receipts: ranges that follow each other, rows that add up, clocks that never go back. What
+//! the other tables hold of each range is left to the tally.
 
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
+use datafusion::prelude::{col, lit};
 use footfall_event::schema::Table;
-use footfall_event::{Micros, Offset, Partition};
-use footfall_lake::LakeSettings;
+use footfall_event::{Day, Micros, Offset, Partition};
 
 use super::Verified;
+use super::rules::KnownRules;
+use super::tally;
 use super::versions::Versions;
 use crate::PipelineError;
 use crate::history::{context, failed, plain};
 
-/// Each log's watermark, `None` for a load.
+/// The logs whose rows are verified, each with its watermark; `None` for a load.
 pub type Watermarks = BTreeMap<String, Option<Micros>>;
 
+/// What a row of `receipts` counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub received: i64,
+    pub accepted: i64,
+    pub on_time: i64,
+    pub late: i64,
+    pub duplicate: i64,
+    pub rejected: i64,
+    pub overflow: i64,
+    pub pending: i64,
+}
+
+impl Counts {
+    fn adds_up(&self) -> bool {
+        let all = [self.on_time, self.late, self.duplicate, self.rejected];
+        let is_natural = all.iter().chain([&self.overflow, &self.pending]).all(|count| *count >= 0);
+        is_natural
+            && self.received == self.accepted + self.duplicate + self.rejected
+            && self.accepted == self.on_time + self.late
+    }
+}
+
 /// A row of `receipts`.
+#[derive(Clone, Debug)]
 struct Receipt {
-    log: String,
-    from: i64,
-    to: i64,
+    from: Offset,
+    to: Offset,
     site: Option<String>,
-    hour: i64,
-    counts: [i64; 8],
+    hour: Micros,
+    day: Day,
+    counts: Counts,
     watermark: Option<Micros>,
 }
 
-const COUNTS: [&str; 8] =
-    ["received", "accepted", "on_time", "late", "duplicate", "rejected", "overflow", "pending"];
-const RECEIVED: usize = 0;
-const ACCEPTED: usize = 1;
-const ON_TIME: usize = 2;
-const LATE: usize = 3;
-const DUPLICATE: usize = 4;
-const REJECTED: usize = 5;
-const OVERFLOW: usize = 6;
-const PENDING: usize = 7;
+/// A range of a log's partition, with the counts of each site that has a row. All ranges of one
+/// partition are held at once, some 200 bytes a row of `receipts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub from: Offset,
+    pub to: Offset,
+    pub watermark: Option<Micros>,
+    pub sites: BTreeMap<String, Counts>,
+}
+
+/// One partition of the topic, or a load.
+#[derive(Clone, Debug)]
+pub struct LogPart {
+    pub log: String,
+    pub partition: Partition,
+    pub is_load: bool,
+}
+
+impl std::fmt::Display for LogPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.log, self.partition)
+    }
+}
 
 /// Checks the receipts of a partition's live log, and with partition 0 those of the loads.
 ///
@@ -45,55 +84,44 @@ const PENDING: usize = 7;
 /// `Lake`, `Rows`.
 pub async fn verify(
     versions: &Versions,
-    settings: &LakeSettings,
-    partition: Partition,
+    rules: &KnownRules,
     barrier: Option<Offset>,
     verified: &mut Verified,
 ) -> Result<Watermarks, PipelineError> {
-    let mut watermarks = Watermarks::new();
-    let mut logs: Vec<String> = versions.loads().cloned().collect();
-    for load in &logs {
-        watermarks.insert(load.clone(), None);
+    let mut watermarks: Watermarks = versions.loads().map(|load| (load.clone(), None)).collect();
+    let mut parts = Vec::new();
+    if versions.partition == Partition(0) {
+        let of =
+            |log: &String| LogPart { log: log.clone(), partition: Partition(0), is_load: true };
+        parts.extend(versions.loads().map(of));
     }
-    if partition != Partition(0) {
-        logs.clear();
+    if versions.has_live() {
+        let (log, partition) = (versions.topic.clone(), versions.partition);
+        parts.push(LogPart { log, partition, is_load: false });
     }
-    logs.push(settings.topic.clone());
-    for log in logs {
-        let is_live = log == settings.topic;
-        let of = if is_live { partition } else { Partition(0) };
-        let receipts = read(versions, &log, of).await?;
-        *verified.rows.entry(Table::Receipts.name()).or_default() += receipts.len() as u64;
-        let end = barrier.filter(|_| is_live);
-        verify_ranges(&log, of, &receipts, end, verified);
-        verify_sums(versions, &log, of, &receipts, verified).await?;
-        if is_live {
-            let newest = receipts.iter().max_by_key(|receipt| receipt.to);
-            watermarks.insert(log, newest.and_then(|receipt| receipt.watermark));
+    for part in parts {
+        let receipts = read(versions, &part).await?;
+        verified.looked_at(Table::Receipts, receipts.len() as u64);
+        let ranges = verify_ranges(&part, receipts, barrier, rules.lateness(), verified);
+        tally::verify(versions, &part, &ranges, verified).await?;
+        if !part.is_load {
+            watermarks.insert(part.log, ranges.last().and_then(|range| range.watermark));
         }
     }
     Ok(watermarks)
 }
 
-async fn read(
-    versions: &Versions,
-    log: &str,
-    partition: Partition,
-) -> Result<Vec<Receipt>, PipelineError> {
-    let context = context()?;
-    let rows = versions.read(Table::Receipts).await?.into_view();
-    context.register_table("receipts", rows).map_err(failed)?;
-    let columns: Vec<String> =
-        Table::Receipts.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let sql = format!(
-        "SELECT {} FROM receipts WHERE log = '{}' AND log_partition = {partition}",
-        columns.join(", "),
-        log.replace('\'', "''")
-    );
-    let batches = context.sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)?;
+/// The rows of a log's partition, range by range, the one without a site first.
+async fn read(versions: &Versions, part: &LogPart) -> Result<Vec<Receipt>, PipelineError> {
+    let schema = Table::Receipts.schema();
+    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let is_of = col("log").eq(lit(part.log.as_str()));
+    let is_of = is_of.and(col("log_partition").eq(lit(part.partition.0)));
+    let rows = versions.read(&context()?, Table::Receipts).await?.filter(is_of);
+    let rows = rows.and_then(|rows| rows.select_columns(&columns)).map_err(failed)?;
     let mut receipts = Vec::new();
-    for batch in batches {
-        receipts.extend(receipts_of(&plain(&batch, &Table::Receipts.schema())?));
+    for batch in rows.collect().await.map_err(failed)? {
+        receipts.extend(receipts_of(&plain(&batch, &schema)?));
     }
     receipts.sort_by(|a, b| (a.from, &a.site).cmp(&(b.from, &b.site)));
     Ok(receipts)
@@ -103,157 +131,124 @@ fn receipts_of(rows: &RecordBatch) -> Vec<Receipt> {
     let schema = Table::Receipts.schema();
     let column = |name: &str| rows.column(schema.index_of(name).unwrap_or_default());
     let whole = |name: &str, row: usize| column(name).as_primitive::<Int64Type>().value(row);
-    let time =
-        |name: &str, row: usize| column(name).as_primitive::<TimestampMicrosecondType>().value(row);
-    let text = |name: &str, row: usize| {
-        let texts = column(name).as_string::<i32>();
-        texts.is_valid(row).then(|| texts.value(row).to_owned())
+    let time = |name: &str, row: usize| {
+        Micros(column(name).as_primitive::<TimestampMicrosecondType>().value(row))
     };
     let receipt = |row: usize| Receipt {
-        log: text("log", row).unwrap_or_default(),
-        from: whole("from_offset", row),
-        to: whole("to_offset", row),
-        site: text("site", row),
+        from: Offset(whole("from_offset", row)),
+        to: Offset(whole("to_offset", row)),
+        site: super::visitor_rows::text_at(rows, "site", row).map(str::to_owned),
         hour: time("hour", row),
-        counts: COUNTS.map(|name| whole(name, row)),
-        watermark: column("watermark").is_valid(row).then(|| Micros(time("watermark", row))),
+        day: Day(column("receipt_date").as_primitive::<Date32Type>().value(row)),
+        counts: Counts {
+            received: whole("received", row),
+            accepted: whole("accepted", row),
+            on_time: whole("on_time", row),
+            late: whole("late", row),
+            duplicate: whole("duplicate", row),
+            rejected: whole("rejected", row),
+            overflow: whole("overflow", row),
+            pending: whole("pending", row),
+        },
+        watermark: column("watermark").is_valid(row).then(|| time("watermark", row)),
     };
     (0..rows.num_rows()).map(receipt).collect()
 }
 
-/// Ranges follow each other from the first record to the barrier; each has one row without a site
-/// and at most one of each site.
+/// Checks ranges by themselves; `receipts` are sorted by range and site. The first of a live log
+/// begins where the log began when the lake was made.
 fn verify_ranges(
-    log: &str,
-    partition: Partition,
-    receipts: &[Receipt],
-    end: Option<Offset>,
+    part: &LogPart,
+    receipts: Vec<Receipt>,
+    barrier: Option<Offset>,
+    lateness: (Micros, Micros),
     verified: &mut Verified,
-) {
-    let mut ranges: BTreeMap<i64, Vec<&Receipt>> = BTreeMap::new();
-    for receipt in receipts {
-        ranges.entry(receipt.from).or_default().push(receipt);
+) -> Vec<Range> {
+    let mut ranges: Vec<Range> = Vec::new();
+    let mut hours: Vec<Micros> = Vec::new();
+    for rows in receipts.chunk_by(|a, b| a.from == b.from) {
+        let first = &rows[0];
+        verify_rows(part, rows, verified);
+        let differ = |what: &str| format!("receipt of {part}, range from {}: {what}", first.from);
+        if let (Some(before), Some(hour)) = (ranges.last(), hours.last()) {
+            let follows = before.to == first.from;
+            verified.require(follows, || differ("a gap or overlap lies before it"));
+            let is_behind = before.watermark <= first.watermark;
+            verified.require(is_behind, || differ("its watermark lies before the last one"));
+            // Before log time is known, hours are those of append times, which may go back.
+            let is_behind = before.watermark.is_none() || *hour <= first.hour;
+            verified.require(is_behind, || differ("its hour lies before the last one"));
+        }
+        verify_clock(first, lateness, verified, &differ);
+        hours.push(first.hour);
+        let sites = rows.iter().filter_map(|row| Some((row.site.clone()?, row.counts)));
+        let Receipt { from, to, watermark, .. } = *first;
+        ranges.push(Range { from, to, watermark, sites: sites.collect() });
     }
-    let mut at = None;
-    for (from, rows) in &ranges {
-        let place = || format!("receipt of {log}/{partition}, range from {from}");
-        verified.require(at.is_none_or(|at| at == *from), || {
-            format!("{}: a gap or overlap lies before it", place())
-        });
-        verified.require(at.is_some() || *from == 0 || end.is_none(), || {
-            format!("{}: it is the first, and not from 0", place())
-        });
-        let first = rows[0];
-        let is_alike = |row: &&Receipt| {
-            (row.to, row.hour, row.watermark) == (first.to, first.hour, first.watermark)
+    verify_ends(part, &ranges, barrier, verified);
+    ranges
+}
+
+/// The rows of one range.
+fn verify_rows(part: &LogPart, rows: &[Receipt], verified: &mut Verified) {
+    let first = &rows[0];
+    let differ = |what: &str| format!("receipt of {part}, range from {}: {what}", first.from);
+    verified.require(first.from < first.to, || differ("it is empty"));
+    let is_alike = |row: &Receipt| {
+        (row.to, row.hour, row.day, row.watermark)
+            == (first.to, first.hour, first.day, first.watermark)
+    };
+    verified.require(rows.iter().all(is_alike), || differ("its rows disagree"));
+    let is_doubled = rows.windows(2).any(|pair| pair[0].site == pair[1].site);
+    verified.require(!is_doubled && first.site.is_none(), || {
+        differ("a site's row is doubled, or the row without a site is gone")
+    });
+    for row in rows {
+        let is_right = match row.site {
+            Some(_) => row.counts.adds_up(),
+            None => row.counts == Counts::default(),
         };
-        verified.require(rows.iter().all(is_alike), || format!("{}: its rows disagree", place()));
-        let mut sites: Vec<_> = rows.iter().map(|row| &row.site).collect();
-        let all = sites.len();
-        sites.dedup();
-        verified.require(sites.len() == all && sites[0].is_none(), || {
-            format!("{}: a site's row is doubled, or the row without a site is gone", place())
-        });
-        for row in rows {
-            let c = &row.counts;
-            let adds_up = c[RECEIVED] == c[ACCEPTED] + c[DUPLICATE] + c[REJECTED]
-                && c[ACCEPTED] == c[ON_TIME] + c[LATE];
-            let site = row.site.as_deref().unwrap_or("(none)");
-            verified.require(adds_up && row.log == log, || {
-                format!("{}, site {site}: it does not add up", place())
-            });
-        }
-        at = Some(first.to);
+        let site = row.site.as_deref().unwrap_or("(none)");
+        verified.require(is_right, || differ(&format!("the row of site {site} does not add up")));
     }
-    if let Some(Offset(end)) = end {
-        verified.require(at == Some(end), || {
-            format!("receipt of {log}/{partition}: it ends at {at:?}, not at the barrier {end}")
-        });
-    }
+    let received: i64 = rows.iter().map(|row| row.counts.received).sum();
+    let records = first.to.0 - first.from.0;
+    // Of live records some are ticks and control records, which are not counted.
+    let fits = if part.is_load { received == records } else { received <= records };
+    verified.require(fits, || differ(&format!("{received} received of {records} records")));
 }
 
-/// The rows of each site in the tables are as many as its receipts say.
-async fn verify_sums(
-    versions: &Versions,
-    log: &str,
-    partition: Partition,
-    receipts: &[Receipt],
+/// Log time is the watermark and the lateness, and lies in the range's hour.
+fn verify_clock(
+    range: &Receipt,
+    (least, greatest): (Micros, Micros),
     verified: &mut Verified,
-) -> Result<(), PipelineError> {
-    let mut sums: BTreeMap<String, [i64; 8]> = BTreeMap::new();
-    for receipt in receipts {
-        let Some(site) = &receipt.site else { continue };
-        let sum = sums.entry(site.clone()).or_default();
-        for (count, sum) in receipt.counts.iter().zip(sum.iter_mut()).take(PENDING) {
-            *sum += count;
-        }
-        // Receipts ascend, so the last one's stands.
-        sum[PENDING] = receipt.counts[PENDING];
+    differ: &dyn Fn(&str) -> String,
+) {
+    let is_whole = range.hour == range.hour.hour() && range.day == range.hour.day();
+    verified.require(is_whole, || differ("its hour is none, or is not of its day"));
+    if let Some(watermark) = range.watermark {
+        let hours = (watermark + least).hour()..=(watermark + greatest).hour();
+        let fits = hours.contains(&range.hour);
+        verified.require(fits, || differ("its watermark does not lie in its hour"));
     }
-    let counted = count_rows(versions, log, partition).await?;
-    let sites: std::collections::BTreeSet<&String> = sums.keys().chain(counted.keys()).collect();
-    for site in sites {
-        let sum = sums.get(site).copied().unwrap_or_default();
-        let rows = counted.get(site).copied().unwrap_or_default();
-        let checks = [
-            ("events", rows[0], sum[ACCEPTED] - sum[PENDING]),
-            ("late events", rows[1], sum[LATE]),
-            ("events beyond a cap", rows[2], sum[OVERFLOW]),
-            ("duplicates", rows[3], sum[DUPLICATE]),
-            ("rejected", rows[4], sum[REJECTED]),
-            ("events that stand more than once", rows[5], 0),
-        ];
-        for (what, found, said) in checks {
-            verified.require(found == said, || {
-                format!("{log}/{partition}, site {site}: {found} {what}, the receipt says {said}")
-            });
-        }
-        for (table, count) in [("events", rows[0]), ("duplicates", rows[3]), ("rejected", rows[4])]
-        {
-            *verified.rows.entry(table).or_default() += count as u64;
-        }
-    }
-    Ok(())
 }
 
-/// By site: events, late ones, overflowing ones, duplicates, rejected, events too many.
-async fn count_rows(
-    versions: &Versions,
-    log: &str,
-    partition: Partition,
-) -> Result<BTreeMap<String, [i64; 6]>, PipelineError> {
-    let context = context()?;
-    for table in [Table::Events, Table::Duplicates, Table::Rejected] {
-        let rows = versions.read(table).await?.into_view();
-        context.register_table(table.name(), rows).map_err(failed)?;
+/// Where the ranges begin and end.
+fn verify_ends(part: &LogPart, ranges: &[Range], barrier: Option<Offset>, verified: &mut Verified) {
+    if part.is_load {
+        let is_one = matches!(ranges, [Range { from: Offset(0), watermark: None, .. }]);
+        verified.require(is_one, || {
+            format!("receipt of {part}: a load has one range, from 0 and without a watermark")
+        });
+    } else if let Some(barrier) = barrier {
+        // No range is written before the first record.
+        let end = ranges.last().map_or(Offset(0), |range| range.to);
+        verified.require(end == barrier, || {
+            format!("receipt of {part}: it ends at {end}, not at the barrier {barrier}")
+        });
     }
-    let of = format!("log = '{}' AND log_partition = {partition}", log.replace('\'', "''"));
-    let queries = [
-        (0, format!("SELECT site, count(*) FROM events WHERE {of} GROUP BY site")),
-        (1, format!("SELECT site, count(*) FROM events WHERE {of} AND late GROUP BY site")),
-        (2, format!("SELECT site, count(*) FROM events WHERE {of} AND overflow GROUP BY site")),
-        (3, format!("SELECT site, count(*) FROM duplicates WHERE {of} GROUP BY site")),
-        (4, format!("SELECT site, count(*) FROM rejected WHERE {of} GROUP BY site")),
-        (
-            5,
-            format!(
-                "SELECT site, sum(n - 1) FROM (SELECT site, visitor_id, event_id, count(*) AS n FROM events \
-             WHERE {of} GROUP BY site, visitor_id, event_id HAVING count(*) > 1) GROUP BY site"
-            ),
-        ),
-    ];
-    let mut counted: BTreeMap<String, [i64; 6]> = BTreeMap::new();
-    for (which, sql) in queries {
-        let batches = context.sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)?;
-        for batch in batches {
-            let sites = cast(batch.column(0), &DataType::Utf8)?;
-            let counts = cast(batch.column(1), &DataType::Int64)?;
-            for row in 0..batch.num_rows() {
-                let site = sites.as_string::<i32>().value(row).to_owned();
-                counted.entry(site).or_default()[which] =
-                    counts.as_primitive::<Int64Type>().value(row);
-            }
-        }
-    }
-    Ok(counted)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,266 +1,347 @@
 //! Sessions, needs and page views as the events give them, log by log, with the rules that each
-//! session says it was folded with.
+//! session says it was folded with; and what each event says of its session. Visitors pass one by
+//! one, so memory does not grow with the tables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use datafusion::prelude::{col, lit};
+use arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::logical_expr::SortExpr;
+use datafusion::prelude::{DataFrame, Expr, SessionContext, coalesce, col, lit};
+use footfall_event::Micros;
+use footfall_event::SessionId;
 use footfall_event::schema::Table;
-use footfall_event::{Micros, Partition, SessionId, partition_of};
-use footfall_lake::{Lake, LakeSettings};
 use footfall_sessionizer::{
-    CloseCause, Fact, Hit, Rows, RuleBook, Rules, RulesId, Session, Visitor, step,
+    Bits, CloseCause, Fact, Hit, Membership, Rows, RulesId, Session, Signalled, Visitor, step,
 };
-use futures::StreamExt;
 
+use super::Verified;
+use super::compare::{Comparison, Marks};
 use super::receipts::Watermarks;
+use super::rules::{Followed, KnownRules, rules_of};
 use super::versions::Versions;
+use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor};
 use crate::PipelineError;
 use crate::batch::{HitColumns, place};
-use crate::conditions::Conditions;
-use crate::history::{failed, fold_order, plain};
+use crate::history::{context, failed};
 use crate::rows::{need_rows, page_view_rows, session_rows};
-use crate::rules_store;
 
-/// Rows are turned to Arrow when so many have come together.
-const ROWS_AT_ONCE: usize = 65_536;
+/// Rows are compared when so many have come together.
+const ROWS_AT_ONCE: usize = 16_384;
 
-/// What the tables should hold of a partition.
-#[derive(Default)]
-pub struct Expected {
-    sessions: Vec<RecordBatch>,
-    needs: Vec<RecordBatch>,
-    page_views: Vec<RecordBatch>,
-    /// Sessions of loads that not all tables hold.
-    pub torn: BTreeSet<String>,
-}
-
-impl Expected {
-    pub fn rows(&self, table: Table) -> &[RecordBatch] {
-        match table {
-            Table::Sessions => &self.sessions,
-            Table::Needs => &self.needs,
-            Table::PageViews => &self.page_views,
-            _ => &[],
-        }
-    }
-
-    fn add(&mut self, rows: &mut Rows, book: &RuleBook) -> Result<(), PipelineError> {
-        let rows = std::mem::take(rows);
-        self.sessions.push(session_rows(&rows.sessions, book)?);
-        self.needs.push(need_rows(&rows.needs, book)?);
-        self.page_views.push(page_view_rows(&rows.page_views, book)?);
-        Ok(())
-    }
-}
-
-/// Folds the events of each log that `watermarks` names.
+/// Folds the events of the logs that `watermarks` names, and holds the tables against what they give.
 ///
 /// # Errors
 /// `Lake`, `Rows`, `Conditions`.
-pub async fn recompute(
-    lake: &Lake,
+pub async fn verify(
     versions: &Versions,
-    settings: &LakeSettings,
-    partition: Partition,
+    rules: &KnownRules,
     watermarks: &Watermarks,
-) -> Result<Expected, PipelineError> {
-    let followed = Followed::read(lake, versions, settings, partition).await?;
-    let mut expected = Expected::default();
-    for (log, watermark) in watermarks {
-        recompute_log(versions, settings, partition, log, *watermark, &followed, &mut expected)
-            .await?;
-    }
-    for log in versions.torn_loads() {
-        let mut torn = Expected::default();
-        recompute_log(versions, settings, partition, log, None, &followed, &mut torn).await?;
-        for rows in &torn.sessions {
-            let ids = rows.column(0).as_string::<i32>();
-            expected.torn.extend(ids.iter().flatten().map(str::to_owned));
-        }
-    }
-    Ok(expected)
-}
-
-async fn recompute_log(
-    versions: &Versions,
-    settings: &LakeSettings,
-    partition: Partition,
-    log: &str,
-    watermark: Option<Micros>,
-    followed: &Followed,
-    expected: &mut Expected,
+    verified: &mut Verified,
 ) -> Result<(), PipelineError> {
-    let schema = Table::Events.schema();
-    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let rows = versions
-        .read(Table::Events)
-        .await?
-        .filter(col("log").eq(lit(log)).and(col("late").is_not_true()))
-        .and_then(|rows| rows.filter(col("visitor_id").is_not_null()))
-        .and_then(|rows| rows.select_columns(&columns))
-        .and_then(|rows| {
-            rows.sort(fold_order(&["site", "visitor_id", "event_time", "seq", "event_id"]))
-        });
-    let mut stream = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
-    let mut fold = Refold {
+    // One context: the four sorts share its memory.
+    let context = context()?;
+    let mut events = events_in_order(&context, versions, watermarks).await?;
+    let mut comparisons = Vec::new();
+    for table in [Table::Sessions, Table::Needs, Table::PageViews] {
+        comparisons.push(Comparison::new(&context, versions, table).await?);
+    }
+    let followed = match rules.is_one() {
+        true => None,
+        false => Some(Followed::read(versions).await?),
+    };
+    let torn = versions.torn_loads().cloned().collect();
+    let mut refold = Refold {
+        versions,
+        rules,
+        watermarks,
+        torn,
         followed,
+        comparisons,
         current: None,
         rows: Rows::default(),
-        watermark,
-        is_load: log != settings.topic,
+        marks: Marks::default(),
     };
-    while let Some(batch) = stream.next().await {
-        let batch = plain(&batch.map_err(failed)?, &schema)?;
-        fold.fold(&of_partition(&batch, settings.partitions, partition)?)?;
-        if fold.rows.page_views.len() + fold.rows.sessions.len() > ROWS_AT_ONCE {
-            expected.add(&mut fold.rows, &followed.book)?;
-        }
+    while let Some(batch) = events.next().await? {
+        refold.fold(&batch, verified).await?;
     }
-    fold.end_visitor();
-    expected.add(&mut fold.rows, &followed.book)
+    refold.end_log();
+    refold.compare(None, verified).await
 }
 
-/// The rules that were ever in force, and which each session followed.
-struct Followed {
-    book: RuleBook,
-    conditions: Vec<(RulesId, Conditions)>,
-    newest: RulesId,
-    by_session: BTreeMap<String, RulesId>,
+/// The events that sessions are made of, visitor by visitor, log by log, in event order.
+async fn events_in_order(
+    context: &SessionContext,
+    versions: &Versions,
+    watermarks: &Watermarks,
+) -> Result<VisitorRows, PipelineError> {
+    let schema = Table::Events.schema();
+    let is_of_live = col("log").eq(lit(versions.topic.as_str()));
+    let is_of_live = is_of_live.and(col("log_partition").eq(lit(versions.partition.0)));
+    let mut is_wanted = any_of(versions.loads());
+    if watermarks.contains_key(&versions.topic) {
+        is_wanted = is_wanted.or(is_of_live);
+    }
+    let in_sessions = |rows: DataFrame, is_wanted: Expr| {
+        rows.filter(is_wanted)?
+            .filter(col("late").is_not_true())?
+            .filter(col("visitor_id").is_not_null())?
+            .select(schema.fields().iter().map(|field| col(field.name())))
+    };
+    let whole = versions.read(context, Table::Events).await?;
+    let mut rows = in_sessions(whole, is_wanted).map_err(failed)?;
+    if versions.torn_loads().next().is_some() {
+        // What another table holds of a load stands in `events`, though not at the barrier.
+        let torn = versions.read_newest_events(context).await?;
+        let torn = in_sessions(torn, any_of(versions.torn_loads())).map_err(failed)?;
+        rows = rows.union(torn).map_err(failed)?;
+    }
+    let of = (versions.partitions, versions.partition);
+    VisitorRows::sorted(rows, schema, event_order(), of).await
 }
 
-impl Followed {
-    async fn read(
-        lake: &Lake,
-        versions: &Versions,
-        settings: &LakeSettings,
-        partition: Partition,
-    ) -> Result<Followed, PipelineError> {
-        let stored = rules_store::all(lake).await?;
-        let mut sets = stored.into_iter().map(Arc::new);
-        let none = || PipelineError::Source("no rules stand beside the tables".to_owned());
-        let first: Arc<Rules> = sets.next().ok_or_else(none)?;
-        let mut book = RuleBook::new(first);
-        for rules in sets {
-            book.push(rules);
-        }
-        let conditions = book.iter().map(|(id, rules)| Ok((id, Conditions::compile(rules)?)));
-        let conditions: Result<Vec<_>, String> = conditions.collect();
-        let ids: BTreeMap<String, RulesId> =
-            book.iter().map(|(id, _)| (book.config_id(id).to_owned(), id)).collect();
-        let mut by_session = BTreeMap::new();
-        for table in [Table::PageViews, Table::Sessions] {
-            versions
-                .each_row_of(table, settings.partitions, partition, |rows| {
-                    let column =
-                        |name: &str| rows.column_by_name(name).map(|c| c.as_string::<i32>());
-                    if let (Some(sessions), Some(configs)) =
-                        (column("session_id"), column("config_id"))
-                    {
-                        for (session, config) in sessions.iter().zip(configs) {
-                            let id = config.and_then(|config| ids.get(config));
-                            if let (Some(session), Some(id)) = (session, id) {
-                                by_session.insert(session.to_owned(), *id);
-                            }
-                        }
-                    }
-                    Ok(())
-                })
-                .await?;
-        }
-        let newest = book.newest().0;
-        let conditions = conditions.map_err(PipelineError::Conditions)?;
-        Ok(Followed { book, conditions, newest, by_session })
-    }
-
-    /// The rules of a session that `event_id` begins.
-    fn of(&self, site: &str, visitor_id: &str, event_id: &str) -> RulesId {
-        if self.conditions.len() == 1 {
-            return self.newest;
-        }
-        let session = SessionId::new(site, visitor_id, event_id).to_string();
-        self.by_session.get(&session).copied().unwrap_or(self.newest)
-    }
+fn any_of<'l>(logs: impl Iterator<Item = &'l String>) -> Expr {
+    logs.fold(lit(false), |any, log| any.or(col("log").eq(lit(log.as_str()))))
 }
 
-struct Refold<'f> {
-    followed: &'f Followed,
-    current: Option<(Arc<Visitor>, Option<Box<Session>>)>,
+/// `seq` is 0 when absent; what ties in all else was sent again after its id was forgotten.
+fn event_order() -> Vec<SortExpr> {
+    let mut order = by_visitor();
+    let seq = coalesce(vec![col("seq"), lit(0i64)]);
+    let within = [col("log"), col("event_time"), seq, col("event_id"), col("log_offset")];
+    order.extend(within.map(|expression| expression.sort(true, true)));
+    order
+}
+
+struct Refold<'v> {
+    versions: &'v Versions,
+    rules: &'v KnownRules,
+    watermarks: &'v Watermarks,
+    torn: BTreeSet<String>,
+    /// `None` where all sessions follow the same rules.
+    followed: Option<Followed>,
+    comparisons: Vec<Comparison>,
+    current: Option<Current>,
     rows: Rows,
-    watermark: Option<Micros>,
-    is_load: bool,
+    marks: Marks,
+}
+
+/// The visitor whose events pass, and the log that they are of.
+struct Current {
+    visitor: Arc<Visitor>,
+    log: String,
+    kind: LogKind,
+    session: Option<Box<Session>>,
+    /// The session that was marked last.
+    marked: Option<SessionId>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LogKind {
+    Live { watermark: Option<Micros> },
+    Load,
+    TornLoad,
 }
 
 impl Refold<'_> {
-    fn fold(&mut self, events: &RecordBatch) -> Result<(), PipelineError> {
+    async fn fold(
+        &mut self,
+        events: &RecordBatch,
+        verified: &mut Verified,
+    ) -> Result<(), PipelineError> {
         let columns = HitColumns::of(events);
-        let overflow = events.column(place("overflow")).as_boolean();
-        let session_ids = events.column(place("session_id")).as_string::<i32>();
-        let mut bits = Vec::new();
-        for (id, conditions) in &self.followed.conditions {
-            bits.push((*id, conditions.evaluate(events)?));
-        }
-        for row in 0..events.num_rows() {
-            // Beyond the cap of open sessions an event is of no session.
-            if session_ids.is_null(row) && overflow.is_valid(row) && overflow.value(row) {
-                continue;
-            }
+        let logs = events.column(place("log")).as_string::<i32>();
+        let settled = SettledColumns::of(events);
+        let judged = self.rules.judge(events)?;
+        for (row, judged) in judged.iter().enumerate() {
             let text = |fact| columns.fact(row, fact).unwrap_or_default();
-            let (site, visitor_id) = (text(Fact::Site), text(Fact::VisitorId));
-            self.turn_to(site, visitor_id);
-            let rules = self.followed.of(site, visitor_id, text(Fact::EventId));
-            let own = bits.iter().find(|(id, _)| *id == rules).map(|(_, bits)| bits[row]);
-            let others =
-                bits.iter().filter(|(id, _)| *id != rules).map(|(id, bits)| (*id, bits[row]));
-            let hit = columns.hit(row, (rules, own.unwrap_or_default()), others.collect());
-            self.step(&hit);
+            self.turn_to(text(Fact::Site), text(Fact::VisitorId), logs.value(row), verified)
+                .await?;
+            let stands = settled.at(row);
+            let is_refused = stands == (None, Some(true));
+            let rules =
+                rules_of(judged, self.begun_by(text(Fact::EventId)), stands == (None, Some(false)));
+            let membership = match rules {
+                None => Membership::Outside,
+                Some(rules) => {
+                    let is_own = |(id, _): &&(RulesId, Bits)| *id == rules;
+                    let own = judged.iter().find(is_own).map_or(Bits::default(), |own| own.1);
+                    let others = judged.iter().filter(|other| !is_own(other)).copied();
+                    let hit = columns.hit(row, (rules, own), others.collect());
+                    // Beyond the cap of open sessions an event opens none; only its row tells.
+                    self.step(&hit, !is_refused)
+                }
+            };
+            self.hold_event(stands, membership, &columns, row, verified);
         }
         Ok(())
     }
 
-    fn step(&mut self, hit: &Hit) {
-        if let Some((visitor, session)) = &mut self.current {
-            step(session, visitor, hit, 0, true, &self.followed.book, &mut self.rows);
-        }
+    /// The rules of the session that an event begins, if one is known to begin with it.
+    fn begun_by(&self, event_id: &str) -> Option<RulesId> {
+        let (followed, current) = (self.followed.as_ref()?, self.current.as_ref()?);
+        let Visitor { site, visitor_id } = current.visitor.as_ref();
+        followed.of(&SessionId::new(site, visitor_id, event_id).to_string())
     }
 
-    fn turn_to(&mut self, site: &str, visitor_id: &str) {
-        let is_same = self.current.as_ref().is_some_and(|(visitor, _)| {
-            &*visitor.site == site && &*visitor.visitor_id == visitor_id
-        });
-        if !is_same {
-            self.end_visitor();
-            let visitor = Visitor { site: site.into(), visitor_id: visitor_id.into() };
-            self.current = Some((Arc::new(visitor), None));
+    fn step(&mut self, hit: &Hit, may_open: bool) -> Membership {
+        let Some(current) = &mut self.current else { return Membership::Outside };
+        let Current { visitor, kind, session, marked, .. } = current;
+        let mut torn = Rows::default();
+        let rows = if *kind == LogKind::TornLoad { &mut torn } else { &mut self.rows };
+        let unsignalled = Signalled::default();
+        let book = &self.rules.book;
+        let membership = step(session, visitor, hit, &unsignalled, may_open, book, rows);
+        if let Membership::In { session, .. } = membership
+            && *marked != Some(session)
+        {
+            *marked = Some(session);
+            match kind {
+                LogKind::Live { .. } => {}
+                LogKind::Load => drop(self.marks.loaded.insert(session.to_string())),
+                LogKind::TornLoad => drop(self.marks.torn.insert(session.to_string())),
+            }
         }
+        membership
+    }
+
+    /// Holds what the event's row says of its session against the step.
+    fn hold_event(
+        &self,
+        (stands, overflows): (Option<&str>, Option<bool>),
+        membership: Membership,
+        columns: &HitColumns<'_>,
+        row: usize,
+        verified: &mut Verified,
+    ) {
+        let (session, overflow) = match membership {
+            Membership::In { session, overflow } => (Some(session.to_string()), overflow),
+            Membership::Outside => (None, false),
+            Membership::Refused => (None, true),
+        };
+        let is_known = self.rules.agree_on_overflow()
+            || session.as_ref().is_none_or(|session| self.follows_known(session));
+        let is_same = stands == session.as_deref()
+            && match overflows {
+                Some(overflows) => overflows == overflow || !is_known,
+                None => false,
+            };
+        verified.require(is_same, || {
+            let event_id = columns.fact(row, Fact::EventId).unwrap_or_default();
+            let log = self.current.as_ref().map_or("", |current| current.log.as_str());
+            let or_none = |session: Option<&str>| session.unwrap_or("none").to_owned();
+            format!(
+                "`events`: event {event_id}, record {} of {log}, says session {}, overflow {overflows:?}; the events give {}, {overflow}",
+                columns.offset(row),
+                or_none(stands),
+                or_none(session.as_deref()),
+            )
+        });
+    }
+
+    /// Whether the rules of a session are known: those of an open one are not before its first row.
+    fn follows_known(&self, session: &str) -> bool {
+        self.followed.as_ref().is_none_or(|followed| followed.of(session).is_some())
+    }
+
+    async fn turn_to(
+        &mut self,
+        site: &str,
+        visitor_id: &str,
+        log: &str,
+        verified: &mut Verified,
+    ) -> Result<(), PipelineError> {
+        let same_visitor = |current: &Current| {
+            let Visitor { site: other_site, visitor_id: other } = current.visitor.as_ref();
+            **other_site == *site && **other == *visitor_id
+        };
+        let is_same_visitor = self.current.as_ref().is_some_and(same_visitor);
+        if is_same_visitor && self.current.as_ref().is_some_and(|current| current.log == log) {
+            return Ok(());
+        }
+        let last = self.end_log();
+        if !is_same_visitor {
+            let waiting =
+                self.rows.sessions.len() + self.rows.needs.len() + self.rows.page_views.len();
+            if waiting >= ROWS_AT_ONCE {
+                self.compare(last.as_ref(), verified).await?;
+            }
+            if let Some(followed) = &mut self.followed {
+                let visitor = (Some(site.to_owned()), Some(visitor_id.to_owned()));
+                followed.turn_to(&visitor, self.rules).await?;
+            }
+        }
+        let kind = match self.watermarks.get(log) {
+            _ if self.torn.contains(log) => LogKind::TornLoad,
+            Some(watermark) if log == self.versions.topic => {
+                LogKind::Live { watermark: *watermark }
+            }
+            _ => LogKind::Load,
+        };
+        self.current = Some(Current {
+            visitor: Arc::new(Visitor { site: site.into(), visitor_id: visitor_id.into() }),
+            log: log.to_owned(),
+            kind,
+            session: None,
+            marked: None,
+        });
+        Ok(())
     }
 
     /// A load's last session ends with the load; a live one that the watermark has not passed is
-    /// still open.
-    fn end_visitor(&mut self) {
-        let Some(session) = self.current.take().and_then(|(_, session)| session) else { return };
-        let book = &self.followed.book;
-        let ends = session.ended_at + book.at(session.rules).session_gap;
-        if self.is_load {
-            session.close(CloseCause::EndOfLoad, book, &mut self.rows);
-        } else if self.watermark.is_some_and(|watermark| ends < watermark) {
-            session.close(CloseCause::Timeout, book, &mut self.rows);
+    /// still open. Tells whose it was.
+    fn end_log(&mut self) -> Option<VisitorKey> {
+        let Current { visitor, kind, session, .. } = self.current.take()?;
+        let book = &self.rules.book;
+        if let Some(session) = session {
+            let ends = session.ended_at + book.at(session.rules).session_gap;
+            match kind {
+                LogKind::Load => session.close(CloseCause::EndOfLoad, book, &mut self.rows),
+                LogKind::Live { watermark } if watermark.is_some_and(|time| ends < time) => {
+                    session.close(CloseCause::Timeout, book, &mut self.rows);
+                }
+                LogKind::Live { .. } | LogKind::TornLoad => {}
+            }
         }
+        Some((Some(visitor.site.to_string()), Some(visitor.visitor_id.to_string())))
+    }
+
+    /// Compares the visitors up to `last`, or all that are left.
+    async fn compare(
+        &mut self,
+        last: Option<&VisitorKey>,
+        verified: &mut Verified,
+    ) -> Result<(), PipelineError> {
+        let (rows, marks) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.marks));
+        let book = &self.rules.book;
+        let expected = [
+            session_rows(&rows.sessions, book)?,
+            need_rows(&rows.needs, book)?,
+            page_view_rows(&rows.page_views, book)?,
+        ];
+        for (comparison, expected) in self.comparisons.iter_mut().zip(&expected) {
+            comparison.compare(expected, last, &marks, verified).await?;
+        }
+        Ok(())
     }
 }
 
-fn of_partition(
-    events: &RecordBatch,
-    partitions: u32,
-    partition: Partition,
-) -> Result<RecordBatch, PipelineError> {
-    let columns = HitColumns::of(events);
-    let is_of = |row: usize| {
-        let text = |fact| columns.fact(row, fact).unwrap_or_default();
-        partition_of(text(Fact::Site), text(Fact::VisitorId), partitions) == partition
-    };
-    let mask = (0..events.num_rows()).map(|row| Some(is_of(row))).collect::<BooleanArray>();
-    Ok(filter_record_batch(events, &mask)?)
+/// What rows of `events` say the fold settled: `session_id` and `overflow`.
+struct SettledColumns<'b> {
+    session_ids: &'b arrow::array::StringArray,
+    overflow: &'b arrow::array::BooleanArray,
+}
+
+impl<'b> SettledColumns<'b> {
+    fn of(events: &'b RecordBatch) -> SettledColumns<'b> {
+        SettledColumns {
+            session_ids: events.column(place("session_id")).as_string(),
+            overflow: events.column(place("overflow")).as_boolean(),
+        }
+    }
+
+    fn at(&self, row: usize) -> (Option<&'b str>, Option<bool>) {
+        let session = self.session_ids.is_valid(row).then(|| self.session_ids.value(row));
+        (session, self.overflow.is_valid(row).then(|| self.overflow.value(row)))
+    }
 }

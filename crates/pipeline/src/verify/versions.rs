@@ -1,48 +1,66 @@
 //! The version of each table that speaks of a partition exactly up to a barrier, with what was
-//! changed by hand since.
+//! changed by hand since, and the loads that stand there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use datafusion::prelude::{DataFrame, SessionContext};
 use footfall_event::schema::Table;
-use footfall_event::{Offset, Partition, partition_of};
-use footfall_lake::{DeltaTable, Lake, LakeError, app_id, load_app_id};
-use futures::StreamExt;
+use footfall_event::{Offset, Partition};
+use footfall_lake::{DeltaTable, Lake, LakeError, LakeSettings, app_id, load_app_id};
 
 use crate::PipelineError;
-use crate::history::{context, failed, plain};
+use crate::history::{context, failed};
 
 /// How many versions behind the newest the barrier's is looked for: a minute holds some twelve
 /// commits of the pipeline, and loads beside them.
 const LOOK_BACK_MAX: u64 = 2_000;
 
 pub struct Versions {
+    pub topic: String,
+    pub partitions: u32,
+    pub partition: Partition,
     tables: BTreeMap<Table, DeltaTable>,
-    /// Loads that are in `events`, with the tables that hold each.
+    /// `events` as it stands, opened behind all others: it holds each load that any of them holds.
+    newest_events: Option<DeltaTable>,
+    /// Loads, with the tables that hold each.
     loads: BTreeMap<String, BTreeSet<Table>>,
+    has_live: bool,
 }
 
 impl Versions {
-    /// Without a barrier, the newest version of each table.
+    /// Without a barrier, the newest version of each table. Live rows are left out then: the tables
+    /// of an interval are committed apart, so nothing says up to where all of them speak.
     ///
     /// # Errors
     /// `Lake`.
     pub async fn at(
         lake: &Lake,
-        topic: &str,
+        settings: &LakeSettings,
         partition: Partition,
         barrier: Option<Offset>,
     ) -> Result<Versions, PipelineError> {
-        let mut tables = BTreeMap::new();
-        for table in Table::ALL {
+        let topic = settings.topic.as_str();
+        let (mut tables, mut has_progress) = (BTreeMap::new(), false);
+        // A load commits `events` first, so what another table holds of it stands in `events` too.
+        for table in Table::ALL.into_iter().rev() {
             let id = app_id(table, topic, partition);
             if let Some(delta) = version_at(lake, table, &id, barrier).await? {
+                has_progress |= version_of(&delta, table, &id).await?.is_some();
                 tables.insert(table, delta);
             }
         }
-        let mut versions = Versions { tables, loads: BTreeMap::new() };
+        let mut versions = Versions {
+            topic: topic.to_owned(),
+            partitions: settings.partitions,
+            partition,
+            tables,
+            newest_events: lake.table(Table::Events).await?,
+            loads: BTreeMap::new(),
+            has_live: barrier.is_some() || !has_progress,
+        };
         if versions.missing().is_none() {
             versions.find_loads().await?;
         }
@@ -54,13 +72,18 @@ impl Versions {
         Table::ALL.into_iter().find(|table| !self.tables.contains_key(table))
     }
 
-    /// Loads that some tables hold and others do not.
+    /// Whether the live rows can be verified.
+    pub fn has_live(&self) -> bool {
+        self.has_live
+    }
+
+    /// Loads that some tables hold and others do not, by the `log` of their rows.
     pub fn torn_loads(&self) -> impl Iterator<Item = &String> {
         let is_torn = |(_, tables): &(&String, &BTreeSet<Table>)| tables.len() < Table::ALL.len();
         self.loads.iter().filter(is_torn).map(|(log, _)| log)
     }
 
-    /// The whole loads, by the `log` of their rows.
+    /// The whole loads.
     pub fn loads(&self) -> impl Iterator<Item = &String> {
         let is_whole = |(_, tables): &(&String, &BTreeSet<Table>)| tables.len() == Table::ALL.len();
         self.loads.iter().filter(is_whole).map(|(log, _)| log)
@@ -68,71 +91,61 @@ impl Versions {
 
     /// # Errors
     /// `Lake`.
-    pub async fn read(&self, table: Table) -> Result<DataFrame, PipelineError> {
-        self.read_in(&context()?, table).await
-    }
-
-    async fn read_in(
+    pub async fn read(
         &self,
         context: &SessionContext,
         table: Table,
     ) -> Result<DataFrame, PipelineError> {
-        let delta = &self.tables[&table];
-        let provider = delta.table_provider().await.map_err(failed)?;
-        context.read_table(provider).map_err(failed)
+        read(context, table, self.tables.get(&table)).await
     }
 
-    /// The rows of a derived table whose visitors are of the partition.
+    /// The rows of `events` as they stand, whatever the barrier.
     ///
     /// # Errors
-    /// `Lake`, or what `take` fails with.
-    pub async fn each_row_of(
+    /// `Lake`.
+    pub async fn read_newest_events(
         &self,
-        table: Table,
-        partitions: u32,
-        partition: Partition,
-        mut take: impl FnMut(&RecordBatch) -> Result<(), PipelineError>,
-    ) -> Result<(), PipelineError> {
-        let rows = self.read(table).await?;
-        let schema = table.schema();
-        let columns: Vec<&str> =
-            schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let rows = rows.select_columns(&columns).map_err(failed)?;
-        let mut stream = rows.execute_stream().await.map_err(failed)?;
-        while let Some(batch) = stream.next().await {
-            let batch = plain(&batch.map_err(failed)?, &schema)?;
-            take(&of_partition(&batch, partitions, partition)?)?;
-        }
-        Ok(())
+        context: &SessionContext,
+    ) -> Result<DataFrame, PipelineError> {
+        read(context, Table::Events, self.newest_events.as_ref()).await
     }
 
     async fn find_loads(&mut self) -> Result<(), PipelineError> {
         let context = context()?;
-        let mut logs = BTreeSet::new();
-        for table in [Table::Events, Table::Receipts] {
-            let rows = self.read_in(&context, table).await?.into_view();
-            context.register_table(table.name(), rows).map_err(failed)?;
-            let sql = format!("SELECT DISTINCT log FROM {} WHERE log LIKE 'load:%'", table.name());
-            let batches =
-                context.sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)?;
-            for batch in batches {
-                let texts =
-                    arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
-                logs.extend(texts.as_string::<i32>().iter().flatten().map(str::to_owned));
-            }
-        }
-        for log in logs {
-            let hash = log.trim_start_matches("load:").to_owned();
-            let mut holding = BTreeSet::new();
-            for (table, delta) in &self.tables {
-                if version_of(delta, *table, &load_app_id(*table, &hash)).await?.is_some() {
-                    holding.insert(*table);
+        let (events, receipts) =
+            (self.read_newest_events(&context).await?, self.read(&context, Table::Receipts).await?);
+        context.register_table("events", events.into_view()).map_err(failed)?;
+        context.register_table("receipts", receipts.into_view()).map_err(failed)?;
+        let sql = "SELECT log FROM events WHERE log LIKE 'load:%' UNION \
+                   SELECT log FROM receipts WHERE log LIKE 'load:%'";
+        let batches = context.sql(sql).await.map_err(failed)?.collect().await.map_err(failed)?;
+        for batch in batches {
+            let logs = cast(batch.column(0), &DataType::Utf8)?;
+            for log in logs.as_string::<i32>().iter().flatten() {
+                let hash = log.trim_start_matches("load:");
+                let mut holding = BTreeSet::new();
+                for (table, delta) in &self.tables {
+                    let id = load_app_id(*table, hash);
+                    if version_of(delta, *table, &id).await?.is_some() {
+                        holding.insert(*table);
+                    }
                 }
+                self.loads.insert(log.to_owned(), holding);
             }
-            self.loads.insert(log, holding);
         }
         Ok(())
     }
+}
+
+async fn read(
+    context: &SessionContext,
+    table: Table,
+    delta: Option<&DeltaTable>,
+) -> Result<DataFrame, PipelineError> {
+    let (path, reason) = (table.name().to_owned(), "it was not made".to_owned());
+    let delta = delta.ok_or(LakeError::Unreadable { path, reason })?;
+    let provider = delta.table_provider().await.map_err(failed)?;
+    context.read_table(provider).map_err(failed)
 }
 
 async fn version_at(
@@ -167,22 +180,4 @@ async fn version_of(
     let state = delta.snapshot().map_err(failed)?;
     let version = state.transaction_version(delta.log_store().as_ref(), app_id).await;
     Ok(version.map_err(failed)?)
-}
-
-fn of_partition(
-    rows: &RecordBatch,
-    partitions: u32,
-    partition: Partition,
-) -> Result<RecordBatch, PipelineError> {
-    let column = |name: &str| rows.column_by_name(name).map(|column| column.as_string::<i32>());
-    let (Some(sites), Some(visitors)) = (column("site"), column("visitor_id")) else {
-        return Ok(rows.slice(0, 0));
-    };
-    let is_of = |row: usize| {
-        let site = if sites.is_valid(row) { sites.value(row) } else { "" };
-        let visitor = if visitors.is_valid(row) { visitors.value(row) } else { "" };
-        partition_of(site, visitor, partitions) == partition
-    };
-    let mask = (0..rows.num_rows()).map(|row| Some(is_of(row))).collect::<BooleanArray>();
-    Ok(filter_record_batch(rows, &mask)?)
 }

@@ -37,7 +37,7 @@ impl Service {
 
     pub async fn start_with(settings: QuerySettings) -> Service {
         let folder = tempfile::tempdir().unwrap();
-        let lake = Lake::at(folder.path().to_str().unwrap()).unwrap();
+        let lake = Lake::at(folder.path().to_str().unwrap(), Vec::new()).unwrap();
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
         let engine = Arc::new(Engine::open(lake.clone(), settings, metrics).unwrap());

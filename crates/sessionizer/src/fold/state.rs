@@ -8,8 +8,8 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Fold, Output};
-use crate::dedupe::{Dedupe, DedupeState};
-use crate::held::{Held, HeldEvents};
+use crate::dedupe::{Dedupe, DedupeState, DedupeView};
+use crate::held::{Held, HeldEvents, Signalled};
 use crate::ledger::Ledger;
 use crate::signal::{Deadline, DeadlineState, Deadlines};
 use crate::visitors::Visitors;
@@ -25,19 +25,19 @@ pub struct FoldState {
     deadlines: Vec<DeadlineState>,
     pending: BTreeMap<Box<str>, u64>,
     /// Records of the held events, ascending, each with its signalled needs.
-    pub held: Vec<(Offset, u64)>,
+    pub held: Vec<(Offset, Signalled)>,
 }
 
-/// A fold as a snapshot writes it, without a copy of the sessions.
+/// A fold as a snapshot writes it, without a copy of its ids and sessions.
 #[derive(Serialize)]
 pub struct FoldView<'f> {
     book: &'f RuleBook,
     clock: LogClock,
-    dedupe: DedupeState,
+    dedupe: DedupeView<'f>,
     sessions: Sessions<'f>,
     deadlines: Vec<DeadlineState>,
     pending: &'f BTreeMap<Box<str>, u64>,
-    held: Vec<(Offset, u64)>,
+    held: Vec<(Offset, Signalled)>,
 }
 
 struct Sessions<'f>(&'f Visitors);
@@ -63,7 +63,7 @@ impl Fold {
         FoldView {
             book: &self.book,
             clock: self.clock,
-            dedupe: self.dedupe.state(),
+            dedupe: self.dedupe.view(),
             sessions: Sessions(&self.visitors),
             deadlines: self.deadlines.iter().filter_map(place).collect(),
             pending: self.ledger.pending(),
@@ -100,12 +100,12 @@ impl Fold {
     }
 
     /// Gives back an event that the snapshot names as held, with its signalled needs.
-    pub fn hold_again(&mut self, hit: Hit, signalled: u64) {
+    pub fn hold_again(&mut self, hit: Hit, signalled: Signalled) {
         let visitor =
             hit.visitor().map(|(site, visitor_id)| self.visitors.find_or_add(site, visitor_id));
         let place = self.held.hold(Held { hit, signalled });
         if let Some(entry) = visitor.and_then(|visitor| self.visitors.at_mut(visitor)) {
-            entry.held.push(place);
+            entry.held.push_back(place);
         }
     }
 

@@ -219,3 +219,27 @@ fn one_signal_is_enough_where_an_event_moves_to_a_session_of_later_rules() {
          need delivery abandoned signalled=yes rules=1",
     );
 }
+
+#[test]
+fn rules_that_only_a_held_event_follows_outlive_a_restart() {
+    check(
+        "12:00:00 v1 page_view id=a type=product
+         rules 12:00:01 need.delivery.within=5s
+         restart
+         tick 12:00:05
+         restart
+         tick 12:00:20",
+        "need delivery abandoned rules=0",
+    );
+}
+
+#[test]
+fn a_session_that_the_record_of_later_rules_closes_keeps_its_own() {
+    check(
+        "12:00:00 v1 page_view id=a type=product
+         tick 12:00:11
+         rules 12:30:11 need.delivery.within=5s
+         tick 12:30:17",
+        "need delivery abandoned rules=0",
+    );
+}

@@ -63,6 +63,12 @@ impl<'l> Run<'l> {
 
     pub fn commit(&mut self) {
         let Output { rows, signals, receipts } = self.fold.take_output();
+        // A row that names rules which the book dropped could not be written.
+        let book = self.fold.rules();
+        let of_rows = rows.sessions.iter().map(|row| row.rules);
+        let of_rows = of_rows.chain(rows.needs.iter().map(|row| row.rules));
+        of_rows.chain(rows.page_views.iter().map(|row| row.rules)).for_each(|id| drop(book.at(id)));
+        self.fold.forget_rules();
         self.output.rows.events.extend(rows.events);
         self.output.rows.sessions.extend(rows.sessions);
         self.output.rows.needs.extend(rows.needs);
@@ -116,7 +122,6 @@ impl<'l> Run<'l> {
             self.rules_from.push((offset.0 as usize + 1, id));
             self.fold.judge_held(id, |offset| bits(&rules, event(log, offset.0 as usize)));
             self.rules.insert(id, rules);
-            self.fold.forget_rules();
         }
     }
 

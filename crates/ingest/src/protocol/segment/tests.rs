@@ -1,5 +1,7 @@
 //! Segment's calls as text, and the records they become.
 
+use std::time::Duration;
+
 use footfall_event::{Limits, Micros};
 
 use super::*;
@@ -10,10 +12,13 @@ const RECEIVED: Micros = Micros(1_795_341_610_000_000);
 /// What becomes of each event of a body: its record without its times, or what is wrong with it.
 fn records(call: Call, body: &str) -> Vec<String> {
     let split = split(call, body.as_bytes(), 100).unwrap_or_else(|bad| panic!("{bad:?}"));
+    let limits = Limits::default();
     let record = |piece: &super::super::Piece<'_>| {
-        let parsed = parse(call, piece.unwrap(), &split.envelope).and_then(|mut event| {
+        let text = piece.unwrap();
+        let parsed = parse(call, text, &split.envelope, &limits).and_then(|mut event| {
             event.set_text(Text::Site, "shop");
-            event.check(&Limits::default(), RECEIVED).map(|times| (event, times))
+            let times = event.check(&limits, RECEIVED).map_err(|bad| rename(call, bad, text))?;
+            Ok((event, times))
         });
         match parsed {
             Err(bad) => format!("{} {bad}", bad.reason.code()),
@@ -129,11 +134,20 @@ fn properties_do_not_say_who_an_event_is_of() {
 #[test]
 fn bad_events_name_the_field() {
     let nested = format!("{}1{}", "[".repeat(100), "]".repeat(100));
-    let deep = format!(r#"{{"event":"e","properties":{{"a":{nested}}}}}"#);
+    let deep = format!(r#"{{"event":"e","properties":{{"b":1,"a":{nested}}}}}"#);
+    let traits = format!(r#"{{"event":"e","traits":{nested}}}"#);
+    let context = format!(r#"{{"event":"e","context":{{"page":{{"a":{nested}}}}}}}"#);
+    let long = "x".repeat(600);
+    let [message_id, anonymous_id, user_id, event, kind] =
+        ["messageId", "anonymousId", "userId", "event", "type"].map(|name| {
+            let event = if name == "event" { "" } else { r#""event":"e","# };
+            format!(r#"{{{event}"{name}":"{long}"}}"#)
+        });
     let cases = [
         (r#"{}"#, "missing event: is required by `track`"),
         (r#"{"event":1}"#, "bad_type event: expected a text"),
-        (r#"{"event":""}"#, "missing event_name: is required, such as `page_view`"),
+        (r#"{"event":""}"#, "missing event: is required by `track`"),
+        (r#"{"type":"","event":"e"}"#, "missing type: is required, such as `track`"),
         (r#"{"event":"e","messageId":{}}"#, "bad_type messageId: expected a text or a number"),
         (r#"{"event":"e","properties":[]}"#, "bad_type properties: expected an object"),
         (r#"{"event":"e","context":1}"#, "bad_type context: expected an object"),
@@ -143,7 +157,26 @@ fn bad_events_name_the_field() {
         ),
         (r#"{"event":"e","sentAt":5}"#, "bad_type sentAt: expected a time as text"),
         (r#"[]"#, "bad_type expected an event: a JSON object"),
-        (deep.as_str(), "bad_type properties: expected at most 64 levels of nesting"),
+        (deep.as_str(), "bad_type properties.a: expected at most 64 levels of nesting"),
+        (traits.as_str(), "bad_type traits: expected at most 64 levels of nesting"),
+        (context.as_str(), "bad_type context: expected at most 64 levels of nesting"),
+        (
+            r#"{"event":"e","properties":{"a":"\ud800"}}"#,
+            "bad_type properties.a: unexpected end of hex escape",
+        ),
+        (message_id.as_str(), "too_long messageId: 600 bytes, at most 512 are taken"),
+        (anonymous_id.as_str(), "too_long anonymousId: 600 bytes, at most 512 are taken"),
+        (user_id.as_str(), "too_long userId: 600 bytes, at most 512 are taken"),
+        (event.as_str(), "too_long event: 600 bytes, at most 512 are taken"),
+        (kind.as_str(), "too_long type: 600 bytes, at most 512 are taken"),
+        (
+            r#"{"event":"e","timestamp":"2025-01-01T00:00:00Z"}"#,
+            "too_old timestamp: 2025-01-01T00:00:00.000000Z is longer ago than max_age, 7d; `footfall load` takes it",
+        ),
+        (
+            r#"{"event":"e","timestamp":null,"originalTimestamp":"2025-01-01T00:00:00Z"}"#,
+            "too_old originalTimestamp: 2025-01-01T00:00:00.000000Z is longer ago than max_age, 7d; `footfall load` takes it",
+        ),
     ];
     for (body, expected) in cases {
         check(Call::One("track"), body, &[expected]);
@@ -154,15 +187,16 @@ fn bad_events_name_the_field() {
 #[test]
 fn a_batch_without_events_is_told() {
     let bad = |body: &str| match split(Call::Batch, body.as_bytes(), 2) {
-        Err(Unsplit::Bad(bad)) => format!("{} {bad}", bad.reason.code()),
-        Err(Unsplit::Empty) => "empty".to_owned(),
+        Err(bad) => format!("{} {bad}", bad.reason.code()),
+        Ok(split) if split.pieces.is_empty() => format!("empty {}", split.holder),
         Ok(_) => "good".to_owned(),
     };
     assert_eq!(bad("{}"), "missing batch: is required, an array of events");
     assert_eq!(bad(r#"{"batch":{}}"#), "bad_type batch: expected an array of events");
-    assert_eq!(bad(r#"{"batch":[]}"#), "empty");
+    assert_eq!(bad(r#"{"batch":[]}"#), "empty batch");
+    assert_eq!(bad(" "), "empty body");
     assert_eq!(bad(r#"{"batch":[1,2]}"#), "good");
-    assert!(bad(r#"{"batch":[1,2,3]}"#).starts_with("too_many body: holds more than 2 events"));
+    assert!(bad(r#"{"batch":[1,2,3]}"#).starts_with("too_many batch: holds more than 2 events"));
     assert!(bad("[]").starts_with("bad_json body: invalid type"));
 }
 
@@ -177,9 +211,75 @@ fn the_time_sent_is_the_events_or_else_the_batchs() {
         .pieces
         .iter()
         .map(|piece| {
-            let client = parse(Call::Batch, piece.unwrap(), &split.envelope).unwrap().client;
+            let limits = Limits::default();
+            let event = parse(Call::Batch, piece.unwrap(), &split.envelope, &limits).unwrap();
+            let client = event.client;
             client.sent_at.unwrap().0 - client.timestamp.unwrap().0
         })
         .collect();
     assert_eq!(times, [5_000_000, 1_000_001]);
+}
+
+#[test]
+fn what_does_not_fit_its_column_stays_in_properties() {
+    let long = "x".repeat(600);
+    let body = format!(
+        r#"{{"event":"e","messageId":"m","properties":{{"coupon":"{long}","page_type":"cart",
+        "product_id":"{long}","name":"Boot","quantity":2}},
+        "context":{{"page":{{"title":"{}"}},"locale":"{long}"}}}}"#,
+        "y".repeat(8_193)
+    );
+    let expected = format!(
+        r#"{{"event_id":"m","site":"shop","event_name":"e","page_type":"cart","items":[{{"item_name":"Boot","quantity":2.0}}],"properties":{{"coupon":"{long}","product_id":"{long}","context":{{"page":{{"title":"{}"}},"locale":"{long}"}}}}}}"#,
+        "y".repeat(8_193)
+    );
+    check(Call::One("track"), &body, &[&expected]);
+    let products = format!("[{}]", vec![r#"{"product_id":"p"}"#; 501].join(","));
+    check(
+        Call::One("track"),
+        &format!(r#"{{"event":"e","messageId":"m","properties":{{"products":{products}}}}}"#),
+        &[&format!(
+            r#"{{"event_id":"m","site":"shop","event_name":"e","properties":{{"products":{products}}}}}"#
+        )],
+    );
+}
+
+#[test]
+fn of_a_repeated_field_the_last_counts() {
+    check(
+        Call::One("track"),
+        r#"{"event":"a","event":"b","messageId":"m","color":1,"color":2,"properties":{"coupon":"x","size":1,"coupon":"y","size":2}}"#,
+        &[
+            r#"{"event_id":"m","site":"shop","event_name":"b","coupon":"y","properties":{"size":2,"color":2}}"#,
+        ],
+    );
+}
+
+#[test]
+fn a_name_is_given_to_one_field_alone() {
+    check(
+        Call::One("track"),
+        r#"{"event":"e","messageId":"m","a":1,"segment_a":2,"b":3,"properties":{"a":4,"b":3}}"#,
+        &[
+            r#"{"event_id":"m","site":"shop","event_name":"e","properties":{"a":4,"b":3,"segment_a":1,"segment_segment_a":2}}"#,
+        ],
+    );
+}
+
+/// Fields that were each looked for among all properties took minutes; what hangs is a failure.
+#[test]
+fn many_fields_cost_no_more_each_than_few() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let many = |prefix: &str| {
+        let fields: Vec<String> = (0..300_000).map(|i| format!("\"{prefix}{i}\":1")).collect();
+        fields.join(",")
+    };
+    let body = format!(r#"{{"event":"e",{},"properties":{{{}}}}}"#, many("f"), many("p"));
+    let (done, parsed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (call, limits) = (Call::One("track"), Limits::default());
+        let event = parse(call, &body, &Envelope::default(), &limits).unwrap();
+        done.send(event.properties.unwrap().ends_with("\"f299999\":1}"))
+    });
+    assert_eq!(parsed.recv_timeout(PATIENCE), Ok(true));
 }

@@ -1,0 +1,147 @@
+//! Two writers on one table, answers that were lost, and files that are too old.
+
+use std::time::Instant;
+
+use footfall_event::Micros;
+
+use super::*;
+use crate::testing::{TABLE, files, ids, made_lake};
+
+async fn open(lake: &Lake) -> TableWriter {
+    TableWriter::open(lake, TABLE).await.unwrap()
+}
+
+fn commit(files: Vec<WrittenFile>, progress: &[(&str, Option<i64>, i64)]) -> Commit {
+    let progress = progress.iter().map(|(id, from, to)| Progress {
+        app_id: (*id).into(),
+        from: *from,
+        to: *to,
+    });
+    Commit { files, progress: progress.collect(), is_load: false }
+}
+
+fn lost(standing: &[(&str, Option<i64>)]) -> Outcome {
+    let standing = standing.iter().map(|(id, version)| ((*id).to_owned(), *version));
+    Outcome::Lost { standing: standing.collect() }
+}
+
+fn committed(version: u64) -> Outcome {
+    Outcome::Committed { version }
+}
+
+#[tokio::test]
+async fn files_and_progress_appear_together() {
+    let (_folder, lake) = made_lake().await;
+    let mut writer = open(&lake).await;
+    let written = files(&lake, "a").await;
+    assert!(ids(&lake).await.is_empty());
+    assert_eq!(writer.progress("p").await.unwrap(), None);
+    let first = commit(written, &[("p", None, 10), ("q", None, 0)]);
+    assert_eq!(writer.commit(&first).await.unwrap(), committed(1));
+    assert_eq!(ids(&lake).await, ["a"]);
+    for writer in [&mut writer, &mut open(&lake).await] {
+        assert_eq!(writer.progress("p").await.unwrap(), Some(10));
+        assert_eq!(writer.progress("q").await.unwrap(), Some(0));
+        assert_eq!(writer.version(), Some(1));
+    }
+    let next = commit(files(&lake, "b").await, &[("p", Some(10), 11)]);
+    assert_eq!(writer.commit(&next).await.unwrap(), committed(2));
+    assert_eq!(ids(&lake).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn the_second_of_two_writers_is_told_where_the_first_got() {
+    let (_folder, lake) = made_lake().await;
+    let (mut first, mut second) = (open(&lake).await, open(&lake).await);
+    let theirs = commit(files(&lake, "theirs").await, &[("p", None, 10)]);
+    first.commit(&theirs).await.unwrap();
+    // Its snapshot does not have the other's commit, so the conflict is Delta's to find.
+    let ours = commit(files(&lake, "ours").await, &[("p", None, 12), ("q", None, 5)]);
+    assert_eq!(second.commit(&ours).await.unwrap(), lost(&[("p", Some(10))]));
+    // The snapshot has it, so it is found before anything is tried.
+    assert_eq!(second.commit(&ours).await.unwrap(), lost(&[("p", Some(10))]));
+    assert_eq!(ids(&lake).await, ["theirs"]);
+    let rest = commit(files(&lake, "rest").await, &[("p", Some(10), 12), ("q", None, 5)]);
+    assert_eq!(second.commit(&rest).await.unwrap(), committed(2));
+    assert_eq!(ids(&lake).await, ["rest", "theirs"]);
+}
+
+#[tokio::test]
+async fn progress_that_others_made_before_a_rebased_commit_is_seen() {
+    let (_folder, lake) = made_lake().await;
+    let mut ours = open(&lake).await;
+    ours.commit(&commit(files(&lake, "a").await, &[("q", None, 50)])).await.unwrap();
+    let mut theirs = open(&lake).await;
+    let moved = commit(files(&lake, "50 to 80").await, &[("q", Some(50), 80)]);
+    assert_eq!(theirs.commit(&moved).await.unwrap(), committed(2));
+    // Nobody else moves p, so this lands behind their commit.
+    let other = commit(files(&lake, "p").await, &[("p", None, 1)]);
+    assert_eq!(ours.commit(&other).await.unwrap(), committed(3));
+    let stale = commit(files(&lake, "50 to 70").await, &[("p", Some(1), 2), ("q", Some(50), 70)]);
+    assert_eq!(ours.commit(&stale).await.unwrap(), lost(&[("q", Some(80))]));
+    assert_eq!(ids(&lake).await, ["50 to 80", "a", "p"]);
+    assert_eq!(open(&lake).await.progress("q").await.unwrap(), Some(80));
+    assert_eq!(open(&lake).await.progress("p").await.unwrap(), Some(1));
+}
+
+/// The same commit by a writer that does not know of it is what a writer tries again whose answer
+/// was lost on the way.
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_known_as_ones_own() {
+    let (_folder, lake) = made_lake().await;
+    let (mut heard, mut unheard) = (open(&lake).await, open(&lake).await);
+    let with_files = commit(files(&lake, "a").await, &[("p", None, 10)]);
+    assert_eq!(heard.commit(&with_files).await.unwrap(), committed(1));
+    assert_eq!(unheard.commit(&with_files).await.unwrap(), committed(1));
+    let without = commit(Vec::new(), &[("p", Some(10), 20), ("q", None, 1)]);
+    assert_eq!(heard.commit(&without).await.unwrap(), committed(2));
+    assert_eq!(unheard.commit(&without).await.unwrap(), committed(2));
+    assert_eq!(ids(&lake).await, ["a"]);
+}
+
+#[tokio::test]
+async fn equal_progress_with_files_of_another_is_no_commit_of_ones_own() {
+    let (_folder, lake) = made_lake().await;
+    let (mut first, mut second) = (open(&lake).await, open(&lake).await);
+    first.commit(&commit(files(&lake, "theirs").await, &[("p", None, 10)])).await.unwrap();
+    let ours = commit(files(&lake, "ours").await, &[("p", None, 10)]);
+    assert_eq!(second.commit(&ours).await.unwrap(), lost(&[("p", Some(10))]));
+    assert_eq!(ids(&lake).await, ["theirs"]);
+}
+
+#[tokio::test]
+async fn a_file_is_too_old_by_either_clock() {
+    const MINUTE: u64 = 60;
+    let (_folder, lake) = made_lake().await;
+    let mut writer = open(&lake).await;
+    let aged = |file: &WrittenFile, wall_minutes: i64, monotonic_minutes: u64| {
+        let mut file = file.clone();
+        file.finished.wall = Micros::clock() - Micros(wall_minutes * Micros::MINUTE.0);
+        let age = Duration::from_secs(monotonic_minutes * MINUTE);
+        file.finished.monotonic = Instant::now().checked_sub(age).unwrap();
+        vec![file]
+    };
+    let file = files(&lake, "a").await.remove(0);
+    for (wall, monotonic) in [(61, 0), (0, 61), (-600, 61)] {
+        let stale = commit(aged(&file, wall, monotonic), &[("p", None, 1)]);
+        let refused = writer.commit(&stale).await.unwrap_err();
+        assert!(matches!(refused, LakeError::Stale { table: TABLE, minutes: 61 }), "{refused}");
+        let load = Commit { is_load: true, ..commit(aged(&file, 721, 0), &[("p", None, 1)]) };
+        let refused = writer.commit(&load).await.unwrap_err();
+        assert!(matches!(refused, LakeError::Stale { minutes: 721, .. }), "{refused}");
+    }
+    assert!(ids(&lake).await.is_empty());
+    let young = commit(aged(&file, 59, 59), &[("p", None, 1)]);
+    assert_eq!(writer.commit(&young).await.unwrap(), committed(1));
+    let file = files(&lake, "b").await.remove(0);
+    let load = Commit { is_load: true, ..commit(aged(&file, 719, 719), &[("p", Some(1), 2)]) };
+    assert_eq!(writer.commit(&load).await.unwrap(), committed(2));
+    assert_eq!(ids(&lake).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_table_that_was_not_made_cannot_be_written() {
+    let (_folder, lake) = crate::testing::location();
+    let refused = TableWriter::open(&lake, TABLE).await.err().unwrap();
+    assert!(matches!(refused, LakeError::Delta { table: TABLE, .. }), "{refused}");
+}

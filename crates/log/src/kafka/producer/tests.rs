@@ -1,0 +1,38 @@
+//! A producer that has failed for good. The broker is librdkafka's mock: a real one cannot be made to
+//! answer so.
+
+use std::time::Duration;
+
+use footfall_event::Partition;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use super::*;
+
+#[tokio::test]
+async fn after_a_fatal_error_every_append_and_readiness_say_so() {
+    let mut settings = KafkaSettings::new("mock", "events", 1);
+    settings.client.insert("test.mock.num.brokers".to_owned(), "1".to_owned());
+    let producer = Producer::new(&settings).unwrap();
+    let broker = producer.client.client().mock_cluster().unwrap();
+    broker.create_topic("events", 1, 1).unwrap();
+    let record = || NewRecord {
+        partition: Partition(0),
+        kind: Kind::Event,
+        payload: Bytes::from_static(b"x"),
+    };
+    producer.append(&[record()]).await.unwrap();
+    producer.has_room().unwrap();
+
+    let out_of_order = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    broker.request_errors(RDKafkaApiKey::Produce, &[out_of_order]);
+    for _ in 0..2 {
+        let records = [record()];
+        let append = producer.append(&records);
+        let failed = tokio::time::timeout(Duration::from_secs(60), append).await.unwrap();
+        let failed = failed.unwrap_err();
+        assert!(matches!(failed, LogError::Io { .. }), "{failed}");
+        assert!(failed.to_string().ends_with(": restart footfall"), "{failed}");
+        let unready = producer.has_room().unwrap_err();
+        assert_eq!(unready.to_string(), failed.to_string());
+    }
+}

@@ -1,0 +1,65 @@
+//! What a partition is to the pipeline that it is assigned to.
+
+use std::time::Instant;
+
+use footfall_event::Offset;
+use tokio::task::JoinHandle;
+
+use crate::old_resend::OldResends;
+use crate::partition::PartitionFold;
+use crate::patience::Patience;
+
+/// A partition that is assigned to this pipeline.
+pub enum Owned {
+    /// The log or the store could not be reached when it was to start.
+    Waiting {
+        until: Instant,
+        patience: Patience,
+    },
+    /// Its first rules are looked for, in the records before `end`.
+    FindingRules {
+        begin: Begin,
+        end: Offset,
+    },
+    Folding(Box<Folding>),
+}
+
+/// Where a partition without a snapshot begins.
+#[derive(Clone, Copy)]
+pub struct Begin {
+    pub offset: Offset,
+    pub receipts_from: Option<Offset>,
+}
+
+pub struct Folding {
+    pub fold: PartitionFold,
+    pub resends: OldResends,
+    /// When the last record was read, by this process's clock.
+    pub quiet_since: Instant,
+    /// When the rules configured here were last written to the log.
+    pub announced_at: Option<Instant>,
+    /// A tick, or rules, on their way to the log.
+    pub ticking: Option<JoinHandle<()>>,
+}
+
+impl Folding {
+    pub fn new(fold: PartitionFold, resends: OldResends) -> Folding {
+        Folding { fold, resends, quiet_since: Instant::now(), announced_at: None, ticking: None }
+    }
+}
+
+impl Owned {
+    pub fn fold(&self) -> Option<&PartitionFold> {
+        match self {
+            Owned::Folding(folding) => Some(&folding.fold),
+            Owned::Waiting { .. } | Owned::FindingRules { .. } => None,
+        }
+    }
+
+    pub fn fold_mut(&mut self) -> Option<&mut PartitionFold> {
+        match self {
+            Owned::Folding(folding) => Some(&mut folding.fold),
+            Owned::Waiting { .. } | Owned::FindingRules { .. } => None,
+        }
+    }
+}
