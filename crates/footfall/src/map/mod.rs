@@ -68,21 +68,16 @@ pub enum Format {
     Parquet,
 }
 
-/// All mistakes of a map, one a line: the command was called wrongly, as with a bad configuration.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct MapMistakes(#[from] Mistakes);
-
 impl LoadMap {
     /// Reads a map file.
     ///
     /// # Errors
     /// All its mistakes, at least one.
-    pub fn load(path: &Path) -> Result<LoadMap, MapMistakes> {
+    pub fn load(path: &Path) -> Result<LoadMap, Mistakes> {
         let mut mistakes = Mistakes::default();
         match toml_reader::read_file(path, &mut mistakes) {
-            Some(text) => Ok(LoadMap::parse(path, &text)?),
-            None => Err(mistakes.into()),
+            Some(text) => LoadMap::parse(path, &text),
+            None => Err(mistakes),
         }
     }
 

@@ -26,7 +26,7 @@ struct Shop {
 impl Shop {
     async fn new() -> Shop {
         let folder = tempfile::tempdir().unwrap();
-        let lake = Lake::at(&folder.path().to_string_lossy()).unwrap();
+        let lake = Lake::at(&folder.path().to_string_lossy(), Vec::new()).unwrap();
         let settings = LakeSettings {
             topic: TOPIC.to_owned(),
             partitions: 1,

@@ -284,7 +284,6 @@ fn a_source_may_have_a_counter() {
         seqs.iter().collect::<Vec<_>>()
     };
     let same = format!("rest = 'same_name'\n{MAP}");
-    let mapped = format!("{MAP}seq = 's'\n");
     assert_eq!(seqs(&same, ("a.csv", b"t,n,v\n0,a,b\n0,a,b\n")), [Some(0), Some(1)]);
     let named = b"t,n,v,event_id\n0,a,b,x\n0,a,b,y\n";
     assert_eq!(seqs(&same, ("a.csv", named)), [Some(0), Some(1)]);
