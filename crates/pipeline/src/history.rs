@@ -87,7 +87,6 @@ pub async fn load(
     load: &Load,
     files: &HistoryFiles,
 ) -> Result<LoadReceipt, PipelineError> {
-    rules_store::keep(lake, &load.rules).await?;
     for _ in 0..RUNS_MAX {
         let source = files().map_err(PipelineError::Source)?;
         if let Some(receipt) = run(lake, load, source).await? {
@@ -108,6 +107,7 @@ async fn run(
     source: HistorySource,
 ) -> Result<Option<LoadReceipt>, PipelineError> {
     let mut tables = HistoryTables::open(lake, load).await?;
+    rules_store::keep(lake, &load.rules).await?;
     let standing = match tables.has(Table::Events) {
         true => Some(standing_rows(lake, &load.log()).await?),
         false => None,

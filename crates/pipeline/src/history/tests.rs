@@ -270,6 +270,7 @@ async fn a_load_by_other_rules_is_refused() {
         )
     );
     assert_eq!(shop.ask("SELECT count(*) FROM sessions").await, ["0"]);
+    assert_eq!(rules_store::all(&shop.lake).await.unwrap(), [rules()]);
     // Other files by these rules are another load.
     let changed = Load { hash: "2".to_owned(), ..changed };
     super::load(&shop.lake, &changed, &files(&changed, &[])).await.unwrap();
