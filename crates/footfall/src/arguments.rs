@@ -177,14 +177,14 @@ pub struct SampleArguments {
     /// Write what each session was meant to come to, as JSON lines.
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
-    /// Share of events that arrive beyond the allowed lateness.
-    #[arg(long, default_value_t = 0.0)]
-    pub late: f64,
+    /// Share of events that arrive beyond the allowed lateness [default: 0.002 with --server].
+    #[arg(long, value_name = "SHARE")]
+    pub late: Option<f64>,
     /// A write key, where the collector wants one.
-    #[arg(long)]
+    #[arg(long, requires = "server")]
     pub key: Option<String>,
     /// Post every event a second time.
-    #[arg(long)]
+    #[arg(long, requires = "server")]
     pub twice: bool,
 }
 

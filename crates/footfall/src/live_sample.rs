@@ -13,6 +13,8 @@ use crate::sample::{Sample, SampleSettings};
 
 /// Events a second, unless told otherwise.
 const RATE: f64 = 200.0;
+/// Share of events beyond the allowed lateness, unless told otherwise. A file has no lateness.
+const LATE: f64 = 0.002;
 /// Events of one post at most.
 const BATCH_EVENTS: usize = 500;
 /// How long due events are gathered before they are posted.
@@ -25,20 +27,7 @@ const ATTEMPTS_MAX: u32 = 60;
 /// # Errors
 /// A setting out of range, a file that cannot be written, a collector that does not take a post.
 pub async fn run(config: &Config, arguments: &SampleArguments) -> anyhow::Result<()> {
-    let is_live = arguments.server.is_some();
-    let defaults = SampleSettings::default();
-    let settings = SampleSettings {
-        seed: arguments.seed,
-        sessions: arguments.sessions,
-        start: if is_live { Micros::clock().0 } else { defaults.start },
-        session_gap: config.rules.session_gap.0,
-        allowed_lateness: config.rules.allowed_lateness.0,
-        rate: arguments.rate.or(is_live.then_some(RATE)),
-        site: config.ingest.default_site.clone(),
-        beyond_lateness: arguments.late,
-        ..defaults
-    };
-    let mut sample = Sample::new(&settings)?;
+    let mut sample = Sample::new(&settings(config, arguments))?;
     let mut truth = Truth::create(arguments)?;
     match &arguments.server {
         None => print(&mut sample, &mut truth)?,
@@ -47,6 +36,22 @@ pub async fn run(config: &Config, arguments: &SampleArguments) -> anyhow::Result
     truth.take(&mut sample)?;
     eprintln!("{}", sample.totals().to_json());
     Ok(())
+}
+
+fn settings(config: &Config, arguments: &SampleArguments) -> SampleSettings {
+    let is_live = arguments.server.is_some();
+    let defaults = SampleSettings::default();
+    SampleSettings {
+        seed: arguments.seed,
+        sessions: arguments.sessions,
+        start: if is_live { Micros::clock().0 } else { defaults.start },
+        session_gap: config.rules.session_gap.0,
+        allowed_lateness: config.rules.allowed_lateness.0,
+        rate: arguments.rate.or(is_live.then_some(RATE)),
+        site: config.ingest.default_site.clone(),
+        beyond_lateness: arguments.late.or(is_live.then_some(LATE)).unwrap_or(0.0),
+        ..defaults
+    }
 }
 
 /// The file of what was meant, if one is wanted.
@@ -143,4 +148,40 @@ async fn send(
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     bail!("{url} takes no events: {refusal}")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use clap::error::ErrorKind;
+
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+
+    fn given(flags: &[&str]) -> SampleSettings {
+        let arguments = Arguments::parse_from([&["footfall", "sample"], flags].concat());
+        let check = footfall_pipeline::check_condition;
+        let config = Config::load(None, [], &[], &check).unwrap();
+        match arguments.command {
+            Command::Sample(sample) => settings(&config, &sample),
+            command => panic!("{command:?}"),
+        }
+    }
+
+    #[test]
+    fn live_events_may_be_late_and_those_of_a_file_are_not() {
+        assert_eq!(given(&[]).beyond_lateness, 0.0);
+        assert_eq!(given(&["--late", "0.1"]).beyond_lateness, 0.1);
+        let live = ["--server", "http://127.0.0.1:8080"];
+        assert_eq!(given(&live).beyond_lateness, 0.002);
+        assert_eq!(given(&[&live[..], &["--late", "0"]].concat()).beyond_lateness, 0.0);
+    }
+
+    #[test]
+    fn what_only_a_post_needs_is_refused_for_a_file() {
+        for flags in [&["--twice"][..], &["--key", "k"]] {
+            let parsed = Arguments::try_parse_from([&["footfall", "sample"], flags].concat());
+            assert_eq!(parsed.unwrap_err().kind(), ErrorKind::MissingRequiredArgument, "{flags:?}");
+        }
+    }
 }

@@ -46,6 +46,14 @@ pub enum PipelineError {
     Stopping,
     #[error("{0}")]
     Source(String),
+    #[error(
+        "the files have more rows than the {rows_max} that one load takes: load them in parts, each of some of the files"
+    )]
+    LoadRows { rows_max: i64 },
+    #[error(
+        "`{log}` was loaded by other rules (config_id {loaded_by}) than those given ({given}), and its sessions follow those: run the command with the `[rules]` it was loaded by, which _footfall/rules/{loaded_by}.json in the lake tells"
+    )]
+    LoadRules { log: String, loaded_by: String, given: String },
     #[error("cannot listen for HTTP: {0}")]
     Listen(#[from] std::io::Error),
 }

@@ -6,9 +6,13 @@
 
 mod existing;
 mod fold;
+mod limit;
+mod packed;
 mod read;
 mod sorted;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -19,9 +23,11 @@ use footfall_lake::Lake;
 use footfall_sessionizer::{Counts, Rules};
 
 use crate::{PipelineError, rules_store};
-use existing::{Existing, live_limit, standing_rows};
+use existing::{Existing, opened, standing_rows};
 pub(crate) use existing::{failed, plain};
 use fold::HistoryFold;
+use limit::live_limit;
+use packed::Packing;
 use read::Reader;
 use sorted::{Sorted, sort};
 pub(crate) use sorted::{context, fold_order};
@@ -29,7 +35,8 @@ use tables::HistoryTables;
 
 /// A part of the files to be loaded, in the order of their rows.
 pub struct HistoryBatch {
-    /// In the schema of `events`: `log_offset` is the number of the row over all files.
+    /// In the schema of `events`: `log_offset` is the number of the row over all files, `received_time`
+    /// when the load began, `log` its name; what the fold settles is NULL, and so is `appended_at`.
     pub events: RecordBatch,
     /// Rows that were refused, by their numbers.
     pub rejected: Vec<(u64, Rejection)>,
@@ -38,6 +45,9 @@ pub struct HistoryBatch {
 /// Reads the files from their beginning: `None` behind the last batch, a sentence when one cannot be
 /// read.
 pub type HistorySource = Box<dyn FnMut() -> Result<Option<HistoryBatch>, String> + Send>;
+
+/// Opens the files, from their beginning each time.
+pub type HistoryFiles = Box<dyn Fn() -> Result<HistorySource, String> + Send + Sync>;
 
 /// What is loaded, and by which rules.
 #[derive(Clone)]
@@ -67,31 +77,52 @@ impl Load {
     }
 }
 
-/// Loads what `source` reads. Repeated, it adds nothing.
+/// Loads what the files hold. Repeated, it adds nothing.
 ///
 /// # Errors
-/// `Lake`, `Rows`, `Conditions`, `Source`. Before `events` is committed nothing is visible.
+/// `Lake`, `Rows`, `Conditions`, `Source`, `LoadRows`; `LoadRules` when the load stands by other
+/// rules. Before `events` is committed nothing is visible.
 pub async fn load(
     lake: &Lake,
     load: &Load,
-    source: HistorySource,
+    files: &HistoryFiles,
 ) -> Result<LoadReceipt, PipelineError> {
-    rules_store::keep(lake, &load.rules).await?;
+    for _ in 0..RUNS_MAX {
+        let source = files().map_err(PipelineError::Source)?;
+        if let Some(receipt) = run(lake, load, source).await? {
+            return Ok(receipt);
+        }
+    }
+    Err(PipelineError::Races { table: Table::Events.name(), attempts: RUNS_MAX })
+}
+
+/// The same load may run in two processes. The one that comes second with `events` begins again, and
+/// goes on from the rows of the first: which of them are late was decided there.
+const RUNS_MAX: usize = 2;
+
+/// `None` when another process was first.
+async fn run(
+    lake: &Lake,
+    load: &Load,
+    source: HistorySource,
+) -> Result<Option<LoadReceipt>, PipelineError> {
     let mut tables = HistoryTables::open(lake, load).await?;
+    rules_store::keep(lake, &load.rules).await?;
     let standing = match tables.has(Table::Events) {
         true => Some(standing_rows(lake, &load.log()).await?),
         false => None,
     };
     let is_resumed = standing.is_some();
-    let (reader, batches) = Reader::start(source, lake, load, standing);
-    let existing = Existing::of_others(lake, &load.log()).await?;
-    let limit = live_limit(lake, load).await?;
+    let (reader, packed) = Reader::start(source, lake, load, standing)?;
+    // The receipts first: what they tell of must be in `events`.
+    let receipts = opened(lake, Table::Receipts).await?;
+    let events = opened(lake, Table::Events).await?;
+    let limit = live_limit(&receipts, &events, load).await?;
+    let existing = Existing::of_others(&events, &load.log()).await?;
     let mut sorted = if is_resumed {
-        // Nobody sorts: the reader must not wait for it.
-        drop(batches);
         Sorted::standing(lake, &load.log()).await?
     } else {
-        sort(batches).await?
+        sort(packed, Packing::new(load)?).await?
     };
     let mut fold = HistoryFold::new(load, limit, existing, is_resumed)?;
     while let Some(rows) = sorted.next().await? {

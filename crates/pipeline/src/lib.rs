@@ -25,7 +25,7 @@ pub use conditions::{Conditions, check_condition};
 pub use config::PipelineSettings;
 pub use error::PipelineError;
 pub use health::Health;
-pub use history::{HistoryBatch, HistorySource, Load, LoadReceipt, load};
+pub use history::{HistoryBatch, HistoryFiles, HistorySource, Load, LoadReceipt, load};
 pub use http::serve;
 pub use metrics::Metrics;
 pub use run::Pipeline;

@@ -15,7 +15,7 @@ use footfall_sessionizer::{
     LeaveReason, NeedMark, NeedRow, PageViewRow, ReceiptRow, RuleBook, SessionRow,
 };
 
-pub use events::{EventPlaces, event_rows};
+pub use events::{EventPlaces, settled_rows};
 
 /// Which log and partition rows come from.
 #[derive(Clone, Debug)]

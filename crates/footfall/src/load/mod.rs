@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use footfall_event::{Limits, Micros};
-use footfall_pipeline::{HistoryBatch, HistorySource, Load, LoadReceipt};
+use footfall_pipeline::{HistoryBatch, HistoryFiles, HistorySource, Load, LoadReceipt};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
@@ -33,11 +33,16 @@ pub async fn run(config: &Config, files: &[PathBuf], map: &Path) -> anyhow::Resu
     let site = config.ingest.default_site.clone();
     let hash = hash_of(files, map, &site)?;
     let load = Load { hash, rules: Arc::new(pipeline_rules(config)), started };
-    let limits = Limits::default();
-    let sources = Sources::open(files, &parsed, &site, limits, &load.log(), started)?;
+    let (files, log) = (files.to_owned(), load.log());
+    let open = move || Sources::open(&files, &parsed, &site, Limits::default(), &log, started);
+    let bar = progress_bar(&open()?);
     let lake = made_lake(config).await?;
-    let bar = progress_bar(&sources);
-    let receipt = footfall_pipeline::load(&lake, &load, reading(sources, bar.clone())).await?;
+    let shown = bar.clone();
+    let opened: HistoryFiles = Box::new(move || match open() {
+        Ok(sources) => Ok(reading(sources, shown.clone())),
+        Err(error) => Err(error.to_string()),
+    });
+    let receipt = footfall_pipeline::load(&lake, &load, &opened).await?;
     bar.finish_and_clear();
     print_receipt(&load, &receipt, began.elapsed());
     Ok(())

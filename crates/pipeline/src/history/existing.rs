@@ -1,34 +1,38 @@
 //! What the lake holds besides the load: events of other logs, which make rows duplicates or leave
-//! them to the repair.
+//! them to the repair. How far they speak is left to `limit`.
 
 use std::collections::HashSet;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
+use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{SortExpr, when};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{DataFrame, SessionContext, col, lit};
-use footfall_event::Micros;
-use footfall_event::schema::Table;
-use footfall_lake::{Lake, LakeError};
+use footfall_event::schema::{Table, time_type};
+use footfall_event::{EventKey, Micros};
+use footfall_lake::{DeltaTable, Lake, LakeError};
 use futures::StreamExt;
 
-use super::Load;
 use super::sorted::{context, fold_order};
 use crate::PipelineError;
 
-/// Events of other logs, visitor by visitor in the order of the fold.
+const COLUMNS: [&str; 4] = ["site", "visitor_id", "event_time", "event_id"];
+
+/// Events of other logs, visitor by visitor in the order of the fold; those without a visitor by
+/// their ids.
 pub struct Existing {
     stream: SendableRecordBatchStream,
     batch: Option<RecordBatch>,
     row: usize,
 }
 
-/// What stands of one visitor.
+/// What stands of one visitor: some 30 bytes an event.
 #[derive(Debug, Default)]
 pub struct OfVisitor {
-    pub ids: HashSet<String>,
+    pub keys: HashSet<EventKey>,
     /// Ascending.
     pub times: Vec<Micros>,
 }
@@ -44,12 +48,12 @@ impl OfVisitor {
 impl Existing {
     /// # Errors
     /// `Lake`.
-    pub async fn of_others(lake: &Lake, log: &str) -> Result<Existing, PipelineError> {
-        let rows = table(&context()?, lake, Table::Events).await?;
+    pub async fn of_others(events: &DeltaTable, log: &str) -> Result<Existing, PipelineError> {
+        let rows = frame(&context()?, events).await?;
         let rows = rows
             .filter(col("log").not_eq(lit(log)))
-            .and_then(|rows| rows.select_columns(&["site", "visitor_id", "event_time", "event_id"]))
-            .and_then(|rows| rows.sort(fold_order(&["site", "visitor_id", "event_time"])));
+            .and_then(|rows| rows.select_columns(&COLUMNS))
+            .and_then(|rows| rows.sort(order()?));
         let stream = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
         Ok(Existing { stream, batch: None, row: 0 })
     }
@@ -58,25 +62,19 @@ impl Existing {
     ///
     /// # Errors
     /// `Lake`.
-    pub async fn of(
-        &mut self,
-        site: &str,
-        visitor_id: Option<&str>,
-    ) -> Result<OfVisitor, PipelineError> {
-        let wanted = (Some(site), visitor_id);
+    pub async fn of(&mut self, site: &str, visitor_id: &str) -> Result<OfVisitor, PipelineError> {
+        let wanted = (Some(site), Some(visitor_id));
         let mut found = OfVisitor::default();
         while self.fill().await? {
             let Some(batch) = &self.batch else { break };
-            let texts = |column: usize| batch.column(column).as_string::<i32>();
-            let text = |column: usize, row: usize| {
-                texts(column).is_valid(row).then(|| texts(column).value(row))
-            };
             let times = batch.column(2).as_primitive::<TimestampMicrosecondType>();
             while self.row < batch.num_rows() {
-                match (text(0, self.row), text(1, self.row)).cmp(&wanted) {
+                let [site, visitor_id, event_id] = texts(batch, self.row);
+                match (site, visitor_id).cmp(&wanted) {
                     std::cmp::Ordering::Less => {}
                     std::cmp::Ordering::Equal => {
-                        found.ids.extend(text(3, self.row).map(str::to_owned));
+                        let (site, id) = (site.unwrap_or_default(), event_id.unwrap_or_default());
+                        found.keys.insert(EventKey::of_event(site, visitor_id, id));
                         found.times.push(Micros(times.value(self.row)));
                     }
                     std::cmp::Ordering::Greater => return Ok(found),
@@ -85,6 +83,29 @@ impl Existing {
             }
         }
         Ok(found)
+    }
+
+    /// Whether an event without a visitor stands; they must be asked for by ascending ids, before the
+    /// visitors of their site.
+    ///
+    /// # Errors
+    /// `Lake`.
+    pub async fn has_cookieless(
+        &mut self,
+        site: &str,
+        event_id: &str,
+    ) -> Result<bool, PipelineError> {
+        let wanted = [Some(site), None, Some(event_id)];
+        while self.fill().await? {
+            let Some(batch) = &self.batch else { break };
+            while self.row < batch.num_rows() {
+                match texts(batch, self.row).cmp(&wanted) {
+                    std::cmp::Ordering::Less => self.row += 1,
+                    order => return Ok(order.is_eq()),
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Whether there is a row left.
@@ -96,10 +117,8 @@ impl Existing {
             };
             let batch = batch.map_err(failed)?;
             let events = Table::Events.schema();
-            let columns: Vec<usize> = ["site", "visitor_id", "event_time", "event_id"]
-                .iter()
-                .filter_map(|name| events.index_of(name).ok())
-                .collect();
+            let columns: Vec<usize> =
+                COLUMNS.iter().filter_map(|name| events.index_of(name).ok()).collect();
             let schema = events.project(&columns)?.into();
             self.batch = Some(plain(&batch, &schema)?);
             self.row = 0;
@@ -108,41 +127,94 @@ impl Existing {
     }
 }
 
-/// The rows of this load that stand in `events`, by their numbers.
+/// Site, visitor, id.
+fn texts(batch: &RecordBatch, row: usize) -> [Option<&str>; 3] {
+    [0, 1, 3].map(|column| {
+        let texts = batch.column(column).as_string::<i32>();
+        texts.is_valid(row).then(|| texts.value(row))
+    })
+}
+
+/// As packed rows are ordered.
+fn order() -> Result<Vec<SortExpr>, DataFusionError> {
+    let none = lit(ScalarValue::try_new_null(&time_type())?);
+    let time = when(col("visitor_id").is_null(), none).otherwise(col("event_time"))?;
+    let mut order = fold_order(&["site", "visitor_id"]);
+    order.extend([time.sort(true, true), col("event_id").sort(true, true)]);
+    Ok(order)
+}
+
+/// Rows of a load by their numbers: a bit each.
+#[derive(Default)]
+pub struct RowSet(Vec<u64>);
+
+impl RowSet {
+    pub fn contains(&self, row: i64) -> bool {
+        let (word, bit) = RowSet::place(row);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    fn insert(&mut self, row: i64) {
+        let (word, bit) = RowSet::place(row);
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= bit;
+    }
+
+    fn place(row: i64) -> (usize, u64) {
+        let row = row.max(0) as usize;
+        (row / 64, 1 << (row % 64))
+    }
+}
+
+/// The rows of this load that stand in `events`.
 ///
 /// # Errors
 /// `Lake`.
-pub async fn standing_rows(lake: &Lake, log: &str) -> Result<HashSet<i64>, PipelineError> {
+pub async fn standing_rows(lake: &Lake, log: &str) -> Result<RowSet, PipelineError> {
     let rows = table(&context()?, lake, Table::Events).await?;
     let rows = rows
         .filter(col("log").eq(lit(log)))
         .and_then(|rows| rows.select_columns(&["log_offset"]))
         .map_err(failed)?;
-    let batches = rows.collect().await.map_err(failed)?;
-    let offsets = batches.iter().map(|batch| batch.column(0).as_primitive::<Int64Type>());
-    Ok(offsets.flat_map(|offsets| offsets.values().iter().copied()).collect())
+    let mut stream = rows.execute_stream().await.map_err(failed)?;
+    let mut standing = RowSet::default();
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(failed)?;
+        for row in batch.column(0).as_primitive::<Int64Type>().values() {
+            standing.insert(*row);
+        }
+    }
+    Ok(standing)
 }
 
-/// Rows from this time on may belong to sessions that live reading has open: a session gap before
-/// the lowest newest watermark, or before the load where nothing is read live.
+/// A table at its newest version.
 ///
 /// # Errors
 /// `Lake`.
-pub async fn live_limit(lake: &Lake, load: &Load) -> Result<Micros, PipelineError> {
-    let context = context()?;
-    let receipts = table(&context, lake, Table::Receipts).await?;
-    context.register_table("receipts", receipts.into_view()).map_err(failed)?;
-    let newest = "SELECT min(newest) FROM (SELECT max(watermark) AS newest FROM receipts \
-                  WHERE watermark IS NOT NULL GROUP BY log, log_partition)";
-    let rows = context.sql(newest).await.map_err(failed)?.collect().await.map_err(failed)?;
-    let lowest = rows.first().and_then(|batch| {
-        let times = batch.column(0).as_primitive_opt::<TimestampMicrosecondType>()?;
-        times.is_valid(0).then(|| Micros(times.value(0)))
-    });
-    Ok(lowest.unwrap_or(load.started) - load.rules.session_gap)
+pub async fn opened(lake: &Lake, table: Table) -> Result<DeltaTable, PipelineError> {
+    let opened = lake.table(table).await?;
+    let unmade = || LakeError::Unreadable {
+        path: table.name().to_owned(),
+        reason: "it was not made".to_owned(),
+    };
+    Ok(opened.ok_or_else(unmade)?)
 }
 
-/// A table as DataFusion reads it.
+/// A table's version as DataFusion reads it.
+///
+/// # Errors
+/// `Lake`.
+pub async fn frame(
+    context: &SessionContext,
+    table: &DeltaTable,
+) -> Result<DataFrame, PipelineError> {
+    let provider = table.table_provider().await.map_err(failed)?;
+    context.read_table(provider).map_err(failed)
+}
+
+/// A table's newest version as DataFusion reads it.
 ///
 /// # Errors
 /// `Lake`.
@@ -151,13 +223,7 @@ pub async fn table(
     lake: &Lake,
     table: Table,
 ) -> Result<DataFrame, PipelineError> {
-    let opened = lake.table(table).await?;
-    let opened = opened.ok_or(LakeError::Unreadable {
-        path: table.name().to_owned(),
-        reason: "it was not made".to_owned(),
-    })?;
-    let provider = opened.table_provider().await.map_err(failed)?;
-    context.read_table(provider).map_err(failed)
+    frame(context, &opened(lake, table).await?).await
 }
 
 /// A batch in the plain types of `schema`: a scan of Delta yields views of texts.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
-use footfall_event::{Micros, Offset};
+use footfall_event::{EventKey, Micros, Offset};
 use footfall_sessionizer::{
     Bits, CloseCause, Counts, EventRow, Fact, Membership, Rows, RuleBook, RulesId, Session,
     Signalled, Visitor, step,
@@ -16,7 +17,7 @@ use super::existing::{Existing, OfVisitor};
 use crate::PipelineError;
 use crate::batch::{HitColumns, place};
 use crate::conditions::Conditions;
-use crate::rows::{DuplicateRow, event_rows};
+use crate::rows::{DuplicateRow, settled_rows};
 
 /// Folds sorted rows. Sessions end with their visitor.
 pub struct HistoryFold {
@@ -81,12 +82,14 @@ impl HistoryFold {
         let late = events.column(place("late")).as_boolean();
         let received = events.column(place("received_time"));
         let received = received.as_primitive::<TimestampMicrosecondType>();
-        let (mut settled, mut places, mut duplicates) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut settled, mut fresh, mut duplicates) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..events.num_rows() {
             let site = columns.fact(row, Fact::Site).unwrap_or_default();
             self.turn_to(site, columns.fact(row, Fact::VisitorId)).await?;
             let event_id = columns.fact(row, Fact::EventId).unwrap_or_default();
-            if !self.is_resumed && self.stands(event_id) {
+            let is_duplicate = !self.is_resumed && self.stands(site, event_id).await?;
+            fresh.push(!is_duplicate);
+            if is_duplicate {
                 self.count(site).duplicate += 1;
                 let offset = columns.offset(row);
                 let received_time = Micros(received.value(row));
@@ -95,11 +98,14 @@ impl HistoryFold {
                 continue;
             }
             settled.push(self.settle(&columns, row, bits[row], late));
-            places.push((0, row));
         }
-        let events = match self.is_resumed {
-            true => None,
-            false => Some(event_rows(std::slice::from_ref(events), &places, &settled)?),
+        let events = match (self.is_resumed, duplicates.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(settled_rows(events, &settled)?),
+            (false, false) => {
+                let events = filter_record_batch(events, &BooleanArray::from(fresh))?;
+                Some(settled_rows(&events, &settled)?)
+            }
         };
         Ok(self.folded(events, duplicates))
     }
@@ -162,8 +168,14 @@ impl HistoryFold {
             && (time >= self.live_limit || current.standing.is_near(time, gap))
     }
 
-    fn stands(&self, event_id: &str) -> bool {
-        self.visitor.as_ref().is_some_and(|current| current.standing.ids.contains(event_id))
+    /// Whether the current visitor's event stands in another log.
+    async fn stands(&mut self, site: &str, event_id: &str) -> Result<bool, PipelineError> {
+        let Some(current) = &self.visitor else { return Ok(false) };
+        let Some(visitor_id) = &current.visitor_id else {
+            return self.existing.has_cookieless(site, event_id).await;
+        };
+        let keys = &current.standing.keys;
+        Ok(!keys.is_empty() && keys.contains(&EventKey::of_event(site, Some(visitor_id), event_id)))
     }
 
     fn count(&mut self, site: &str) -> &mut Counts {
@@ -178,9 +190,9 @@ impl HistoryFold {
             return Ok(());
         }
         self.end_visitor();
-        let standing = match self.is_resumed {
-            true => OfVisitor::default(),
-            false => self.existing.of(site, visitor_id).await?,
+        let standing = match visitor_id {
+            Some(visitor_id) if !self.is_resumed => self.existing.of(site, visitor_id).await?,
+            _ => OfVisitor::default(),
         };
         let visitor =
             Visitor { site: site.into(), visitor_id: visitor_id.unwrap_or_default().into() };

@@ -1,19 +1,21 @@
 //! The reading side of a load: ids seen before in the files are duplicates, refused rows go to
-//! `rejected`, and the rest to the sort.
+//! `rejected`, and the rest, packed, to the sort.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use footfall_event::schema::Table;
 use footfall_event::{EventKey, Micros, Offset, Partition};
 use footfall_lake::{FileWriter, Lake, WrittenFile};
 use footfall_sessionizer::{Counts, Fact};
+use hashbrown::HashSet;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::existing::RowSet;
+use super::packed::Packing;
 use super::{HistoryBatch, HistorySource, Load};
 use crate::PipelineError;
 use crate::batch::{HitColumns, place};
@@ -21,6 +23,9 @@ use crate::rows::{DuplicateRow, Origin, RejectedRow, duplicate_rows, rejected_ro
 
 /// Batches between reading and sorting.
 const AHEAD: usize = 4;
+/// What a load remembers of each row bounds how many it takes: their keys fill a table of 2.3 GB,
+/// which takes half as much again while it grows.
+const ROWS_MAX: i64 = 100_000_000;
 
 /// Reads in a task of its own.
 pub struct Reader {
@@ -40,24 +45,28 @@ pub struct Side {
 impl Reader {
     /// Starts reading. With `standing`, the rows that an earlier run of the load committed, a row
     /// that is not among them was a duplicate of another log's event.
+    ///
+    /// # Errors
+    /// `Rows`.
     pub fn start(
         source: HistorySource,
         lake: &Lake,
         load: &Load,
-        standing: Option<HashSet<i64>>,
-    ) -> (Reader, mpsc::Receiver<RecordBatch>) {
+        standing: Option<RowSet>,
+    ) -> Result<(Reader, mpsc::Receiver<RecordBatch>), PipelineError> {
         let (sender, batches) = mpsc::channel(AHEAD);
         let writer_id = Uuid::new_v4();
         let reading = Reading {
             origin: Origin { log: load.log().into(), partition: Partition(0) },
             seen: HashSet::new(),
             standing,
+            packing: Packing::new(load)?,
             rejected: FileWriter::new(lake, Table::Rejected, writer_id),
             duplicates: FileWriter::new(lake, Table::Duplicates, writer_id),
             counts: BTreeMap::new(),
             rows: 0,
         };
-        (Reader { task: tokio::spawn(reading.run(source, sender)) }, batches)
+        Ok((Reader { task: tokio::spawn(reading.run(source, sender)) }, batches))
     }
 
     /// # Errors
@@ -72,9 +81,11 @@ impl Reader {
 
 struct Reading {
     origin: Origin,
-    /// Some 20 bytes a row, as long as the load reads.
+    /// 20 to 39 bytes a row, as long as the load reads.
     seen: HashSet<EventKey>,
-    standing: Option<HashSet<i64>>,
+    /// `None`: nothing of the load stands, and the rows are wanted.
+    standing: Option<RowSet>,
+    packing: Packing,
     rejected: FileWriter,
     duplicates: FileWriter,
     counts: BTreeMap<String, Counts>,
@@ -93,10 +104,10 @@ impl Reading {
                 .map_err(|error| PipelineError::Source(error.to_string()))?;
             source = back;
             let Some(batch) = read.map_err(PipelineError::Source)? else { break };
-            let events = self.take(batch).await?;
-            // The sort is gone when the fold failed, which is told elsewhere; a load that only
-            // finishes another has none.
-            let _ = sender.send(events).await;
+            if let Some(packed) = self.take(batch).await? {
+                // The sort is gone when the fold failed, which is told elsewhere.
+                let _ = sender.send(packed).await;
+            }
         }
         Ok(Side {
             rejected: self.rejected.finish().await?,
@@ -106,8 +117,10 @@ impl Reading {
         })
     }
 
-    async fn take(&mut self, batch: HistoryBatch) -> Result<RecordBatch, PipelineError> {
+    /// The fresh rows, packed; `None` where they stand already.
+    async fn take(&mut self, batch: HistoryBatch) -> Result<Option<RecordBatch>, PipelineError> {
         self.rows += (batch.events.num_rows() + batch.rejected.len()) as i64;
+        within_bound(self.rows)?;
         let rejected = batch.rejected.into_iter().map(|(row, rejection)| {
             self.counts.entry(rejection.site.clone()).or_default().rejected += 1;
             RejectedRow { offset: Offset(row as i64), rejection }
@@ -119,9 +132,11 @@ impl Reading {
         let (fresh, duplicates) = self.judge(&batch.events);
         if !duplicates.is_empty() {
             self.duplicates.write(&duplicate_rows(&duplicates, &self.origin)?).await?;
-            return Ok(filter_record_batch(&batch.events, &BooleanArray::from(fresh))?);
         }
-        Ok(batch.events)
+        match self.standing {
+            Some(_) => Ok(None),
+            None => self.packing.pack(&batch.events, |row| fresh[row]).map(Some),
+        }
     }
 
     /// Which rows are no duplicates, and those that are.
@@ -136,7 +151,7 @@ impl Reading {
             let key = EventKey::of_event(site, columns.fact(row, Fact::VisitorId), event_id);
             let offset = columns.offset(row);
             let is_fresh = self.seen.insert(key)
-                && self.standing.as_ref().is_none_or(|standing| standing.contains(&offset.0));
+                && self.standing.as_ref().is_none_or(|standing| standing.contains(offset.0));
             if !is_fresh {
                 self.counts.entry(site.to_owned()).or_default().duplicate += 1;
                 duplicates.push(DuplicateRow {
@@ -149,5 +164,26 @@ impl Reading {
             is_fresh
         });
         (fresh.collect(), duplicates)
+    }
+}
+
+fn within_bound(rows: i64) -> Result<(), PipelineError> {
+    match rows <= ROWS_MAX {
+        true => Ok(()),
+        false => Err(PipelineError::LoadRows { rows_max: ROWS_MAX }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_of_too_many_rows_names_the_way_out() {
+        assert!(within_bound(ROWS_MAX).is_ok());
+        let told = within_bound(ROWS_MAX + 1).map_err(|error| error.to_string());
+        let way_out = "the files have more rows than the 100000000 that one load takes: load them in \
+                       parts, each of some of the files";
+        assert_eq!(told, Err(way_out.to_owned()));
     }
 }

@@ -9,11 +9,12 @@ use datafusion::catalog::streaming::StreamingTable;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::SortExpr;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
+use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
 use footfall_event::schema::Table;
 use footfall_lake::Lake;
 use futures::StreamExt;
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::existing::{failed, plain, table};
+use super::packed::{Packing, ROW};
 use crate::PipelineError;
 
 /// Memory of the sort before it goes to disk, in bytes.
@@ -30,6 +32,8 @@ const BATCH_ROWS: usize = 8_192;
 /// Rows of the `events` schema, ordered by site, visitor, event time, seq, id.
 pub struct Sorted {
     stream: SendableRecordBatchStream,
+    /// `None`: the rows are not packed.
+    packing: Option<Packing>,
 }
 
 impl Sorted {
@@ -43,8 +47,10 @@ impl Sorted {
         let columns: Vec<String> =
             Table::Events.schema().fields().iter().map(|f| f.name().clone()).collect();
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        let rows = rows.select_columns(&columns).map_err(failed)?;
-        ordered(rows).await
+        let order = fold_order(&["site", "visitor_id", "event_time", "seq", "event_id"]);
+        let rows = rows.select_columns(&columns).and_then(|rows| rows.sort(order));
+        let stream = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
+        Ok(Sorted { stream, packing: None })
     }
 
     /// # Errors
@@ -52,31 +58,36 @@ impl Sorted {
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, PipelineError> {
         let Some(batch) = self.stream.next().await else { return Ok(None) };
         let batch = batch.map_err(failed)?;
-        plain(&batch, &Table::Events.schema()).map(Some)
+        match &self.packing {
+            Some(packing) => packing.unpack(&batch).map(Some),
+            None => plain(&batch, &Table::Events.schema()).map(Some),
+        }
     }
 }
 
-/// Sorts batches of the `events` schema as they come.
+/// Sorts packed rows as they come.
 ///
 /// # Errors
 /// `Lake` when the disk does not take what memory does not hold.
-pub async fn sort(batches: mpsc::Receiver<RecordBatch>) -> Result<Sorted, PipelineError> {
-    let incoming = Incoming { batches: Mutex::new(Some(batches)), schema: Table::Events.schema() };
+pub async fn sort(
+    packed: mpsc::Receiver<RecordBatch>,
+    packing: Packing,
+) -> Result<Sorted, PipelineError> {
+    let incoming = Incoming { batches: Mutex::new(Some(packed)), schema: Packing::schema() };
     let table = StreamingTable::try_new(incoming.schema.clone(), vec![Arc::new(incoming)]);
-    let context = context()?;
-    let rows = context.read_table(Arc::new(table.map_err(failed)?)).map_err(failed)?;
-    ordered(rows).await
-}
-
-async fn ordered(rows: DataFrame) -> Result<Sorted, PipelineError> {
-    let rows = rows.sort(fold_order(&["site", "visitor_id", "event_time", "seq", "event_id"]));
+    let rows = context()?.read_table(Arc::new(table.map_err(failed)?));
+    let rows = rows.and_then(|rows| rows.sort(vec![col(ROW).sort(true, true)]));
     let stream = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
-    Ok(Sorted { stream })
+    Ok(Sorted { stream, packing: Some(packing) })
 }
 
-/// Ascending, rows without a value first.
+/// Ascending, rows without a value first; but a `seq` that is not there counts as 0.
 pub fn fold_order(columns: &[&str]) -> Vec<SortExpr> {
-    columns.iter().map(|column| col(*column).sort(true, true)).collect()
+    let value = |column: &str| match column {
+        "seq" => coalesce(vec![col("seq"), lit(0i64)]),
+        _ => col(column),
+    };
+    columns.iter().map(|column| value(column).sort(true, true)).collect()
 }
 
 /// A context with memory of its own, one partition, and a disk to sort on.

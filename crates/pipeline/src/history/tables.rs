@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::fold::Folded;
 use super::read::Side;
 use super::{Load, LoadReceipt};
-use crate::PipelineError;
 use crate::rows::{Origin, duplicate_rows, need_rows, page_view_rows, receipt_rows, session_rows};
+use crate::{PipelineError, rules_store};
 
 /// Derived rows are turned to Arrow when so many have come together.
 const ROWS_AT_ONCE: usize = 16_384;
@@ -35,13 +35,16 @@ pub struct HistoryTables {
 
 impl HistoryTables {
     /// # Errors
-    /// `Lake`.
+    /// `Lake`; `LoadRules` when `events` has the load's rows by other rules.
     pub async fn open(lake: &Lake, load: &Load) -> Result<HistoryTables, PipelineError> {
         let (mut writers, mut has, mut files) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let writer_id = Uuid::new_v4();
         for table in Table::ALL {
             let mut writer = TableWriter::open(lake, table).await?;
             let progress = writer.progress(&load_app_id(table, &load.hash)).await?;
+            if table == Table::Events && progress.is_some() {
+                require_rules(lake, &mut writer, load).await?;
+            }
             has.insert(table, progress.is_some());
             writers.insert(table, writer);
             files.insert(table, FileWriter::new(lake, table, writer_id));
@@ -108,7 +111,8 @@ impl HistoryTables {
         Ok(())
     }
 
-    /// Commits each table once, `events` first.
+    /// Commits each table once, `events` first. `None` when another process was first with `events`:
+    /// nothing of this run is in any table then.
     ///
     /// # Errors
     /// `Lake`, `Rows`.
@@ -116,7 +120,7 @@ impl HistoryTables {
         mut self,
         side: Side,
         mut counts: BTreeMap<String, Counts>,
-    ) -> Result<LoadReceipt, PipelineError> {
+    ) -> Result<Option<LoadReceipt>, PipelineError> {
         let book = RuleBook::new(self.load.rules.clone());
         self.write_derived(&book).await?;
         for (site, read) in &side.counts {
@@ -134,8 +138,12 @@ impl HistoryTables {
         for (table, writer) in std::mem::take(&mut self.files) {
             let mut files = writer.finish().await?;
             files.extend(aside.remove(&table).unwrap_or_default());
-            if !self.has(table) {
-                self.commit(table, files).await?;
+            if !self.has(table) && !self.commit(table, files).await? {
+                if table == Table::Events {
+                    return Ok(None);
+                }
+                // Folded from the same rows of `events`, so its rows are these.
+                self.receipt.had.push(table);
             }
         }
         for counts in counts.values() {
@@ -146,7 +154,7 @@ impl HistoryTables {
             total.rejected += counts.rejected;
             total.overflow += counts.overflow;
         }
-        Ok(self.receipt)
+        Ok(Some(self.receipt))
     }
 
     fn receipt_rows(&self, counts: &BTreeMap<String, Counts>, rows: i64) -> Vec<ReceiptRow> {
@@ -164,19 +172,48 @@ impl HistoryTables {
         receipts
     }
 
-    async fn commit(&mut self, table: Table, files: Vec<WrittenFile>) -> Result<(), PipelineError> {
-        let Some(writer) = self.writers.get_mut(&table) else { return Ok(()) };
-        let app_id = load_app_id(table, &self.load.hash);
-        let progress = vec![Progress { app_id, from: None, to: LOADED }];
-        let commit = Commit { files, progress, is_load: true };
+    /// Whether it was this run that committed the load's rows.
+    async fn commit(
+        &mut self,
+        table: Table,
+        files: Vec<WrittenFile>,
+    ) -> Result<bool, PipelineError> {
+        let Some(writer) = self.writers.get_mut(&table) else { return Ok(false) };
+        let mut ids = vec![load_app_id(table, &self.load.hash)];
+        if table == Table::Events {
+            ids.push(rules_app_id(&self.load.hash, &self.load.rules.config_id()));
+        }
+        let progress = ids.into_iter().map(|app_id| Progress { app_id, from: None, to: LOADED });
+        let commit = Commit { files, progress: progress.collect(), is_load: true };
         match writer.commit(&commit).await? {
-            Outcome::Committed { .. } => Ok(()),
-            // The same load ran beside this one; its rows are these.
+            Outcome::Committed { .. } => Ok(true),
             Outcome::Lost { .. } => {
-                self.receipt.had.push(table);
                 tracing::info!(table = table.name(), lake = %self.lake.url(), "loaded by another process");
-                Ok(())
+                Ok(false)
             }
         }
     }
+}
+
+/// The transaction that names the rules of a load, beside that of its rows in `events`.
+fn rules_app_id(hash: &str, config_id: &str) -> String {
+    load_app_id(Table::Events, &format!("{hash}/{config_id}"))
+}
+
+async fn require_rules(
+    lake: &Lake,
+    events: &mut TableWriter,
+    load: &Load,
+) -> Result<(), PipelineError> {
+    let given = load.rules.config_id();
+    if events.progress(&rules_app_id(&load.hash, &given)).await?.is_some() {
+        return Ok(());
+    }
+    for rules in rules_store::all(lake).await? {
+        let loaded_by = rules.config_id();
+        if events.progress(&rules_app_id(&load.hash, &loaded_by)).await?.is_some() {
+            return Err(PipelineError::LoadRules { log: load.log(), loaded_by, given });
+        }
+    }
+    Err(PipelineError::LoadRules { log: load.log(), loaded_by: "unknown".to_owned(), given })
 }

@@ -98,16 +98,12 @@ fn offsets(rows: &RecordBatch) -> Int64Array {
 ///
 /// # Errors
 /// `ArrowError` when a place does not exist.
-pub fn event_rows(
+fn event_rows(
     batches: &[RecordBatch],
     places: &[(usize, usize)],
     settled: &[EventRow],
 ) -> Result<RecordBatch, ArrowError> {
     let schema = Table::Events.schema();
-    let ids = settled.iter().map(|event| event.session_id).collect::<Vec<_>>();
-    let flags = |flag: fn(&EventRow) -> bool| -> ArrayRef {
-        Arc::new(settled.iter().map(|event| Some(flag(event))).collect::<BooleanArray>())
-    };
     let gather = |column: usize| -> Result<ArrayRef, ArrowError> {
         let arrays = batches.iter().map(|batch| batch.column(column).as_ref()).collect::<Vec<_>>();
         // Most columns of most events are NULL throughout.
@@ -116,12 +112,32 @@ pub fn event_rows(
         }
         interleave(&arrays, places)
     };
+    with_settled(gather, settled)
+}
+
+/// `rows` with what the fold settled of each.
+///
+/// # Errors
+/// `ArrowError` when they are not as many, which is a mistake in this program.
+pub fn settled_rows(rows: &RecordBatch, settled: &[EventRow]) -> Result<RecordBatch, ArrowError> {
+    with_settled(|column| Ok(rows.column(column).clone()), settled)
+}
+
+fn with_settled(
+    column: impl Fn(usize) -> Result<ArrayRef, ArrowError>,
+    settled: &[EventRow],
+) -> Result<RecordBatch, ArrowError> {
+    let ids = settled.iter().map(|event| event.session_id).collect::<Vec<_>>();
+    let flags = |flag: fn(&EventRow) -> bool| -> ArrayRef {
+        Arc::new(settled.iter().map(|event| Some(flag(event))).collect::<BooleanArray>())
+    };
     let (session_id, late, overflow) = (place("session_id"), place("late"), place("overflow"));
-    let columns = (0..schema.fields().len()).map(|column| match column {
-        _ if column == session_id => Ok(Arc::new(session_ids(&ids)) as ArrayRef),
-        _ if column == late => Ok(flags(|event| event.late)),
-        _ if column == overflow => Ok(flags(|event| event.overflow)),
-        _ => gather(column),
+    let schema = Table::Events.schema();
+    let columns = (0..schema.fields().len()).map(|at| match at {
+        _ if at == session_id => Ok(Arc::new(session_ids(&ids)) as ArrayRef),
+        _ if at == late => Ok(flags(|event| event.late)),
+        _ if at == overflow => Ok(flags(|event| event.overflow)),
+        _ => column(at),
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(schema, columns)

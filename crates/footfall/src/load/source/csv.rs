@@ -6,7 +6,7 @@ use csv_core::ReadRecordResult;
 use footfall_event::{BadField, Event, Reason};
 
 use super::SourceError;
-use super::file::{BytesRead, Lines, More, ROW_BYTES_MAX};
+use super::file::{BytesRead, Lines, More, too_long};
 use super::fill::{Cell, Unnamed, fill};
 use super::plan::{Bound, Plan};
 use super::rows::{Raw, Rows};
@@ -14,7 +14,7 @@ use super::rows::{Raw, Rows};
 pub struct CsvReader {
     lines: Lines,
     parser: csv_core::Reader,
-    bound: Bound,
+    pub bound: Bound,
     /// The row's values one after the other, and where each ends; as long as the longest row so far.
     values: Vec<u8>,
     ends: Vec<usize>,
@@ -27,8 +27,10 @@ enum Found {
         fields: usize,
         bytes: usize,
     },
-    /// The row has no end, or none within [`ROW_BYTES_MAX`]: a quote in it is not closed.
+    /// A quote is not closed within the file, or within the longest row that is taken.
     Unclosed,
+    /// The line is longer than any row that is taken.
+    TooLong,
     End,
 }
 
@@ -39,7 +41,12 @@ impl CsvReader {
         let mut reader = CsvReader {
             lines: Lines::open(path, read)?,
             parser: csv_core::Reader::new(),
-            bound: Bound { slots: Vec::new(), others: Vec::new(), names: Vec::new() },
+            bound: Bound {
+                slots: Vec::new(),
+                others: Vec::new(),
+                names: Vec::new(),
+                has_seq: false,
+            },
             values: vec![0; 1024],
             ends: vec![0; 32],
         };
@@ -50,9 +57,11 @@ impl CsvReader {
         let Some(text) = row.text() else {
             return Err(SourceError::unfit(path, "is not UTF-8: save it as UTF-8"));
         };
-        let header = (0..fields).map(|column| row.value(text, column).to_owned()).collect();
+        let header = (0..fields).map(|column| row.value(text, column).to_owned());
+        let header: Vec<String> = header.collect();
+        let delimiter = other_delimiter(&header);
         let bound = Bound::new(plan, header);
-        reader.bound = bound.map_err(|why| SourceError::unfit(path, why))?;
+        reader.bound = bound.map_err(|why| SourceError::unfit(path, delimiter.unwrap_or(why)))?;
         reader.lines.pass(bytes);
         Ok(reader)
     }
@@ -62,15 +71,18 @@ impl CsvReader {
         let (fields, bytes) = match self.find()? {
             Found::End => return Ok(false),
             Found::Unclosed => return self.reject_line(plan, rows, open_quote()).map(|()| true),
+            Found::TooLong => {
+                return self.reject_line(plan, rows, too_long("row")).map(|()| true);
+            }
             Found::Row { fields, bytes } => (fields, bytes),
         };
         let line = self.lines.kept()[..bytes].trim_ascii_end();
         let columns = self.bound.names.len();
         let has_lines = line.contains(&b'\n');
-        let bad = if fields != columns {
-            Some(cut(fields, &self.bound.names))
-        } else if has_lines && line.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
+        let bad = if has_lines && !are_quotes_closed(line) {
             Some(open_quote())
+        } else if fields != columns {
+            Some(cut(fields, &self.bound.names))
         } else {
             None
         };
@@ -103,6 +115,7 @@ impl CsvReader {
             match if is_at_end { self.lines.more()? } else { More::Line } {
                 More::Line => {}
                 More::TooLong if at < self.lines.kept().len() => {}
+                More::TooLong if self.lines.is_too_long() => return Ok(Found::TooLong),
                 More::TooLong => return Ok(Found::Unclosed),
                 More::End if at == 0 => return Ok(Found::End),
                 More::End => {}
@@ -153,8 +166,49 @@ impl CsvReader {
 }
 
 fn open_quote() -> BadField {
-    let message = format!("has no end: a quote is open, or it is over {ROW_BYTES_MAX} bytes");
-    BadField::new(Reason::BadRecord, "row", message)
+    BadField::new(Reason::BadRecord, "row", "a quote is not closed")
+}
+
+/// Whether a row's quoted fields end where their quotes do. Two stray quotes in two rows make one
+/// row of both and all between them, but what follows the second is seldom the end of a field.
+fn are_quotes_closed(row: &[u8]) -> bool {
+    let mut rest = row;
+    loop {
+        if let [b'"', quoted @ ..] = rest {
+            let Some(behind) = behind_quote(quoted) else { return false };
+            if !matches!(behind.first(), None | Some(b',' | b'\r' | b'\n')) {
+                return false;
+            }
+            rest = behind;
+        }
+        // A quote within a field that does not begin with one is a character like any other.
+        let Some(end) = rest.iter().position(|byte| *byte == b',') else { return true };
+        rest = &rest[end + 1..];
+    }
+}
+
+/// What follows the quote that ends a field; two of them stand for one within it.
+fn behind_quote(mut quoted: &[u8]) -> Option<&[u8]> {
+    loop {
+        let quote = quoted.iter().position(|byte| *byte == b'"')?;
+        quoted = &quoted[quote + 1..];
+        match quoted {
+            [b'"', rest @ ..] => quoted = rest,
+            _ => return Some(quoted),
+        }
+    }
+}
+
+/// What to say of a header that is one field because something else than commas separates it.
+fn other_delimiter(header: &[String]) -> Option<String> {
+    let [one] = header else { return None };
+    let (delimiter, name) =
+        [(';', "`;`"), ('\t', "tabs"), ('|', "`|`")].into_iter().find(|(c, _)| one.contains(*c))?;
+    let columns = one.split(delimiter).count();
+    Some(format!(
+        "its header has one field, `{one}`, whose {columns} parts are separated by {name}: save the \
+         file with commas"
+    ))
 }
 
 fn cut(fields: usize, names: &[String]) -> BadField {

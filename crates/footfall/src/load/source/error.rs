@@ -12,7 +12,11 @@ pub enum SourceError {
     #[error("{}: {why}", .file.display())]
     Unfit { file: PathBuf, why: String },
     /// It ends early or is damaged.
-    #[error("{}: {why}, after {rows} rows; nothing was loaded: get the file again", .file.display())]
+    #[error(
+        "{}: {why}, after {rows} {}; nothing was loaded: get the file again",
+        .file.display(),
+        if *.rows == 1 { "row" } else { "rows" }
+    )]
     Broken { file: PathBuf, rows: u64, why: String },
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
+use footfall_event::{BadField, Reason};
 
 use super::SourceError;
 
@@ -129,9 +130,14 @@ impl Lines {
     }
 
     /// The length of the first line that is kept, with its line end.
-    pub fn line_bytes(&self) -> usize {
+    fn line_bytes(&self) -> usize {
         let end = self.kept().iter().position(|byte| *byte == b'\n');
         end.map_or(self.kept().len(), |end| end + 1)
+    }
+
+    /// Whether the last line that is kept goes on beyond it.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Whether the first line that is kept goes on beyond it: it is longer than [`ROW_BYTES_MAX`].
@@ -139,20 +145,30 @@ impl Lines {
         self.is_cut && self.line_bytes() == self.kept().len()
     }
 
-    /// Leaves the first line behind; gives it without its end, and its length if it is longer.
+    /// Leaves the first line behind; gives it, cut if it is too long, and the length of all of it.
+    /// Neither has the line end, or blanks before it.
     pub fn take_line(&mut self) -> Result<(Vec<u8>, usize), SourceError> {
         let mut is_cut = self.is_too_long();
         let whole = &self.kept()[..self.line_bytes()];
         let line = whole.trim_ascii_end().to_vec();
-        let mut bytes = line.len();
+        let (mut read, mut bytes) = (whole.len(), line.len());
         self.pass(whole.len());
         while is_cut {
             is_cut = self.more()? == More::TooLong;
-            bytes += self.kept().len();
+            // What ends a piece may stand within the line.
+            if let kept @ 1.. = self.kept().trim_ascii_end().len() {
+                bytes = read + kept;
+            }
+            read += self.kept().len();
             self.pass(self.kept().len());
         }
         Ok((line, bytes))
     }
+}
+
+/// What is said of a row beyond [`ROW_BYTES_MAX`].
+pub fn too_long(path: &str) -> BadField {
+    BadField::new(Reason::TooLarge, path, format!("is longer than {ROW_BYTES_MAX} bytes"))
 }
 
 fn broken(path: &Path, rows: u64, error: &io::Error) -> SourceError {

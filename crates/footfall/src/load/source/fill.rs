@@ -25,6 +25,8 @@ pub enum Cell<'a> {
     /// As JSON writes it, whatever it is.
     Json(&'a str),
     Time(Micros),
+    /// Bytes that are not UTF-8.
+    Bytes(&'a [u8]),
 }
 
 /// A value whose column the map does not name.
@@ -182,6 +184,7 @@ fn scalar(cell: Cell<'_>) -> Result<Option<Cow<'_, str>>, BadField> {
         Cell::Null => return Ok(None),
         Cell::Text(text) => Cow::Borrowed(text),
         Cell::Time(time) => Cow::Owned(time.to_string()),
+        Cell::Bytes(_) => return Err(not_utf8("")),
         Cell::Json(json) => match json.as_bytes().first() {
             Some(b'"') => unescaped(json)?,
             Some(b'n') => return Ok(None),
@@ -199,9 +202,17 @@ fn unescaped(json: &str) -> Result<Cow<'_, str>, BadField> {
     if !json.contains('\\') {
         return Ok(Cow::Borrowed(&json[1..json.len() - 1]));
     }
-    serde_json::from_str::<String>(json)
-        .map(Cow::Owned)
-        .map_err(|error| BadField::new(Reason::BadJson, "", error.to_string()))
+    serde_json::from_str::<String>(json).map(Cow::Owned).map_err(|error| {
+        // Its place is counted from the value's beginning, and the value is named.
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = error.to_string();
+        let message = message.strip_suffix(&place).unwrap_or(&message);
+        BadField::new(Reason::BadJson, "", message)
+    })
+}
+
+fn not_utf8(path: &str) -> BadField {
+    BadField::new(Reason::BadValue, path, "is not UTF-8")
 }
 
 /// A value that is JSON, or a text that holds JSON; `None` for none, `null` and an empty one.
@@ -289,6 +300,7 @@ impl<'a> RestOf<'a> {
                 self.push_name(name);
                 write_text(&time.to_string(), &mut self.others);
             }
+            Cell::Bytes(_) => return Err(not_utf8(name)),
             Cell::Json(json) => {
                 check_raw(json).map_err(|message| BadField::new(Reason::BadJson, name, message))?;
                 self.push_json(name, json);

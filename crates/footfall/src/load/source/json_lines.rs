@@ -10,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::SourceError;
-use super::file::{BytesRead, Lines, More, ROW_BYTES_MAX};
+use super::file::{BytesRead, Lines, More, too_long};
 use super::fill::{Cell, Unnamed, fill};
 use super::plan::Plan;
 use super::rows::{Raw, Rows};
@@ -31,11 +31,12 @@ impl JsonLinesReader {
         if self.lines.kept().is_empty() && self.lines.more()? == More::End {
             return Ok(false);
         }
-        if self.lines.is_too_long() {
+        if self.lines.is_cut() {
             return self.reject_long(plan, rows).map(|()| true);
         }
-        let end = self.lines.line_bytes();
-        let line = self.lines.kept()[..end].trim_ascii();
+        // Lines are taken one by one, so what is kept is one.
+        let end = self.lines.kept().len();
+        let line = self.lines.kept().trim_ascii();
         if !line.is_empty() {
             take(line, plan, rows);
             self.lines.rows += 1;
@@ -46,11 +47,9 @@ impl JsonLinesReader {
 
     fn reject_long(&mut self, plan: &Plan, rows: &mut Rows) -> Result<(), SourceError> {
         let (line, bytes) = self.lines.take_line()?;
-        let message = format!("is longer than {ROW_BYTES_MAX} bytes");
         let mut event = Event::default();
         plan.complete(&mut event);
-        let bad = BadField::new(Reason::TooLarge, "line", message);
-        rows.take(&mut event, Err(bad), &Raw::Line(&line, bytes));
+        rows.take(&mut event, Err(too_long("line")), &Raw::Line(&line, bytes));
         self.lines.rows += 1;
         Ok(())
     }
@@ -81,7 +80,7 @@ fn take(line: &[u8], plan: &Plan, rows: &mut Rows) {
 
 fn fill_from<'a>(line: &'a str, event: &mut Event<'a>, plan: &'a Plan) -> Result<(), BadField> {
     let fields: Fields<'a> = serde_json::from_str(line)
-        .map_err(|error| BadField::new(Reason::BadJson, "", error.to_string()))?;
+        .map_err(|error| BadField::new(Reason::BadJson, "", not_an_object(line, &error)))?;
     let mut cells = vec![Cell::Null; plan.columns().len()];
     let mut others = Vec::new();
     for (name, json) in &fields.0 {
@@ -95,6 +94,19 @@ fn fill_from<'a>(line: &'a str, event: &mut Event<'a>, plan: &'a Plan) -> Result
         Unnamed { name, cell, target }
     });
     fill(plan, event, |slot| cells[slot], others)
+}
+
+/// Why a line holds no fields. One that is no JSON is told by `placed`.
+fn not_an_object(line: &str, error: &serde_json::Error) -> String {
+    let found = match line.as_bytes().first() {
+        Some(b'[') => "a list",
+        Some(b'"') => "a text",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        Some(b'-' | b'0'..=b'9') => "a number",
+        _ => return error.to_string(),
+    };
+    format!("expected a JSON object, found {found}")
 }
 
 /// The site that a line which is no event names.

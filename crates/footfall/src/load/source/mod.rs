@@ -44,8 +44,7 @@ pub struct Sources {
 /// rows and without headers and empty lines.
 pub struct SourceBatch {
     /// The schema of `events`: `log_offset` is the row's number, and so is `seq` where the source has
-    /// no such column; `appended_at` and what
-    /// the fold settles are NULL. May be empty.
+    /// none; `appended_at` and what the fold settles are NULL. May be empty.
     pub events: RecordBatch,
     /// Rows that are no events, by their numbers.
     pub rejected: Vec<(u64, Rejection)>,
@@ -112,7 +111,9 @@ impl Sources {
         while !self.rows.is_full() {
             if self.reader.is_none() {
                 let Some((path, format)) = self.files.next() else { break };
-                self.reader = Some(Reader::open(&path, format, &self.plan, &self.bytes_read)?);
+                let reader = Reader::open(&path, format, &self.plan, &self.bytes_read)?;
+                self.rows.has_seq = reader.has_seq(&self.plan);
+                self.reader = Some(reader);
             }
             let Some(reader) = &mut self.reader else { break };
             if !reader.read_row(&self.plan, &mut self.rows)? {
@@ -143,6 +144,15 @@ impl Reader {
             Format::JsonLines => Reader::JsonLines(JsonLinesReader::open(path, read)?),
             Format::Parquet => Reader::Parquet(Box::new(ParquetReader::open(path, plan, read)?)),
         })
+    }
+
+    /// Whether the events have counters of their own: a column, or as posted, where none counts as 0.
+    fn has_seq(&self, plan: &Plan) -> bool {
+        match self {
+            Reader::Csv(reader) => reader.bound.has_seq,
+            Reader::JsonLines(_) => plan.is_identity,
+            Reader::Parquet(reader) => reader.bound.has_seq,
+        }
     }
 
     fn read_row(&mut self, plan: &Plan, rows: &mut Rows) -> Result<bool, SourceError> {

@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray, StringBuilder,
+};
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{cast, nullif};
 use arrow::datatypes::{DataType, Field, Float64Type, TimeUnit, TimestampMicrosecondType};
@@ -15,7 +17,7 @@ use footfall_event::{Event, Micros, write_text};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::SourceError;
-use super::file::{self, BytesRead};
+use super::file::{self, BytesRead, ROW_BYTES_MAX, too_long};
 use super::fill::{Cell, Unnamed, fill};
 use super::plan::{Bound, Plan};
 use super::rows::{Raw, Rows};
@@ -25,7 +27,7 @@ const READ_ROWS: usize = 8_192;
 pub struct ParquetReader {
     path: PathBuf,
     batches: ParquetRecordBatchReader,
-    bound: Bound,
+    pub bound: Bound,
     columns: Vec<Values>,
     /// Of `columns`: how many rows they have, and which is next.
     len: usize,
@@ -40,6 +42,8 @@ pub struct ParquetReader {
 /// A column's values, in the form in which they are passed on.
 enum Values {
     Text(StringArray),
+    /// Texts that may be none: older writers did not mark theirs as such.
+    Bytes(BinaryArray),
     /// JSON other than texts: numbers, booleans, lists, structs.
     Json(StringArray),
     Time(TimestampMicrosecondArray),
@@ -90,7 +94,10 @@ impl ParquetReader {
             target: other.target,
         });
         let mut event = Event::default();
-        let filled = fill(plan, &mut event, |slot| row.cell(self.bound.slots[slot]), others);
+        let filled = match row.bytes() <= ROW_BYTES_MAX {
+            true => fill(plan, &mut event, |slot| row.cell(self.bound.slots[slot]), others),
+            false => Err(too_long("row")),
+        };
         plan.complete(&mut event);
         rows.take(&mut event, filled, &Raw::Parquet(row));
         self.next += 1;
@@ -134,9 +141,9 @@ impl Values {
         use DataType::*;
         let text = |array: &dyn Array| Ok(cast(array, &Utf8)?.as_string::<i32>().clone());
         match array.data_type() {
-            // Older writers did not mark their texts as such.
-            Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView => {
-                text(array).map(Values::Text)
+            Utf8 | LargeUtf8 | Utf8View => text(array).map(Values::Text),
+            Binary | LargeBinary | BinaryView => {
+                Ok(Values::Bytes(cast(array, &Binary)?.as_binary::<i32>().clone()))
             }
             Dictionary(_, values) => Values::new(&cast(array, values)?),
             RunEndEncoded(_, values) => Values::new(&cast(array, values.data_type())?),
@@ -159,6 +166,10 @@ impl Values {
     fn cell(&self, row: usize) -> Cell<'_> {
         match self {
             Values::Text(texts) if texts.is_valid(row) => Cell::Text(texts.value(row)),
+            Values::Bytes(values) if values.is_valid(row) => {
+                let bytes = values.value(row);
+                std::str::from_utf8(bytes).map_or(Cell::Bytes(bytes), Cell::Text)
+            }
             Values::Json(texts) if texts.is_valid(row) => Cell::Json(texts.value(row)),
             Values::Time(times) if times.is_valid(row) => Cell::Time(Micros(times.value(row))),
             _ => Cell::Null,
@@ -221,6 +232,7 @@ impl<'r> ParquetRow<'r> {
             match self.cell(column) {
                 Cell::Null => out.extend_from_slice(b"null"),
                 Cell::Text(text) => write_text(text, out),
+                Cell::Bytes(bytes) => write_text(&String::from_utf8_lossy(bytes), out),
                 Cell::Json(json) => out.extend_from_slice(json.as_bytes()),
                 Cell::Time(time) => write_text(&time.to_string(), out),
             }
@@ -232,6 +244,7 @@ impl<'r> ParquetRow<'r> {
     pub fn bytes(&self) -> usize {
         let bytes = |column| match self.cell(column) {
             Cell::Text(text) | Cell::Json(text) => text.len(),
+            Cell::Bytes(bytes) => bytes.len(),
             Cell::Null | Cell::Time(_) => size_of::<Micros>(),
         };
         (0..self.columns.len()).map(bytes).sum()

@@ -21,8 +21,6 @@ pub struct Plan {
     pub default_site: String,
     /// JSON lines are events as clients post them.
     pub is_identity: bool,
-    /// The source has a counter of its own; else the row's number decides among equal times.
-    pub has_seq: bool,
     /// The source's columns that the map names; a place in it is a slot.
     columns: Vec<String>,
     slots: HashMap<String, usize>,
@@ -57,7 +55,6 @@ impl Plan {
             site: map.site.clone(),
             default_site: default_site.to_owned(),
             is_identity: map.is_identity() && map.site.is_none(),
-            has_seq: map.rest == Rest::SameName || map.mappings.iter().any(|m| m.target == SEQ),
             columns: Vec::new(),
             slots: HashMap::new(),
             free: free(map),
@@ -101,6 +98,14 @@ impl Plan {
         self.slots.get(column).copied()
     }
 
+    /// Whether a column of the source is its counter.
+    fn is_seq(&self, column: &str) -> bool {
+        let slot = self.slot(column);
+        let from_it = |fill: &Fill| matches!(fill.from, From::Slot(from) if Some(from) == slot);
+        self.fills.iter().any(|fill| fill.target == SEQ && from_it(fill))
+            || (slot.is_none() && self.same_name(column) == Some(SEQ))
+    }
+
     /// What a column that the map does not name fills by its own name.
     pub fn same_name(&self, column: &str) -> Option<Target> {
         self.free.get(column).copied()
@@ -136,6 +141,8 @@ pub struct Bound {
     /// The source's other columns, unless they are dropped.
     pub others: Vec<Other>,
     pub names: Vec<String>,
+    /// A column counts the events; else the row's number decides among equal times.
+    pub has_seq: bool,
 }
 
 pub struct Other {
@@ -176,7 +183,8 @@ impl Bound {
                 others.push(Other { column, target: plan.same_name(name) });
             }
         }
-        Ok(Bound { slots, others, names })
+        let has_seq = names.iter().any(|name| plan.is_seq(name));
+        Ok(Bound { slots, others, names, has_seq })
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Rows {
     ids: RowIds,
     rows: usize,
     bytes: usize,
+    /// The events of the file being read have counters of their own.
+    pub has_seq: bool,
     /// Reused for each row's bytes.
     key: Vec<u8>,
 }
@@ -63,6 +65,7 @@ impl Rows {
             ids: RowIds::default(),
             rows: 0,
             bytes: 0,
+            has_seq: false,
             key: Vec::new(),
         }
     }
@@ -86,11 +89,14 @@ impl Rows {
         let checked = filled.and_then(|()| event.check_fields(&self.limits));
         match checked.and_then(|()| self.times(event)) {
             Ok(times) => {
-                if event.text(Text::EventId).is_none() {
+                let is_named = event.text(Text::EventId).is_some();
+                if !is_named {
                     let id = self.id(event.text(Text::Site).unwrap_or_default(), raw);
                     event.set_text(Text::EventId, id);
                 }
-                if !self.plan.has_seq {
+                // A counter that is empty is 0; but what has no id has no order of its own either.
+                let has_order = self.has_seq && is_named;
+                if !has_order && event.whole(Whole::Seq).is_none() {
                     event.set_whole(Whole::Seq, self.row as i64);
                 }
                 self.decoder.push_event(event, times, Offset(self.row as i64), None);
