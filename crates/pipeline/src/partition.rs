@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use footfall_event::{
-    Decoded, EventDecoder, EventKey, Micros, Offset, Partition, Reason, Rejection,
+    Decoded, EventDecoder, EventKey, Micros, Offset, Partition, Reason, Rejection, rejected_payload,
 };
 use footfall_log::{Kind, Record};
 use footfall_sessionizer::{
@@ -283,16 +283,13 @@ impl PartitionFold {
 
     /// A record that is none of ours: somebody else wrote it to the topic.
     fn refuse(&mut self, record: &Record, message: String, metrics: &Metrics) {
-        let text = String::from_utf8_lossy(&record.payload);
-        let kept = text.char_indices().map(|(at, c)| at + c.len_utf8());
-        let kept = kept.take_while(|end| *end <= footfall_event::REJECTED_PAYLOAD_BYTES_MAX).last();
         let rejection = Rejection {
             id: format!("{}/{}/{}", self.origin.log, self.origin.partition, record.offset),
             site: String::new(),
             visitor_id: None,
             reason: Reason::BadRecord.code().to_owned(),
             field: message,
-            payload: text[..kept.unwrap_or(0)].to_owned(),
+            payload: rejected_payload(&record.payload),
             payload_bytes: record.payload.len() as i64,
             received_time: record.append_time,
         };

@@ -16,7 +16,7 @@ line 2, column 3: there is no column `evnt_name`
 hint: did you mean `event_name`?";
 
 fn engine(folder: &tempfile::TempDir, registry: &Registry) -> Engine {
-    let lake = Lake::at(folder.path().to_str().unwrap()).unwrap();
+    let lake = Lake::at(folder.path().to_str().unwrap(), Vec::new()).unwrap();
     let settings = QuerySettings { threads: 1, ..QuerySettings::default() };
     Engine::open(lake, settings, Metrics::new(registry).unwrap()).unwrap()
 }
