@@ -1,6 +1,8 @@
 //! Records a second, and a CPU second of this process, for appending and reading records of 300
 //! bytes: on the local disk, and on Kafka when `KAFKA_BROKERS` is set. Figures, no verdict.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on stops")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

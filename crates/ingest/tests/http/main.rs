@@ -1,6 +1,8 @@
 //! The collector over real sockets and a real log on disk: what goes in, what is answered, what the
 //! log holds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 mod bodies;
 mod bounds;
 mod keys;

@@ -62,7 +62,7 @@ impl Store {
                 fjall::Error::Locked => LogError::Locked(directory.clone()),
                 error => at_directory(&settings, &error),
             })?;
-        let meta = db.keyspace(layout::META, || KeyspaceCreateOptions::default());
+        let meta = db.keyspace(layout::META, KeyspaceCreateOptions::default);
         let meta = meta.map_err(|error| at_directory(&settings, &error))?;
         let mut store = Self {
             ends: (0..settings.partitions).map(|_| AtomicI64::new(0)).collect(),

@@ -1,6 +1,8 @@
 //! The contract of an event log: one suite, run on the local disk and on a real Kafka, and what
 //! each of the two promises alone. Kafka is started by `tests/kafka/kafka`; without it these fail.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 mod harness;
 mod kafka;
 mod kafka_broker;
