@@ -107,16 +107,40 @@ impl Level {
 
 /// Words that stand between operands, before one, or behind one, and can do so again and again.
 fn is_operator(keyword: Keyword) -> bool {
-    match keyword {
-        Keyword::AND | Keyword::OR | Keyword::XOR | Keyword::NOT | Keyword::DIV => true,
-        Keyword::IS | Keyword::NOTNULL | Keyword::IN | Keyword::BETWEEN => true,
-        Keyword::LIKE | Keyword::ILIKE | Keyword::RLIKE | Keyword::REGEXP => true,
-        Keyword::SIMILAR | Keyword::MATCH | Keyword::MEMBER | Keyword::OVERLAPS => true,
-        Keyword::CASE | Keyword::INTERVAL | Keyword::COLLATE | Keyword::AT => true,
-        Keyword::OPERATOR | Keyword::EXPLAIN => true,
-        Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS => true,
-        Keyword::JOIN | Keyword::STRAIGHT_JOIN | Keyword::APPLY => true,
-        Keyword::PIVOT | Keyword::UNPIVOT | Keyword::MATCH_RECOGNIZE => true,
-        _ => false,
-    }
+    matches!(
+        keyword,
+        Keyword::AND
+            | Keyword::OR
+            | Keyword::XOR
+            | Keyword::NOT
+            | Keyword::DIV
+            | Keyword::IS
+            | Keyword::NOTNULL
+            | Keyword::IN
+            | Keyword::BETWEEN
+            | Keyword::LIKE
+            | Keyword::ILIKE
+            | Keyword::RLIKE
+            | Keyword::REGEXP
+            | Keyword::SIMILAR
+            | Keyword::MATCH
+            | Keyword::MEMBER
+            | Keyword::OVERLAPS
+            | Keyword::CASE
+            | Keyword::INTERVAL
+            | Keyword::COLLATE
+            | Keyword::AT
+            | Keyword::OPERATOR
+            | Keyword::EXPLAIN
+            | Keyword::UNION
+            | Keyword::EXCEPT
+            | Keyword::INTERSECT
+            | Keyword::MINUS
+            | Keyword::JOIN
+            | Keyword::STRAIGHT_JOIN
+            | Keyword::APPLY
+            | Keyword::PIVOT
+            | Keyword::UNPIVOT
+            | Keyword::MATCH_RECOGNIZE
+    )
 }

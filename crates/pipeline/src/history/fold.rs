@@ -83,7 +83,7 @@ impl HistoryFold {
         let received = events.column(place("received_time"));
         let received = received.as_primitive::<TimestampMicrosecondType>();
         let (mut settled, mut fresh, mut duplicates) = (Vec::new(), Vec::new(), Vec::new());
-        for row in 0..events.num_rows() {
+        for (row, bits) in bits.into_iter().enumerate() {
             let site = columns.fact(row, Fact::Site).unwrap_or_default();
             self.turn_to(site, columns.fact(row, Fact::VisitorId)).await?;
             let event_id = columns.fact(row, Fact::EventId).unwrap_or_default();
@@ -97,7 +97,7 @@ impl HistoryFold {
                 duplicates.push(DuplicateRow { offset, site, event_id, received_time });
                 continue;
             }
-            settled.push(self.settle(&columns, row, bits[row], late));
+            settled.push(self.settle(&columns, row, bits, late));
         }
         let events = match (self.is_resumed, duplicates.is_empty()) {
             (true, _) => None,

@@ -178,10 +178,10 @@ impl Seen {
     /// Whether rows are found for all that are expected, and further ones.
     fn holds_expected(&self) -> bool {
         let mut found = self.found.clone();
-        let mut takes = |wanted: &Box<[u8]>| {
-            found.iter().position(|row| row == wanted).map(|at| found.swap_remove(at)).is_some()
+        let mut takes = |wanted: &[u8]| {
+            found.iter().position(|row| **row == *wanted).map(|at| found.swap_remove(at)).is_some()
         };
-        self.found.len() > self.expected.len() && self.expected.iter().all(&mut takes)
+        self.found.len() > self.expected.len() && self.expected.iter().all(|row| takes(row))
     }
 }
 

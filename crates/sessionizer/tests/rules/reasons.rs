@@ -7,7 +7,7 @@ fn check_reasons(log: &str, reasons: &str) {
     let span = |line: &str| line.split_whitespace().next().unwrap().to_owned();
     let mut lines = log.trim().lines().map(str::trim);
     let first = span(lines.next().unwrap());
-    let last = lines.last().map_or(first.clone(), span);
+    let last = lines.next_back().map_or(first.clone(), span);
     check(log, &format!("session v1 {first}-{last} reasons={reasons}"));
 }
 

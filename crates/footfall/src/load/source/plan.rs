@@ -126,10 +126,10 @@ fn free(map: &LoadMap) -> HashMap<&'static str, Target> {
     let is_item = |mapping: &Mapping| matches!(mapping.target, Target::Item(_));
     let has_item = map.mappings.iter().any(is_item);
     let is_free = |target: &Target| {
-        matches!(target, Target::Column(_))
-            && !map.mappings.iter().any(|mapping| mapping.target == *target)
-            && !(*target == Target::SITE && map.site.is_some())
-            && !(*target == Target::ITEMS && has_item)
+        let is_mapped = map.mappings.iter().any(|mapping| mapping.target == *target);
+        let is_fixed = *target == Target::SITE && map.site.is_some();
+        let is_made_of_parts = *target == Target::ITEMS && has_item;
+        matches!(target, Target::Column(_)) && !is_mapped && !is_fixed && !is_made_of_parts
     };
     Target::all().filter(is_free).map(|target| (target.name(), target)).collect()
 }
