@@ -8,5 +8,6 @@ mod crash;
 mod history;
 mod kafka;
 mod live;
+mod metrics;
 mod sample;
 mod verify;
