@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::Date32Type;
+use arrow::datatypes::{DataType, Date32Type, FieldRef, Schema};
 use deltalake_core::kernel::Add;
 use footfall_event::schema::Table;
 use footfall_event::{Day, Micros};
 use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use uuid::Uuid;
 
@@ -155,7 +155,7 @@ impl FileWriter {
         let file = match self.open.entry(day) {
             std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                let properties = Some(properties());
+                let properties = Some(properties(rows.schema_ref()));
                 let writer = ArrowWriter::try_new(Vec::new(), rows.schema(), properties);
                 let writer = writer.map_err(failed)?;
                 place.insert(OpenFile { writer, stats: Stats::default(), rows: 0 })
@@ -195,13 +195,26 @@ impl FileWriter {
     }
 }
 
-fn properties() -> WriterProperties {
+fn properties(schema: &Schema) -> WriterProperties {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default();
-    WriterProperties::builder()
+    let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .build()
+        // Each id is there once: a dictionary of them costs time, and is larger than they are.
+        .set_column_dictionary_enabled("event_id".into(), false);
+    // Neighbours in time differ by little, and so do the numbers of records.
+    let is_running = |field: &&FieldRef| {
+        matches!(field.data_type(), DataType::Timestamp(..)) || field.name() == "log_offset"
+    };
+    let running = schema.fields().iter().filter(is_running);
+    let encoded = running.fold(properties, |properties, field| {
+        let name = field.name().as_str();
+        properties
+            .set_column_dictionary_enabled(name.into(), false)
+            .set_column_encoding(name.into(), Encoding::DELTA_BINARY_PACKED)
+    });
+    encoded.build()
 }
 
 #[cfg(test)]

@@ -218,8 +218,11 @@ fn rows_of(table: Table, part: &Settled, from: Offset) -> Result<RecordBatch, Pi
     let origin = &part.origin;
     Ok(match table {
         Table::Events => {
-            let is_wanted = rows.events.iter().map(|row| Some(row.cause >= from));
-            filter_record_batch(&part.events, &is_wanted.collect::<BooleanArray>())?
+            let is_wanted = rows.events.iter().map(|row| row.cause >= from).collect::<Vec<_>>();
+            if is_wanted.iter().all(|is_wanted| *is_wanted) {
+                return Ok(part.events.clone());
+            }
+            filter_record_batch(&part.events, &BooleanArray::from(is_wanted))?
         }
         Table::Sessions => {
             let first = rows.sessions.partition_point(|row| row.cause < from);
