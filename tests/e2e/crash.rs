@@ -1,26 +1,15 @@
 //! Kills and stops at random moments, with restart, while events are posted.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use tempfile::TempDir;
 
+use crate::pauses::Pauses;
 use crate::sample::{Posting, check, quick, wait_until_folded};
 
 /// How often the process is killed.
 const KILLS: u64 = 20;
 /// How often it is stopped and started.
 const STOPS: u64 = 8;
-
-/// Pauses that are the same in each run.
-struct Pauses(u64);
-
-impl Pauses {
-    fn sleep(&mut self, least_ms: u64, most_ms: u64) {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        std::thread::sleep(Duration::from_millis(least_ms + (self.0 >> 33) % (most_ms - least_ms)));
-    }
-}
 
 #[test]
 fn twenty_kills_change_nothing() -> Result<()> {
@@ -31,7 +20,7 @@ fn twenty_kills_change_nothing() -> Result<()> {
     let more = ["--sessions", "1500", "--rate", "250"];
     let mut posting = Posting::start(folder.path(), running.ingest(), &more)?;
     let truth = posting.truth.clone();
-    let mut pauses = Pauses(0x9e37_79b9_7f4a_7c15);
+    let mut pauses = Pauses::new(0x9e37_79b9_7f4a_7c15);
     for kill in 0..KILLS {
         pauses.sleep(200, 2_200);
         running.kill()?;
@@ -60,7 +49,7 @@ fn stops_right_behind_a_start_lose_nothing() -> Result<()> {
     let more = ["--sessions", "800", "--rate", "250"];
     let mut posting = Posting::start(folder.path(), running.ingest(), &more)?;
     let truth = posting.truth.clone();
-    let mut pauses = Pauses(0x2545_f491_4f6c_dd1d);
+    let mut pauses = Pauses::new(0x2545_f491_4f6c_dd1d);
     for _ in 0..STOPS {
         pauses.sleep(500, 2_000);
         running.stop()?;

@@ -9,5 +9,6 @@ mod history;
 mod kafka;
 mod live;
 mod metrics;
+mod pauses;
 mod sample;
 mod verify;
