@@ -22,15 +22,14 @@ use footfall_event::{Micros, Rejection};
 use footfall_lake::Lake;
 use footfall_sessionizer::{Counts, Rules};
 
+use crate::scan::opened;
 use crate::{PipelineError, rules_store};
-use existing::{Existing, opened, standing_rows};
-pub(crate) use existing::{failed, plain};
+use existing::{Existing, standing_rows};
 use fold::HistoryFold;
 use limit::live_limit;
 use packed::Packing;
 use read::Reader;
 use sorted::{Sorted, sort};
-pub(crate) use sorted::{context, fold_order};
 use tables::HistoryTables;
 
 /// A part of the files to be loaded, in the order of their rows.

@@ -16,6 +16,7 @@ mod patience;
 mod rows;
 mod rules_store;
 mod run;
+mod scan;
 mod signals;
 mod snapshot;
 mod start;

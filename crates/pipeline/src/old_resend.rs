@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::PipelineError;
 use crate::patience::Patience;
+use crate::scan::{failed, frame};
 
 /// How far behind an event's time its first sending may stand: a client's clock drifts.
 const LEEWAY: Micros = Micros::DAY;
@@ -115,11 +116,10 @@ impl OldResends {
             None => self.table = self.lake.table(Table::Events).await?,
         }
         let Some(table) = &self.table else { return Ok(BTreeMap::new()) };
-        let provider = table.table_provider().await.map_err(of_query)?;
-        let rows = SessionContext::new().read_table(provider).map_err(of_query)?;
-        let rows = self.wanted(rows, suspects).map_err(of_query)?;
+        let rows = frame(&SessionContext::new(), table).await?;
+        let rows = self.wanted(rows, suspects).map_err(failed)?;
         let mut standing: BTreeMap<Id, Vec<Standing>> = BTreeMap::new();
-        for batch in rows.collect().await.map_err(of_query)? {
+        for batch in rows.collect().await.map_err(failed)? {
             for row in rows_of(&batch)? {
                 standing.entry(row.id.clone()).or_default().push(row);
             }
@@ -181,8 +181,4 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<Standing>, PipelineError> {
         offset: Offset(offsets.value(row)),
     };
     Ok((0..batch.num_rows()).map(standing).collect())
-}
-
-fn of_query(source: datafusion::error::DataFusionError) -> PipelineError {
-    PipelineError::Lake(LakeError::Delta { table: Table::Events, source: source.into() })
 }

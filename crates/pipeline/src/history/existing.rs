@@ -4,20 +4,19 @@
 use std::collections::HashSet;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{SortExpr, when};
 use datafusion::physical_plan::SendableRecordBatchStream;
-use datafusion::prelude::{DataFrame, SessionContext, col, lit};
+use datafusion::prelude::{col, lit};
 use footfall_event::schema::{Table, time_type};
 use footfall_event::{EventKey, Micros};
-use footfall_lake::{DeltaTable, Lake, LakeError};
+use footfall_lake::{DeltaTable, Lake};
 use futures::StreamExt;
 
-use super::sorted::{context, fold_order};
 use crate::PipelineError;
+use crate::scan::{context, failed, fold_order, frame, plain, table};
 
 const COLUMNS: [&str; 4] = ["site", "visitor_id", "event_time", "event_id"];
 
@@ -187,55 +186,4 @@ pub async fn standing_rows(lake: &Lake, log: &str) -> Result<RowSet, PipelineErr
         }
     }
     Ok(standing)
-}
-
-/// A table at its newest version.
-///
-/// # Errors
-/// `Lake`.
-pub async fn opened(lake: &Lake, table: Table) -> Result<DeltaTable, PipelineError> {
-    let opened = lake.table(table).await?;
-    let unmade = || LakeError::Unreadable {
-        path: table.name().to_owned(),
-        reason: "it was not made".to_owned(),
-    };
-    Ok(opened.ok_or_else(unmade)?)
-}
-
-/// A table's version as DataFusion reads it.
-///
-/// # Errors
-/// `Lake`.
-pub async fn frame(
-    context: &SessionContext,
-    table: &DeltaTable,
-) -> Result<DataFrame, PipelineError> {
-    let provider = table.table_provider().await.map_err(failed)?;
-    context.read_table(provider).map_err(failed)
-}
-
-/// A table's newest version as DataFusion reads it.
-///
-/// # Errors
-/// `Lake`.
-pub async fn table(
-    context: &SessionContext,
-    lake: &Lake,
-    table: Table,
-) -> Result<DataFrame, PipelineError> {
-    frame(context, &opened(lake, table).await?).await
-}
-
-/// A batch in the plain types of `schema`: a scan of Delta yields views of texts.
-///
-/// # Errors
-/// `Rows`.
-pub fn plain(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, PipelineError> {
-    let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| cast(column, field.data_type()));
-    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<Vec<_>, _>>()?)?)
-}
-
-pub fn failed(source: DataFusionError) -> PipelineError {
-    PipelineError::Lake(LakeError::Delta { table: Table::Events, source: source.into() })
 }

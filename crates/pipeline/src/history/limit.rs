@@ -11,9 +11,8 @@ use footfall_event::{Micros, Partition};
 use footfall_lake::{DeltaTable, LakeError, app_id};
 
 use super::Load;
-use super::existing::{failed, frame};
-use super::sorted::context;
 use crate::PipelineError;
+use crate::scan::{context, failed, frame};
 
 /// Before every time: all rows are left to the repair.
 const ALL: Micros = Micros(i64::MIN);

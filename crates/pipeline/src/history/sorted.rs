@@ -7,27 +7,19 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::functions::expr_fn::coalesce;
-use datafusion::logical_expr::SortExpr;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
+use datafusion::prelude::{col, lit};
 use footfall_event::schema::Table;
 use footfall_lake::Lake;
 use futures::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::existing::{failed, plain, table};
 use super::packed::{Packing, ROW};
 use crate::PipelineError;
-
-/// Memory of the sort before it goes to disk, in bytes.
-const SORT_BYTES_MAX: usize = 512 * 1024 * 1024;
-const BATCH_ROWS: usize = 8_192;
+use crate::scan::{context, failed, fold_order, plain, table};
 
 /// Rows of the `events` schema, ordered by site, visitor, event time, seq, id.
 pub struct Sorted {
@@ -79,26 +71,6 @@ pub async fn sort(
     let rows = rows.and_then(|rows| rows.sort(vec![col(ROW).sort(true, true)]));
     let stream = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
     Ok(Sorted { stream, packing: Some(packing) })
-}
-
-/// Ascending, rows without a value first; but a `seq` that is not there counts as 0.
-pub fn fold_order(columns: &[&str]) -> Vec<SortExpr> {
-    let value = |column: &str| match column {
-        "seq" => coalesce(vec![col("seq"), lit(0i64)]),
-        _ => col(column),
-    };
-    columns.iter().map(|column| value(column).sort(true, true)).collect()
-}
-
-/// A context with memory of its own, one partition, and a disk to sort on.
-///
-/// # Errors
-/// `Lake` when there is no temporary folder.
-pub fn context() -> Result<SessionContext, PipelineError> {
-    let pool = Arc::new(FairSpillPool::new(SORT_BYTES_MAX));
-    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().map_err(failed)?;
-    let config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
-    Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use footfall_sessionizer::{Conditions, ReceiptRow};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::existing::table;
 use super::*;
 use crate::rows::{Origin, receipt_rows};
+use crate::scan::{context, table};
 
 const TOPIC: &str = "events";
 /// 2026-01-02T00:00:00Z.

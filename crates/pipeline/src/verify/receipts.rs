@@ -14,7 +14,7 @@ use super::rules::KnownRules;
 use super::tally;
 use super::versions::Versions;
 use crate::PipelineError;
-use crate::history::{context, failed, plain};
+use crate::scan::{context, failed, plain};
 
 /// The logs whose rows are verified, each with its watermark; `None` for a load.
 pub type Watermarks = BTreeMap<String, Option<Micros>>;

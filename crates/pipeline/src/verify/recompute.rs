@@ -23,8 +23,8 @@ use super::versions::Versions;
 use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor};
 use crate::PipelineError;
 use crate::batch::{HitColumns, place};
-use crate::history::{context, failed};
 use crate::rows::{need_rows, page_view_rows, session_rows};
+use crate::scan::{context, failed};
 
 /// Rows are compared when so many have come together.
 const ROWS_AT_ONCE: usize = 16_384;

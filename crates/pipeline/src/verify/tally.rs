@@ -17,7 +17,7 @@ use super::receipts::{Counts, LogPart, Range};
 use super::versions::Versions;
 use super::visitor_rows::text_at;
 use crate::PipelineError;
-use crate::history::{context, failed, plain};
+use crate::scan::{context, failed, plain};
 
 /// Holds the ranges against the rows of a log's partition.
 ///

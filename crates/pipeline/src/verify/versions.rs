@@ -12,7 +12,7 @@ use footfall_event::{Offset, Partition};
 use footfall_lake::{DeltaTable, Lake, LakeError, LakeSettings, app_id, load_app_id};
 
 use crate::PipelineError;
-use crate::history::{context, failed};
+use crate::scan::{context, failed};
 
 /// How many versions behind the newest the barrier's is looked for: a minute holds some twelve
 /// commits of the pipeline, and loads beside them.

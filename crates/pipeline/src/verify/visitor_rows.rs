@@ -10,7 +10,7 @@ use footfall_event::{Partition, partition_of};
 use futures::StreamExt;
 
 use crate::PipelineError;
-use crate::history::{failed, fold_order, plain};
+use crate::scan::{failed, fold_order, plain};
 
 /// (site, visitor), as the tables sort them: NULL first.
 pub type VisitorKey = (Option<String>, Option<String>);

@@ -1,0 +1,93 @@
+//! The lake's tables as DataFusion reads, filters and sorts them for the load, the verification and the
+//! look-up of resends.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::functions::expr_fn::coalesce;
+use datafusion::logical_expr::SortExpr;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
+use footfall_event::schema::Table;
+use footfall_lake::{DeltaTable, Lake, LakeError};
+
+use crate::PipelineError;
+
+/// Memory of the sort before it goes to disk, in bytes.
+const SORT_BYTES_MAX: usize = 512 * 1024 * 1024;
+const BATCH_ROWS: usize = 8_192;
+
+/// Ascending, rows without a value first; but a `seq` that is not there counts as 0.
+pub fn fold_order(columns: &[&str]) -> Vec<SortExpr> {
+    let value = |column: &str| match column {
+        "seq" => coalesce(vec![col("seq"), lit(0i64)]),
+        _ => col(column),
+    };
+    columns.iter().map(|column| value(column).sort(true, true)).collect()
+}
+
+/// A context with memory of its own, one partition, and a disk to sort on.
+///
+/// # Errors
+/// `Lake` when there is no temporary folder.
+pub fn context() -> Result<SessionContext, PipelineError> {
+    let pool = Arc::new(FairSpillPool::new(SORT_BYTES_MAX));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().map_err(failed)?;
+    let config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
+    Ok(SessionContext::new_with_config_rt(config, runtime))
+}
+
+/// A table at its newest version.
+///
+/// # Errors
+/// `Lake`.
+pub async fn opened(lake: &Lake, table: Table) -> Result<DeltaTable, PipelineError> {
+    let opened = lake.table(table).await?;
+    let unmade = || LakeError::Unreadable {
+        path: table.name().to_owned(),
+        reason: "it was not made".to_owned(),
+    };
+    Ok(opened.ok_or_else(unmade)?)
+}
+
+/// A table's version as DataFusion reads it.
+///
+/// # Errors
+/// `Lake`.
+pub async fn frame(
+    context: &SessionContext,
+    table: &DeltaTable,
+) -> Result<DataFrame, PipelineError> {
+    let provider = table.table_provider().await.map_err(failed)?;
+    context.read_table(provider).map_err(failed)
+}
+
+/// A table's newest version as DataFusion reads it.
+///
+/// # Errors
+/// `Lake`.
+pub async fn table(
+    context: &SessionContext,
+    lake: &Lake,
+    table: Table,
+) -> Result<DataFrame, PipelineError> {
+    frame(context, &opened(lake, table).await?).await
+}
+
+/// A batch in the plain types of `schema`: a scan of Delta yields views of texts.
+///
+/// # Errors
+/// `Rows`.
+pub fn plain(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, PipelineError> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<Vec<_>, _>>()?)?)
+}
+
+pub fn failed(source: DataFusionError) -> PipelineError {
+    PipelineError::Lake(LakeError::Delta { table: Table::Events, source: source.into() })
+}
