@@ -19,6 +19,8 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 const EVENTS_PER_SESSION: u64 = 9;
 /// The need `delivery` of the default rules: 3 s, and 500 ms of grace.
 const DEADLINE_SECONDS: f64 = 3.5;
+/// The default of `log.partitions`.
+const PARTITIONS: u8 = 4;
 const SEEN_MAX: Duration = Duration::from_secs(60);
 
 fn main() -> Result<()> {
@@ -29,6 +31,11 @@ fn main() -> Result<()> {
     let folder = TempDir::new()?;
     let running = Footfall::at(folder.path()).start("up")?;
     let mut posting = (rate > 0).then(|| post_sample(&running, rate, seconds)).transpose()?;
+    // A partition's first record is believed when another lies five seconds behind it.
+    wait_until("all partitions have a watermark", SEEN_MAX, || {
+        let sum = running.metric(running.pipeline(), "footfall_pipeline_watermark_seconds")?;
+        Ok(sum > f64::from(PARTITIONS) * 1e9)
+    })?;
     let signals = listen(&running)?;
     let mut probes = Probes::default();
     let began = Instant::now();
