@@ -1,6 +1,10 @@
 //! One partition under this pipeline: records to the fold, and what the fold settled until it is
 //! committed.
 
+mod resume;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +15,7 @@ use footfall_event::{
 };
 use footfall_log::{Kind, Record};
 use footfall_sessionizer::{
-    Bits, Fact, Fold, FoldState, Output, RuleBook, Rules, RulesId, Signal, Signalled, Status,
+    Bits, Fact, Fold, Output, RuleBook, Rules, RulesId, Signal, Signalled, Status,
 };
 
 use crate::PipelineError;
@@ -35,7 +39,7 @@ pub struct PartitionFold {
     /// The next record to fold, and the append time of the one before.
     position: Offset,
     last_append_time: Micros,
-    /// Log time of the last settling.
+    /// Log time of the last settling, or the first that was known.
     settled_at: Option<Micros>,
     /// Held events that a snapshot names and that the log has yet to give again.
     to_hold: BTreeMap<Offset, Signalled>,
@@ -71,22 +75,6 @@ impl PartitionFold {
         let (newest, _) = fold.rules().newest();
         let rules_from = vec![(begin, newest)];
         PartitionFold::with(origin, fold, rules_from, begin, Micros(0), BTreeMap::new())
-    }
-
-    /// A partition that goes on from a snapshot; the receipt goes on at `receipts_from`.
-    ///
-    /// # Errors
-    /// `Conditions`.
-    pub fn resume(
-        origin: Origin,
-        header: Header,
-        state: FoldState,
-        receipts_from: Offset,
-    ) -> Result<Self, PipelineError> {
-        let to_hold = state.held.iter().cloned().collect();
-        let fold = Fold::restore(state, receipts_from);
-        let (position, last) = (header.offset, header.last_append_time);
-        PartitionFold::with(origin, fold, header.rules, position, last, to_hold)
     }
 
     fn with(
@@ -135,12 +123,6 @@ impl PartitionFold {
         self.fold.rows_waiting() + self.duplicates.len() + self.rejected.len()
     }
 
-    /// Whether all events that the snapshot names are held again. Before that there is nothing to
-    /// settle, and a snapshot would leave them out.
-    pub fn is_whole(&self) -> bool {
-        self.to_hold.is_empty()
-    }
-
     /// Whether a quarter of the window in which ids are remembered has passed since the last settling:
     /// an id must not be forgotten before its row can be looked up.
     pub fn spans_much(&self) -> bool {
@@ -152,29 +134,16 @@ impl PartitionFold {
         from.zip(to).is_some_and(|(from, to)| (to - from).0 > window.0 / 4)
     }
 
-    /// How many of `records` may be read before it must be asked whether they span much: a delivery
-    /// after a long rest spans hours.
-    pub fn readable(&self, records: &[Record]) -> usize {
-        let (mut clock, mut settled_at) = (self.fold.clock(), self.settled_at);
-        let ends_piece = |record: &Record| {
-            // Log time does not depend on the lateness.
-            clock.advance(record.append_time, Micros(0));
-            settled_at = settled_at.or(clock.log_time());
-            // Other rules may have another window.
-            record.kind == Kind::Control || self.is_span(settled_at, clock.log_time())
-        };
-        let again = records.partition_point(|record| record.offset < self.position);
-        let end = records[again..].iter().position(ends_piece);
-        end.map_or(records.len(), |end| again + end + 1)
-    }
-
     /// Whether anything but ticks was read since the last [`PartitionFold::settle`].
     pub fn has_news(&self) -> bool {
         self.fold.has_news()
     }
 
-    /// Folds records, ascending and without one left out; those before the position are only held
-    /// again where the snapshot names them.
+    /// Folds the first of `records`, which ascend without one left out, and tells how many; those
+    /// before the position are only held again where the snapshot names them.
+    ///
+    /// A piece ends behind a control record, as conditions change there, and where it spans much: a
+    /// delivery after a long rest spans hours, and what it brought must be committed in between.
     ///
     /// # Errors
     /// `HeldLost`, `Conditions`, or `Stopping` when old resends cannot be looked up; the records from
@@ -184,25 +153,37 @@ impl PartitionFold {
         records: &[Record],
         resends: &mut OldResends,
         metrics: &Metrics,
-    ) -> Result<Vec<Signal>, PipelineError> {
+    ) -> Result<(usize, Vec<Signal>), PipelineError> {
         let again = records.partition_point(|record| record.offset < self.position);
         self.hold_again(&records[..again])?;
         if again < records.len() {
             self.require_whole()?;
         }
-        // Conditions change behind a control record, so a batch ends there.
-        let mut rest = &records[again..];
-        while !rest.is_empty() {
-            let control = rest.iter().position(|record| record.kind == Kind::Control);
-            let (batch, behind) = rest.split_at(control.unwrap_or(rest.len()));
-            self.read_batch(batch, resends, metrics).await?;
-            rest = behind;
-            if let Some((control, behind)) = rest.split_first() {
+        let (piece, settled_at) = self.piece(&records[again..]);
+        let end = again + piece;
+        match records[again..end].split_last() {
+            Some((control, batch)) if control.kind == Kind::Control => {
+                self.read_batch(batch, resends, metrics).await?;
                 self.read_control(control)?;
-                rest = behind;
             }
+            _ => self.read_batch(&records[again..end], resends, metrics).await?,
         }
-        Ok(self.fold.take_signals())
+        self.settled_at = settled_at;
+        Ok((end, self.fold.take_signals()))
+    }
+
+    /// How many records the next piece has, and from which log time on it spans: that of the last
+    /// settling, or the first that the partition knows.
+    fn piece(&self, records: &[Record]) -> (usize, Option<Micros>) {
+        let (mut clock, mut settled_at) = (self.fold.clock(), self.settled_at);
+        let is_last = |record: &Record| {
+            // Log time does not depend on the lateness.
+            clock.advance(record.append_time, Micros(0));
+            settled_at = settled_at.or(clock.log_time());
+            record.kind == Kind::Control || self.is_span(settled_at, clock.log_time())
+        };
+        let end = records.iter().position(is_last).map_or(records.len(), |last| last + 1);
+        (end, settled_at)
     }
 
     async fn read_batch(
@@ -254,7 +235,6 @@ impl PartitionFold {
         }
         self.position = last.offset.next();
         self.last_append_time = last.append_time;
-        self.settled_at = self.settled_at.or(self.fold.clock().log_time());
         Ok(())
     }
 
@@ -368,55 +348,6 @@ impl PartitionFold {
         self.fold.forget_rules();
         let book = self.fold.rules();
         self.conditions.retain(|(id, _)| book.iter().any(|(known, _)| known == *id));
-    }
-
-    /// Gives the fold the events back that its snapshot names.
-    fn hold_again(&mut self, records: &[Record]) -> Result<(), PipelineError> {
-        let Some(last) = records.last() else { return Ok(()) };
-        let mut decoder = EventDecoder::new(&self.origin.log, self.origin.partition);
-        for record in records.iter().filter(|record| self.to_hold.contains_key(&record.offset)) {
-            let pushed = decoder.push(&record.payload, record.offset, record.append_time);
-            pushed.map_err(|error| self.held_lost(record.offset, error.to_string()))?;
-        }
-        let rows = decoder.finish().rows;
-        self.places.keep(&rows);
-        let bits = self.judge(&rows)?;
-        let columns = HitColumns::of(&rows);
-        for row in 0..rows.num_rows() {
-            let offset = columns.offset(row);
-            let rules = self.rules_at(offset);
-            let signalled = self.to_hold.remove(&offset).unwrap_or_default();
-            let own =
-                bits.iter().find(|(id, _)| *id == rules).map_or(Bits::default(), |b| b.1[row]);
-            let others = bits.iter().filter(|(id, _)| *id != rules).map(|(id, b)| (*id, b[row]));
-            let hit = columns.hit(row, (rules, own), others.collect());
-            self.fold.hold_again(hit, signalled);
-        }
-        match self.to_hold.first_key_value() {
-            Some((offset, _)) if *offset <= last.offset => {
-                Err(self.held_lost(*offset, "the log does not give it".to_owned()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn require_whole(&self) -> Result<(), PipelineError> {
-        match self.to_hold.first_key_value() {
-            Some((offset, _)) => {
-                Err(self.held_lost(*offset, "the log does not give it".to_owned()))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn held_lost(&self, offset: Offset, why: String) -> PipelineError {
-        let (topic, partition) = (self.origin.log.to_string(), self.origin.partition);
-        PipelineError::HeldLost { topic, partition, offset, why }
-    }
-
-    fn rules_at(&self, offset: Offset) -> RulesId {
-        let in_force = self.rules_from.iter().rev().find(|(from, _)| *from <= offset);
-        in_force.map_or(self.fold.rules().newest().0, |(_, id)| *id)
     }
 
     /// What became final, to be committed; the fold must be whole.

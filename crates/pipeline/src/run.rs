@@ -279,12 +279,11 @@ impl Pipeline {
             && !rest.is_empty()
         {
             let Folding { fold, resends, quiet_since, .. } = folding.as_mut();
-            let (piece, behind) = rest.split_at(fold.readable(rest));
-            let signals = fold.read(piece, resends, &self.outlets.metrics).await?;
+            let (read, signals) = fold.read(rest, resends, &self.outlets.metrics).await?;
             *quiet_since = Instant::now();
             let spans_much = fold.spans_much();
             self.outlets.signals.send(&signals).await;
-            rest = behind;
+            rest = &rest[read..];
             // A partition that starts again is given all of its records again.
             if spans_much && self.commit_now().await?.contains(&partition) {
                 break;

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use footfall_event::Micros;
+use footfall_event::{Micros, Offset, Partition};
 use footfall_log::EventLog;
+use futures::FutureExt;
 use tokio::task::JoinHandle;
 
 use crate::Health;
@@ -17,7 +18,14 @@ const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Lag {
     shown_at: Option<Instant>,
-    asking: Option<JoinHandle<()>>,
+    asking: Option<JoinHandle<Vec<Behind>>>,
+}
+
+/// How far a partition was behind when the log was asked.
+struct Behind {
+    partition: Partition,
+    records: i64,
+    seconds: f64,
 }
 
 impl Lag {
@@ -48,17 +56,25 @@ impl Lag {
             }
             positions.push((partition, fold.position(), fold.last_append_time()));
         }
-        if self.asking.as_ref().is_some_and(|task| !task.is_finished()) {
-            return;
-        }
-        let (log, metrics) = (log.clone(), metrics.clone());
-        self.asking = Some(tokio::spawn(async move {
-            for (partition, position, last_append_time) in positions {
-                let Ok(bounds) = log.bounds(partition).await else { continue };
-                let behind = (bounds.end.0 - position.0).max(0);
-                let age = (Micros::clock() - last_append_time).seconds().max(0.0);
-                metrics.lag(partition, behind, if behind == 0 { 0.0 } else { age });
+        if let Some(asking) = &mut self.asking {
+            // A task that broke off knows nothing; the next may.
+            let Some(answered) = asking.now_or_never() else { return };
+            let is_ours = |of: &&Behind| positions.iter().any(|(ours, ..)| *ours == of.partition);
+            for of in answered.unwrap_or_default().iter().filter(is_ours) {
+                metrics.lag(of.partition, of.records, of.seconds);
             }
-        }));
+        }
+        self.asking = Some(tokio::spawn(ask(log.clone(), positions)));
     }
+}
+
+async fn ask(log: Arc<dyn EventLog>, positions: Vec<(Partition, Offset, Micros)>) -> Vec<Behind> {
+    let mut behind = Vec::new();
+    for (partition, position, last_append_time) in positions {
+        let Ok(bounds) = log.bounds(partition).await else { continue };
+        let records = (bounds.end.0 - position.0).max(0);
+        let age = (Micros::clock() - last_append_time).seconds().max(0.0);
+        behind.push(Behind { partition, records, seconds: if records == 0 { 0.0 } else { age } });
+    }
+    behind
 }

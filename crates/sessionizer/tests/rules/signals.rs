@@ -256,3 +256,13 @@ fn an_event_past_the_events_cap_raises_and_finds_nothing() {
         "signal delivery p",
     );
 }
+
+#[test]
+fn a_visitor_with_more_than_a_thousand_events_held_raises_no_signal() {
+    let with = |others: usize| {
+        let scrolls = "12:00:01 v1 scroll\n".repeat(others);
+        format!("12:00:00 v1 page_view id=p type=product\n{scrolls}tick 12:00:03.500001\nstop")
+    };
+    check(&with(999), "signal delivery p due=12:00:03.500001");
+    check(&with(1_000), "no signal");
+}
