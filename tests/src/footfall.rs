@@ -29,19 +29,6 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// CPU seconds of this process's children that have ended, to the hundredth: for benchmarks.
-///
-/// # Errors
-/// When the system does not tell.
-pub fn children_cpu_seconds() -> Result<f64> {
-    const TICKS_A_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // `cutime` and `cstime` (proc_pid_stat(5)), counted behind the name in brackets.
-    let fields = stat.rsplit(") ").next().context("no fields")?.split(' ');
-    let ticks = fields.skip(13).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
-    Ok(ticks / TICKS_A_SECOND)
-}
-
 /// Waits for `holds`, looking again and again.
 ///
 /// # Errors

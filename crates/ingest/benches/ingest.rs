@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use footfall_event::Partition;
 use footfall_ingest::{IngestSettings, Metrics, serve};
 use footfall_log::{EventLog, LocalLog, LocalSettings};
+use footfall_tests::cpu_seconds;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -55,13 +56,13 @@ fn measure(batch: usize, seconds: u64) -> Result<(), Failure> {
     let (shared, token) = (Arc::clone(&log) as Arc<dyn EventLog>, shutdown.clone());
     let served = runtime.spawn(serve(listener, shared, IngestSettings::default(), metrics, token));
 
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let (began, cpu) = (Instant::now(), cpu_seconds()?);
     let client = Command::new(std::env::current_exe()?)
         .args([CLIENT, &address, &batch.to_string(), &seconds.to_string()])
         .stdout(Stdio::piped())
         .spawn()?
         .wait_with_output()?;
-    let (elapsed, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let (elapsed, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
 
     let posted: i64 = String::from_utf8(client.stdout)?.trim().parse()?;
     assert!(client.status.success(), "an event was not accepted");
@@ -86,18 +87,6 @@ async fn held(log: &LocalLog) -> Result<i64, Failure> {
         records += bounds.end.0 - bounds.start.0;
     }
     Ok(records)
-}
-
-/// User and system time of this process, all of its threads.
-#[allow(unsafe_code, reason = "getrusage has no safe form; the struct is its own out parameter")]
-fn cpu_seconds() -> f64 {
-    let usage = unsafe {
-        let mut usage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 /// Posts on all connections until the time is over; prints how many events were accepted.

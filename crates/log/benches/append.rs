@@ -11,6 +11,7 @@ use footfall_event::Partition;
 use footfall_log::{
     Delivery, EventLog, KafkaLog, KafkaSettings, Kind, LocalLog, LocalSettings, NewRecord,
 };
+use footfall_tests::cpu_seconds;
 
 const PARTITIONS: u32 = 4;
 const RECORD_BYTES: usize = 300;
@@ -134,21 +135,12 @@ struct Watch {
 
 impl Watch {
     fn start() -> Self {
-        Self { started_at: Instant::now(), cpu_seconds: cpu_seconds() }
+        Self { started_at: Instant::now(), cpu_seconds: cpu_seconds().expect("Linux") }
     }
 
     fn elapsed(&self) -> (f64, f64) {
         // The kernel counts hundredths of a second.
-        let cpu = (cpu_seconds() - self.cpu_seconds).max(0.01);
+        let cpu = (cpu_seconds().expect("Linux") - self.cpu_seconds).max(0.01);
         (self.started_at.elapsed().as_secs_f64(), cpu)
     }
-}
-
-/// User and system time so far, from the 14th and 15th field of the kernel's account.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let (_, fields) = stat.rsplit_once(") ").expect("a command in brackets");
-    let ticks: Vec<f64> =
-        fields.split(' ').skip(11).take(2).map(|field| field.parse().expect("ticks")).collect();
-    (ticks[0] + ticks[1]) / 100.0
 }

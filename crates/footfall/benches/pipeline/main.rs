@@ -15,6 +15,7 @@ use footfall_lake::{Lake, LakeSettings};
 use footfall_log::{Kind, Record};
 use footfall_pipeline::{Health, Metrics, Pipeline, PipelineSettings};
 use footfall_sessionizer::{Need, Rules};
+use footfall_tests::cpu_seconds;
 use memory_log::{MemoryLog, Recorded};
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +97,7 @@ fn run(
         let pipeline =
             Pipeline::open(log.clone(), lake, settings, metrics, Health::default()).await?;
         pipeline.run(done).await?;
-        Ok::<_, Failure>(cpu_seconds())
+        Ok::<_, Failure>(cpu_seconds()?)
     })?;
     let marks = log.marks();
     let rows = rows(folder.path())?;
@@ -186,16 +187,4 @@ fn footfall(arguments: &[&str]) -> Result<Vec<u8>, Failure> {
     let output = Command::new(env!("CARGO_BIN_EXE_footfall")).args(arguments).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(output.stdout) } else { Err(said.into()) }
-}
-
-/// User and system time of this process, all of its threads.
-#[allow(unsafe_code, reason = "getrusage has no safe form; the struct is its own out parameter")]
-fn cpu_seconds() -> f64 {
-    let usage = unsafe {
-        let mut usage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }

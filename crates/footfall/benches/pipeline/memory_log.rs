@@ -11,12 +11,10 @@ use footfall_event::{Micros, Offset, Partition};
 use footfall_log::{
     Appended, DELIVERY_RECORDS_MAX, Delivery, EventLog, LogError, NewRecord, Record, Subscription,
 };
+use footfall_tests::cpu_seconds;
 use tokio_util::sync::CancellationToken;
 
-use crate::cpu_seconds;
-
-/// CPU seconds of the process when reading began, when the last event had been folded, and when
-/// the last record had.
+/// CPU seconds of the process when reading began, and when the last event had been folded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Marks {
     pub began: f64,
@@ -117,7 +115,7 @@ impl Subscription for Reading {
     async fn next(&mut self, max_wait: Duration) -> Result<Delivery, LogError> {
         let count = self.partitions.len();
         let Some(turn) = self.turn.replace(self.turn.map_or(0, |turn| turn + 1)) else {
-            self.mark(|marks, cpu| marks.began = cpu);
+            self.mark(|marks, cpu| marks.began = cpu)?;
             return Ok(Delivery::Assigned((0..count as i32).map(Partition).collect()));
         };
         // The partitions take turns, first with their events, then with their ticks.
@@ -130,7 +128,9 @@ impl Subscription for Reading {
                 return Ok(records(partition, &events[position..to]));
             }
         }
-        self.mark(|marks, cpu| marks.folded = if marks.folded == 0.0 { cpu } else { marks.folded });
+        self.mark(|marks, cpu| {
+            marks.folded = if marks.folded == 0.0 { cpu } else { marks.folded }
+        })?;
         for (partition, recorded) in self.partitions.iter().enumerate() {
             if self.positions[partition] == recorded.events.len() {
                 self.positions[partition] += recorded.ticks.len();
@@ -157,8 +157,12 @@ fn records(partition: usize, records: &[Record]) -> Delivery {
 }
 
 impl Reading {
-    fn mark(&self, mark: impl FnOnce(&mut Marks, f64)) {
+    fn mark(&self, mark: impl FnOnce(&mut Marks, f64)) -> Result<(), LogError> {
+        let failed =
+            |error: anyhow::Error| LogError::Io { at: "bench".to_owned(), why: error.to_string() };
+        let cpu = cpu_seconds().map_err(failed)?;
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        mark(&mut marks, cpu_seconds());
+        mark(&mut marks, cpu);
+        Ok(())
     }
 }
