@@ -103,7 +103,7 @@ impl Pipeline {
         self.take_delivery(delivery).await?;
         self.start_waiting().await?;
         self.look_after_commits().await?;
-        self.send_ticks();
+        self.send_ticks()?;
         self.show_state();
         Ok(())
     }
@@ -359,12 +359,13 @@ impl Pipeline {
         self.partitions.values().filter_map(Owned::fold)
     }
 
-    fn send_ticks(&mut self) {
+    fn send_ticks(&mut self) -> Result<(), PipelineError> {
         for owned in self.partitions.values_mut() {
             if let Owned::Folding(folding) = owned {
-                folding.send_tick(&self.log, &self.settings);
+                folding.send_tick(&self.log, &self.settings)?;
             }
         }
+        Ok(())
     }
 
     fn show_state(&mut self) {

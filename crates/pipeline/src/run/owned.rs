@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use footfall_event::Offset;
+use footfall_log::LogError;
 use tokio::task::JoinHandle;
 
 use crate::old_resend::OldResends;
@@ -39,7 +40,7 @@ pub struct Folding {
     /// When the rules configured here were last written to the log.
     pub announced_at: Option<Instant>,
     /// A tick, or rules, on their way to the log.
-    pub ticking: Option<JoinHandle<()>>,
+    pub ticking: Option<JoinHandle<Result<(), LogError>>>,
 }
 
 impl Folding {

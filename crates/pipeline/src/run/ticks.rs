@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use footfall_event::{Offset, Partition};
 use footfall_log::{EventLog, Kind, LogError, NewRecord};
+use futures::FutureExt;
 
 use super::owned::Folding;
 use crate::PipelineSettings;
@@ -21,22 +22,35 @@ const ANNOUNCE_AGAIN: Duration = Duration::from_secs(30);
 
 impl Folding {
     /// Writes what is due in a task of its own: a partition whose leader is away holds up no other.
-    pub fn send_tick(&mut self, log: &Arc<dyn EventLog>, settings: &PipelineSettings) {
-        if self.ticking.as_ref().is_some_and(|task| !task.is_finished()) {
-            return;
+    ///
+    /// # Errors
+    /// `Io` of what was written last: the log takes nothing until this process is started again.
+    pub fn send_tick(
+        &mut self,
+        log: &Arc<dyn EventLog>,
+        settings: &PipelineSettings,
+    ) -> Result<(), LogError> {
+        if let Some(ticking) = &mut self.ticking {
+            let Some(ended) = ticking.now_or_never() else { return Ok(()) };
+            self.ticking = None;
+            match ended {
+                Ok(Err(error @ LogError::Io { .. })) => return Err(error),
+                Ok(Err(error)) => tracing::warn!(%error, "a tick was not written; log time stands"),
+                Ok(Ok(())) | Err(_) => {}
+            }
         }
         let (log, partition) = (log.clone(), self.fold.partition());
         let after = if self.fold.fold().waits() { AFTER_WAITING } else { AFTER };
-        let written = if self.announces(settings) {
+        if self.announces(settings) {
             let record = control_record(partition, &settings.rules);
-            tokio::spawn(async move { told(log.append(vec![record]).await.map(drop)) })
+            let announcing = async move { log.append(vec![record]).await.map(drop) };
+            self.ticking = Some(tokio::spawn(announcing));
         } else if self.quiet_since.elapsed() >= after {
             let position = self.fold.position();
-            tokio::spawn(async move { told(tick(log.as_ref(), partition, position).await) })
-        } else {
-            return;
-        };
-        self.ticking = Some(written);
+            let ticking = async move { tick(log.as_ref(), partition, position).await };
+            self.ticking = Some(tokio::spawn(ticking));
+        }
+        Ok(())
     }
 
     /// Whether rules other than those in force are configured, and it is time to say so: they are
@@ -58,10 +72,4 @@ async fn tick(log: &dyn EventLog, partition: Partition, position: Offset) -> Res
         log.append(vec![record]).await?;
     }
     Ok(())
-}
-
-fn told(written: Result<(), LogError>) {
-    if let Err(error) = written {
-        tracing::warn!(%error, "a tick was not written; log time stands until the log is back");
-    }
 }
