@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::columns::InOrder;
 use crate::parse::PlainText;
 use crate::{Column, Event, Item, Micros, Money, Offset, Partition, Text, Times, Whole};
 use builders::{Builders, Repeated, RowTimes};
@@ -20,7 +21,7 @@ use builders::{Builders, Repeated, RowTimes};
 /// A record that is not an event's: what is wrong with it.
 #[derive(Debug, thiserror::Error)]
 #[error("not an event's record: {0}")]
-pub struct DecodeError(#[from] serde_json::Error);
+pub struct DecodeError(serde_json::Error);
 
 /// Collects records of one partition as rows of the `events` schema.
 pub struct EventDecoder {
@@ -61,16 +62,9 @@ impl EventDecoder {
         offset: Offset,
         append_time: Micros,
     ) -> Result<(), DecodeError> {
-        let mut json = serde_json::Deserializer::from_slice(record);
-        let read = RowSeed { builders: &mut self.builders }
-            .deserialize(&mut json)
-            .and_then(|()| json.end())
-            .and_then(|()| {
-                self.builders.missing().map_or(Ok(()), |column| {
-                    Err(serde_json::Error::custom(format!("`{column}` is missing")))
-                })
-            });
-        match read {
+        // At once, which is faster than text by text.
+        let text = simdutf8::compat::from_utf8(record).map_err(serde_json::Error::custom);
+        match text.and_then(|text| self.read(text)) {
             Ok(()) => {
                 self.builders.end_row(offset, Some(append_time));
                 Ok(())
@@ -80,6 +74,14 @@ impl EventDecoder {
                 Err(DecodeError(error))
             }
         }
+    }
+
+    fn read(&mut self, record: &str) -> Result<(), serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_str(record);
+        RowSeed { builders: &mut self.builders }.deserialize(&mut json)?;
+        json.end()?;
+        let missing = |column| serde_json::Error::custom(format!("`{column}` is missing"));
+        self.builders.missing().map_or(Ok(()), |column| Err(missing(column)))
     }
 
     /// Appends a checked event, which has an id, as the row that its record would become.
@@ -123,6 +125,26 @@ impl EventDecoder {
     }
 }
 
+/// The column that a key names, if it names one.
+struct KeySeed<'o>(&'o mut InOrder);
+
+impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
+    type Value = Option<Column>;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<Column>, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed<'_> {
+    type Value = Option<Column>;
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a column's name")
+    }
+    fn visit_str<E>(self, name: &str) -> Result<Option<Column>, E> {
+        Ok(self.0.named(name))
+    }
+}
+
 struct RowSeed<'b> {
     builders: &'b mut Builders,
 }
@@ -143,8 +165,9 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let builders = self.builders;
-        while let Some(key) = map.next_key_seed(PlainText)? {
-            match Column::named(&key) {
+        let mut columns = InOrder::default();
+        while let Some(column) = map.next_key_seed(KeySeed(&mut columns))? {
+            match column {
                 Some(Column::Text(column)) => {
                     builders.text(column, &map.next_value_seed(PlainText)?)
                 }

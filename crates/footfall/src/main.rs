@@ -20,7 +20,8 @@ use clap::Parser;
 use arguments::{Arguments, Command, ConfigCommand};
 use config::Config;
 
-/// jemalloc gives memory back after a burst, and its threads do not wait for each other.
+/// jemalloc gives memory back after a burst, from a thread of its own, and its threads do not wait for
+/// each other.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

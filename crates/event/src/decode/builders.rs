@@ -182,12 +182,11 @@ impl Builders {
     pub fn finish(&mut self) -> Decoded {
         let rows = self.row();
         let schema = Table::Events.schema();
-        let event_time = std::mem::take(&mut self.event_time);
+        let event_time = taken(&mut self.event_time);
         let days = event_time.iter().map(|time| Micros(*time).day().0).collect::<Vec<_>>();
-        let (offsets, appended_at) =
-            (std::mem::take(&mut self.offsets), std::mem::take(&mut self.appended_at));
+        let (offsets, appended_at) = (taken(&mut self.offsets), taken(&mut self.appended_at));
         let (client_time, received_time) =
-            (std::mem::take(&mut self.client_time), std::mem::take(&mut self.received_time));
+            (taken(&mut self.client_time), taken(&mut self.received_time));
         let mut fixed: Vec<(&str, ArrayRef)> = vec![
             ("event_time", times(event_time.into())),
             ("client_time", times(client_time.into())),
@@ -215,7 +214,7 @@ impl Builders {
         let columns = columns.collect::<Vec<_>>();
         #[allow(clippy::expect_used)]
         let rows = RecordBatch::try_new(schema, columns).expect("every column has the row count");
-        let decoded = Decoded { rows, sent_at: std::mem::take(&mut self.sent_at) };
+        let decoded = Decoded { rows, sent_at: taken(&mut self.sent_at) };
         self.without_discarded(decoded)
     }
 
@@ -234,6 +233,12 @@ impl Builders {
         let sent_at = decoded.sent_at.into_iter().zip(kept).filter(|(_, kept)| *kept);
         Decoded { rows, sent_at: sent_at.map(|(time, _)| time).collect() }
     }
+}
+
+/// The values, with room for as many again left in their place.
+fn taken<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(values.len());
+    std::mem::replace(values, room)
 }
 
 fn times(values: TimestampMicrosecondArray) -> ArrayRef {
@@ -259,17 +264,31 @@ fn items_builder() -> ListBuilder<StructBuilder> {
 #[derive(Default)]
 struct Sparse<B> {
     builder: B,
+    /// What the rows before came to: these will be much like them.
+    before: Size,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Size {
+    rows: usize,
+    text_bytes: usize,
 }
 
 /// What [`Sparse`] needs of a builder.
 trait Fill: arrow::array::ArrayBuilder {
+    /// Makes room in the empty builder.
+    fn make_room(&mut self, _: Size) {}
+    fn text_bytes(&self) -> usize {
+        0
+    }
     fn append_nulls(&mut self, count: usize);
     fn finished(&mut self) -> ArrayRef;
 }
 
 macro_rules! fill {
-    ($($builder:ty),*) => {$(
+    ($($builder:ty { $($text:item)* })*) => {$(
         impl Fill for $builder {
+            $($text)*
             fn append_nulls(&mut self, count: usize) {
                 <$builder>::append_nulls(self, count);
             }
@@ -279,11 +298,32 @@ macro_rules! fill {
         }
     )*};
 }
-fill!(StringBuilder, Int64Builder, Float64Builder, Decimal128Builder, ListBuilder<StructBuilder>);
+fill! {
+    StringBuilder {
+        fn make_room(&mut self, size: Size) {
+            *self = StringBuilder::with_capacity(size.rows, size.text_bytes);
+        }
+        fn text_bytes(&self) -> usize {
+            self.values_slice().len()
+        }
+    }
+    Int64Builder {
+        fn make_room(&mut self, size: Size) {
+            *self = Int64Builder::with_capacity(size.rows);
+        }
+    }
+    Float64Builder {
+        fn make_room(&mut self, size: Size) {
+            *self = Float64Builder::with_capacity(size.rows);
+        }
+    }
+    Decimal128Builder {}
+    ListBuilder<StructBuilder> {}
+}
 
 impl<B: Fill> Sparse<B> {
     fn of(builder: B) -> Sparse<B> {
-        Sparse { builder }
+        Sparse { builder, before: Size::default() }
     }
 
     fn len(&self) -> usize {
@@ -296,11 +336,15 @@ impl<B: Fill> Sparse<B> {
         if len > row {
             return Err(Repeated);
         }
+        if len == 0 {
+            self.builder.make_room(self.before);
+        }
         self.builder.append_nulls(row - len);
         Ok(&mut self.builder)
     }
 
     fn finish(&mut self, rows: usize) -> ArrayRef {
+        self.before = Size { rows, text_bytes: self.builder.text_bytes() };
         self.builder.append_nulls(rows - self.builder.len());
         self.builder.finished()
     }
