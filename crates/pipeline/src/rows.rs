@@ -12,7 +12,7 @@ use arrow::error::ArrowError;
 use footfall_event::schema::{Table, money_sum_type};
 use footfall_event::{Micros, Offset, Partition, Rejection, SessionId};
 use footfall_sessionizer::{
-    LeaveReason, NeedMark, NeedRow, PageViewRow, ReceiptRow, RuleBook, SessionRow,
+    Fact, LeaveReason, NeedMark, NeedRow, PageViewRow, ReceiptRow, RuleBook, SessionRow,
 };
 
 pub use events::{EventPlaces, settled_rows};
@@ -63,10 +63,10 @@ pub fn session_rows(rows: &[SessionRow], book: &RuleBook) -> Result<RecordBatch,
         |row: &SessionRow| row.reasons.iter().map(|r: &LeaveReason| r.name().to_owned()).collect();
     let values: Decimal128Array = rows.iter().map(|row| row.value).collect();
     let columns: Vec<ArrayRef> = vec![
-        text(rows, |row| Some(row.session_id.to_string())),
+        session_id(rows, |row| row.session_id),
         text(rows, |row| Some(&*row.visitor.site)),
         text(rows, |row| Some(&*row.visitor.visitor_id)),
-        text(rows, |row| row.profile.user_id.as_deref()),
+        text(rows, |row| row.profile.first(Fact::UserId)),
         time(rows, |row| Some(row.started_at)),
         time(rows, |row| Some(row.ended_at)),
         whole(rows, |row| Some((row.ended_at - row.started_at).whole_ms())),
@@ -74,7 +74,7 @@ pub fn session_rows(rows: &[SessionRow], book: &RuleBook) -> Result<RecordBatch,
         whole(rows, |row| Some(row.overflow_count as i64)),
         whole(rows, |row| Some(row.page_view_count as i64)),
         flag(rows, |row| row.engaged),
-        text(rows, |row| row.profile.landing_path.as_deref()),
+        text(rows, |row| row.profile.first(Fact::PagePath)),
         text(rows, |row| row.exit.path.as_deref()),
         text(rows, |row| row.exit.page_type.as_deref()),
         text(rows, |row| row.exit.section.as_deref()),
@@ -84,14 +84,14 @@ pub fn session_rows(rows: &[SessionRow], book: &RuleBook) -> Result<RecordBatch,
         whole(rows, |row| Some(row.conversion_count as i64)),
         Arc::new(values.with_data_type(money_sum_type())),
         text(rows, |row| row.currency.as_deref()),
-        text(rows, |row| row.profile.channel.as_deref()),
-        text(rows, |row| row.profile.utm_source.as_deref()),
-        text(rows, |row| row.profile.utm_medium.as_deref()),
-        text(rows, |row| row.profile.utm_campaign.as_deref()),
-        text(rows, |row| row.profile.utm_term.as_deref()),
-        text(rows, |row| row.profile.utm_content.as_deref()),
-        text(rows, |row| row.profile.device_type.as_deref()),
-        text(rows, |row| row.profile.country.as_deref()),
+        text(rows, |row| row.profile.first(Fact::Channel)),
+        text(rows, |row| row.profile.first(Fact::UtmSource)),
+        text(rows, |row| row.profile.first(Fact::UtmMedium)),
+        text(rows, |row| row.profile.first(Fact::UtmCampaign)),
+        text(rows, |row| row.profile.first(Fact::UtmTerm)),
+        text(rows, |row| row.profile.first(Fact::UtmContent)),
+        text(rows, |row| row.profile.first(Fact::DeviceType)),
+        text(rows, |row| row.profile.first(Fact::Country)),
         texts(rows, |row| needs(row, is_raised)),
         texts(rows, |row| needs(row, |mark| mark == NeedMark::Found)),
         texts(rows, |row| needs(row, |mark| mark == NeedMark::NotFound)),
@@ -99,7 +99,7 @@ pub fn session_rows(rows: &[SessionRow], book: &RuleBook) -> Result<RecordBatch,
         texts(rows, reasons),
         whole(rows, |row| Some(row.progress_to_exit.whole_ms())),
         text(rows, |row| Some(row.close_cause.name())),
-        text(rows, |row| row.profile.bot.as_deref()),
+        text(rows, |row| row.profile.first(Fact::Bot)),
         whole(rows, |_| Some(0)),
         text(rows, |row| Some(book.config_id(row.rules))),
         day(rows, |row| row.started_at),
@@ -249,7 +249,8 @@ fn texts<'r, R>(rows: &'r [R], column: impl Fn(&'r R) -> Vec<String>) -> ArrayRe
 }
 
 fn session_id<R>(rows: &[R], column: impl Fn(&R) -> SessionId) -> ArrayRef {
-    text(rows, |row| Some(column(row).to_string()))
+    let ids = rows.iter().map(|row| Some(column(row))).collect::<Vec<_>>();
+    Arc::new(session_ids(&ids))
 }
 
 fn time<R>(rows: &[R], column: impl Fn(&R) -> Option<Micros>) -> ArrayRef {
@@ -275,5 +276,12 @@ fn partition<R>(rows: &[R], of: &Origin) -> ArrayRef {
 
 /// The column of texts that most events' rows share.
 pub fn session_ids(ids: &[Option<SessionId>]) -> StringArray {
-    ids.iter().map(|id| id.map(|id| id.to_string())).collect()
+    let mut texts = StringBuilder::with_capacity(ids.len(), ids.len() * SessionId::TEXT_BYTES);
+    for id in ids {
+        match id {
+            Some(id) => texts.append_value(id.text(&mut [0; SessionId::TEXT_BYTES])),
+            None => texts.append_null(),
+        }
+    }
+    texts.finish()
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::PipelineError;
 
 /// Raised when the layout changes; an older program refuses a newer snapshot.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// How many are kept of each partition.
 const KEPT: usize = 2;
 

@@ -39,7 +39,7 @@ pub struct Fold {
     ledger: Ledger,
     output: Output,
     /// Reused for events that tie.
-    tied: Vec<(HeldPlace, Held)>,
+    tied: Vec<(HeldPlace, Box<Held>)>,
 }
 
 /// What became final since the last [`Fold::take_output`], in the order in which it did.
@@ -129,13 +129,13 @@ impl Fold {
 
     /// Tells the conditions of each held event, by its record, under rules that came later.
     pub fn judge_held(&mut self, rules: RulesId, mut bits_of: impl FnMut(Offset) -> Bits) {
-        for Held { hit, .. } in self.held.iter_mut().filter(|held| held.hit.rules != rules) {
+        for Held { hit, visitor, .. } in self.held.iter_mut().filter(|held| held.hit.rules != rules)
+        {
             let judged = (rules, bits_of(hit.offset));
             hit.other_bits.push(judged);
-            let visitor = hit.visitor().and_then(|(site, id)| self.visitors.find(site, id));
             if let Some(visitor) = visitor {
-                let session = self.visitors.at(visitor).and_then(|entry| entry.session.as_deref());
-                self.deadlines.set(hit, judged, visitor, session, &self.book);
+                let session = self.visitors.at(*visitor).and_then(|entry| entry.session.as_deref());
+                self.deadlines.set(hit, judged, *visitor, session, &self.book);
             }
         }
     }
@@ -247,7 +247,7 @@ impl Fold {
 
     fn hold(&mut self, hit: Hit) {
         let Some((site, visitor_id)) = hit.visitor() else {
-            self.held.hold(Held { hit, signalled: Signalled::default() });
+            self.held.hold(Held { hit, visitor: None, signalled: Signalled::default() });
             return;
         };
         let visitor = self.visitors.find_or_add(site, visitor_id);
@@ -256,7 +256,8 @@ impl Fold {
         for judged in std::iter::once(&(hit.rules, hit.bits)).chain(&hit.other_bits) {
             self.deadlines.set(&hit, *judged, visitor, session, &self.book);
         }
-        entry.held.push_back(self.held.hold(Held { hit, signalled: Signalled::default() }));
+        let held = Held { hit, visitor: Some(visitor), signalled: Signalled::default() };
+        entry.held.push_back(self.held.hold(held));
     }
 
     fn raise_signals(&mut self) {
@@ -325,12 +326,9 @@ impl Fold {
 
     fn settle_event(&mut self, place: HeldPlace, held: &Held) {
         let hit = &held.hit;
-        let membership = match hit.visitor() {
+        let membership = match held.visitor {
             None => Membership::Outside,
-            Some((site, visitor_id)) => {
-                let visitor = self.visitors.find_or_add(site, visitor_id);
-                self.step_visitor(visitor, place, held)
-            }
+            Some(visitor) => self.step_visitor(visitor, place, held),
         };
         let (session_id, overflow) = match membership {
             Membership::In { session, overflow } => (Some(session), overflow),

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use footfall_event::{Micros, Offset};
 use serde::{Deserialize, Serialize};
 
+use crate::visitors::VisitorPlace;
 use crate::{Fact, Hit};
 
 /// A place in [`HeldEvents`].
@@ -16,6 +17,8 @@ pub struct HeldPlace(u32);
 #[derive(Clone, Debug)]
 pub struct Held {
     pub hit: Hit,
+    /// Who sent it, and is not forgotten as long as it is held.
+    pub visitor: Option<VisitorPlace>,
     pub signalled: Signalled,
 }
 
@@ -36,9 +39,13 @@ impl Signalled {
     }
 }
 
+/// A partition's part of 5,000 events a second.
+const BURST_EVENTS: usize = 50_000;
+
 #[derive(Debug, Default)]
 pub struct HeldEvents {
-    events: Vec<Option<Held>>,
+    /// Boxed, so that a burst's memory is given back.
+    events: Vec<Option<Box<Held>>>,
     free: Vec<HeldPlace>,
     order: BinaryHeap<Reverse<(Micros, i64, HeldPlace)>>,
 }
@@ -50,6 +57,7 @@ impl HeldEvents {
 
     pub fn hold(&mut self, held: Held) -> HeldPlace {
         let (time, seq) = (held.hit.event_time, held.hit.seq);
+        let held = Box::new(held);
         let place = match self.free.pop() {
             Some(place) => {
                 self.events[place.0 as usize] = Some(held);
@@ -65,19 +73,19 @@ impl HeldEvents {
     }
 
     pub fn at(&self, place: HeldPlace) -> Option<&Held> {
-        self.events.get(place.0 as usize)?.as_ref()
+        self.events.get(place.0 as usize)?.as_deref()
     }
 
     pub fn at_mut(&mut self, place: HeldPlace) -> Option<&mut Held> {
-        self.events.get_mut(place.0 as usize)?.as_mut()
+        self.events.get_mut(place.0 as usize)?.as_deref_mut()
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
-        self.events.iter_mut().flatten()
+        self.events.iter_mut().flatten().map(Box::as_mut)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.events.iter().flatten()
+        self.events.iter().flatten().map(Box::as_ref)
     }
 
     /// The time of the next event in order.
@@ -86,7 +94,7 @@ impl HeldEvents {
     }
 
     /// Moves the next events in order to `next`: those that tie in time and `seq`, by their ids.
-    pub fn take_next(&mut self, next: &mut Vec<(HeldPlace, Held)>) {
+    pub fn take_next(&mut self, next: &mut Vec<(HeldPlace, Box<Held>)>) {
         let Some(Reverse((time, seq, _))) = self.order.peek().copied() else { return };
         while let Some(Reverse((t, s, place))) = self.order.peek().copied()
             && (t, s) == (time, seq)
@@ -96,6 +104,10 @@ impl HeldEvents {
                 self.free.push(place);
                 next.push((place, held));
             }
+        }
+        // A burst is over, and what it took is given back.
+        if self.order.is_empty() && self.events.len() > BURST_EVENTS {
+            *self = HeldEvents::default();
         }
         if next.len() > 1 {
             next.sort_by(|(_, a), (_, b)| in_order(&a.hit, &b.hit));

@@ -14,6 +14,7 @@ mod rows;
 mod rules;
 mod session;
 mod signal;
+mod texts;
 mod visitors;
 
 pub use clock::LogClock;

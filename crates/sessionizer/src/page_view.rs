@@ -3,42 +3,61 @@
 use footfall_event::Micros;
 use serde::{Deserialize, Serialize};
 
+use crate::texts::Texts;
 use crate::{Fact, Hit};
 
 /// A page view that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenPageView {
-    pub page_view_id: Box<str>,
+    /// By the places below.
+    texts: Texts<5>,
     /// Counted from 1 within its session.
     pub index: u64,
-    pub page_path: Option<Box<str>>,
-    pub page_type: Option<Box<str>>,
     pub started_at: Micros,
     pub visible_ms: Option<i64>,
     pub lcp_ms: Option<i64>,
     pub click_count: u64,
-    /// Of the page-view event that began it.
-    page_url: Option<Box<str>>,
-    event_name: Box<str>,
     has_own_id: bool,
 }
+
+const ID: usize = 0;
+const PATH: usize = 1;
+const TYPE: usize = 2;
+/// Of the page-view event that began it.
+const URL: usize = 3;
+const EVENT_NAME: usize = 4;
 
 impl OpenPageView {
     pub fn begin(hit: &Hit, index: u64) -> OpenPageView {
         let own_id = hit.fact(Fact::PageViewId);
+        let texts = [
+            own_id.or(hit.fact(Fact::EventId)),
+            hit.fact(Fact::PagePath),
+            hit.fact(Fact::PageType),
+            hit.fact(Fact::PageUrl),
+            hit.fact(Fact::EventName),
+        ];
         OpenPageView {
-            page_view_id: own_id.or(hit.fact(Fact::EventId)).unwrap_or_default().into(),
+            texts: Texts::pack(|i| texts[i]),
             index,
-            page_path: hit.fact(Fact::PagePath).map(Into::into),
-            page_type: hit.fact(Fact::PageType).map(Into::into),
             started_at: hit.event_time,
             visible_ms: None,
             lcp_ms: None,
             click_count: 0,
-            page_url: hit.fact(Fact::PageUrl).map(Into::into),
-            event_name: hit.fact(Fact::EventName).unwrap_or_default().into(),
             has_own_id: own_id.is_some(),
         }
+    }
+
+    pub fn id(&self) -> &str {
+        self.texts.at(ID).unwrap_or_default()
+    }
+
+    pub fn path(&self) -> Option<&str> {
+        self.texts.at(PATH)
+    }
+
+    pub fn page_type(&self) -> Option<&str> {
+        self.texts.at(TYPE)
     }
 
     /// Whether page-view event `hit` goes on with this page view: by an equal id, or, where one of
@@ -47,13 +66,14 @@ impl OpenPageView {
     pub fn joins(&mut self, hit: &Hit) -> bool {
         let theirs = hit.fact(Fact::PageViewId);
         if let Some(theirs) = theirs.filter(|_| self.has_own_id) {
-            return theirs == &*self.page_view_id;
+            return theirs == self.id();
         }
-        let joins = self.page_url.is_some()
-            && self.page_url.as_deref() == hit.fact(Fact::PageUrl)
-            && Some(&*self.event_name) != hit.fact(Fact::EventName);
-        if let Some(theirs) = theirs.filter(|_| joins) {
-            self.page_view_id = theirs.into();
+        let url = self.texts.at(URL);
+        let joins = url.is_some()
+            && url == hit.fact(Fact::PageUrl)
+            && self.texts.at(EVENT_NAME) != hit.fact(Fact::EventName);
+        if joins && theirs.is_some() {
+            self.texts = Texts::pack(|i| if i == ID { theirs } else { self.texts.at(i) });
             self.has_own_id = true;
         }
         joins

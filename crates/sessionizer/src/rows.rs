@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use footfall_event::{Micros, Offset, SessionId};
 
-use crate::{RulesId, Visitor};
+use crate::texts::Texts;
+use crate::{Fact, Hit, RulesId, Visitor};
 
 /// Rows in the order in which they became final. `cause` is the record that made each so.
 #[derive(Debug, Default)]
@@ -97,18 +98,36 @@ pub enum NeedMark {
 
 /// Where a session came from: each the first that an event of it told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Profile {
-    pub user_id: Option<Box<str>>,
-    pub channel: Option<Box<str>>,
-    pub utm_source: Option<Box<str>>,
-    pub utm_medium: Option<Box<str>>,
-    pub utm_campaign: Option<Box<str>>,
-    pub utm_term: Option<Box<str>>,
-    pub utm_content: Option<Box<str>>,
-    pub device_type: Option<Box<str>>,
-    pub country: Option<Box<str>>,
-    pub bot: Option<Box<str>>,
-    pub landing_path: Option<Box<str>>,
+pub struct Profile(Texts<{ Profile::FACTS.len() }>);
+
+impl Profile {
+    /// The path is that of the landing page.
+    const FACTS: [Fact; 11] = [
+        Fact::UserId,
+        Fact::Channel,
+        Fact::UtmSource,
+        Fact::UtmMedium,
+        Fact::UtmCampaign,
+        Fact::UtmTerm,
+        Fact::UtmContent,
+        Fact::DeviceType,
+        Fact::Country,
+        Fact::Bot,
+        Fact::PagePath,
+    ];
+
+    /// The first that was told of `fact`, if it is one of those that a profile keeps.
+    pub fn first(&self, fact: Fact) -> Option<&str> {
+        self.0.at(Self::FACTS.iter().position(|kept| *kept == fact)?)
+    }
+
+    /// Takes in what the session's next event tells.
+    pub fn note(&mut self, hit: &Hit) {
+        let (firsts, told) = (&self.0, |i: usize| hit.fact(Self::FACTS[i]));
+        if (0..Self::FACTS.len()).any(|i| firsts.at(i).is_none() && told(i).is_some()) {
+            self.0 = Texts::pack(|i| firsts.at(i).or(told(i)));
+        }
+    }
 }
 
 /// Where a session ended: each the last that an event of it told.

@@ -154,7 +154,8 @@ impl Session {
             return Membership::In { session: self.id, overflow: true };
         }
         let bits = hit.bits_under(self.rules);
-        self.note_profile(hit);
+        self.profile.note(hit);
+        self.note_exit(hit);
         let begins_page_view = self.step_page_view(hit, bits, rows);
         let converts = self.purchases.add(hit, bits.conversion());
         self.step_needs(hit, bits, rules, signalled, begins_page_view, converts);
@@ -200,38 +201,7 @@ impl Session {
         }
     }
 
-    fn note_profile(&mut self, hit: &Hit) {
-        let Profile {
-            user_id,
-            channel,
-            utm_source,
-            utm_medium,
-            utm_campaign,
-            utm_term,
-            utm_content,
-            device_type,
-            country,
-            bot,
-            landing_path,
-        } = &mut self.profile;
-        let firsts = [
-            (user_id, Fact::UserId),
-            (channel, Fact::Channel),
-            (utm_source, Fact::UtmSource),
-            (utm_medium, Fact::UtmMedium),
-            (utm_campaign, Fact::UtmCampaign),
-            (utm_term, Fact::UtmTerm),
-            (utm_content, Fact::UtmContent),
-            (device_type, Fact::DeviceType),
-            (country, Fact::Country),
-            (bot, Fact::Bot),
-            (landing_path, Fact::PagePath),
-        ];
-        for (first, fact) in firsts {
-            if first.is_none() {
-                *first = hit.fact(fact).map(Into::into);
-            }
-        }
+    fn note_exit(&mut self, hit: &Hit) {
         let Exit { path, page_type, section } = &mut self.exit;
         let lasts = [(path, Fact::PagePath), (page_type, Fact::PageType), (section, Fact::Section)];
         for (last, fact) in lasts {

@@ -55,6 +55,9 @@ pub struct DeadlineState {
     pub need: u32,
 }
 
+/// Room for more is given back when none is left.
+const BURST_DEADLINES: usize = 10_000;
+
 #[derive(Debug, Default)]
 pub struct Deadlines {
     heap: BinaryHeap<Reverse<Deadline>>,
@@ -96,7 +99,14 @@ impl Deadlines {
     /// The next deadline that log time has passed.
     pub fn pop_before(&mut self, log_time: Micros) -> Option<Deadline> {
         let Reverse(next) = self.heap.peek()?;
-        if next.at < log_time { self.heap.pop().map(|Reverse(next)| next) } else { None }
+        if next.at >= log_time {
+            return None;
+        }
+        let next = self.heap.pop().map(|Reverse(next)| next);
+        if self.heap.is_empty() {
+            self.heap.shrink_to(BURST_DEADLINES);
+        }
+        next
     }
 
     pub fn is_empty(&self) -> bool {

@@ -16,6 +16,8 @@ pub struct VisitorPlace(u32);
 #[derive(Debug)]
 pub struct Entry {
     pub visitor: Arc<Visitor>,
+    /// Of the visitor, as a growing table asks for all of them.
+    hash: u64,
     pub session: Option<Box<Session>>,
     /// In the order of arrival.
     pub held: VecDeque<HeldPlace>,
@@ -32,15 +34,10 @@ pub struct Visitors {
 }
 
 impl Visitors {
-    pub fn find(&self, site: &str, visitor_id: &str) -> Option<VisitorPlace> {
-        let is_same = |place: &u32| self.is_at(*place, site, visitor_id);
-        let place = self.places.find(visitor_hash(site, visitor_id), is_same)?;
-        Some(VisitorPlace(*place))
-    }
-
     pub fn find_or_add(&mut self, site: &str, visitor_id: &str) -> VisitorPlace {
-        if let Some(place) = self.find(site, visitor_id) {
-            return place;
+        let hash = visitor_hash(site, visitor_id);
+        if let Some(place) = self.places.find(hash, |place| self.is_at(*place, site, visitor_id)) {
+            return VisitorPlace(*place);
         }
         let (place, has_closing) = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
@@ -48,10 +45,10 @@ impl Visitors {
         });
         let visitor = Arc::new(Visitor { site: site.into(), visitor_id: visitor_id.into() });
         self.entries[place.0 as usize] =
-            Some(Entry { visitor, session: None, held: VecDeque::new(), has_closing });
+            Some(Entry { visitor, hash, session: None, held: VecDeque::new(), has_closing });
         let entries = &self.entries;
-        let rehash = |place: &u32| entries[*place as usize].as_ref().map_or(0, Entry::hash);
-        self.places.insert_unique(visitor_hash(site, visitor_id), place.0, rehash);
+        let rehash = |place: &u32| entries[*place as usize].as_ref().map_or(0, |entry| entry.hash);
+        self.places.insert_unique(hash, place.0, rehash);
         place
     }
 
@@ -81,7 +78,7 @@ impl Visitors {
         let Some(entry) = self.entries[place.0 as usize].take_if(|entry| is_idle(entry)) else {
             return;
         };
-        if let Ok(found) = self.places.find_entry(entry.hash(), |other| *other == place.0) {
+        if let Ok(found) = self.places.find_entry(entry.hash, |other| *other == place.0) {
             found.remove();
         }
         self.free.push((place, entry.has_closing));
@@ -95,11 +92,5 @@ impl Visitors {
         self.entries[place as usize].as_ref().is_some_and(|entry| {
             &*entry.visitor.visitor_id == visitor_id && &*entry.visitor.site == site
         })
-    }
-}
-
-impl Entry {
-    fn hash(&self) -> u64 {
-        visitor_hash(&self.visitor.site, &self.visitor.visitor_id)
     }
 }

@@ -103,7 +103,7 @@ impl Fold {
     pub fn hold_again(&mut self, hit: Hit, signalled: Signalled) {
         let visitor =
             hit.visitor().map(|(site, visitor_id)| self.visitors.find_or_add(site, visitor_id));
-        let place = self.held.hold(Held { hit, signalled });
+        let place = self.held.hold(Held { hit, visitor, signalled });
         if let Some(entry) = visitor.and_then(|visitor| self.visitors.at_mut(visitor)) {
             entry.held.push_back(place);
         }

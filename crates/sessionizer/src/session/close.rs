@@ -3,6 +3,7 @@
 use footfall_event::{Micros, Offset};
 
 use super::Session;
+use crate::need::Episode;
 use crate::page_view::OpenPageView;
 use crate::{
     CloseCause, LeaveReason, NeedMark, NeedRow, PageViewRow, Rows, RuleBook, Rules, SessionRow,
@@ -20,12 +21,12 @@ impl Session {
         if let Some(page) = last_page {
             rows.page_views.push(self.page_view_row(page, self.ended_at, true, rows.cause));
         }
-        let is_converted = self.purchases.count > 0;
+        let is_converted = self.purchases.count() > 0;
         let reasons = if is_converted { Vec::new() } else { self.reasons(rules, last_lcp) };
         self.push_needs(rules, rows);
         let duration = self.ended_at - self.started_at;
-        let needs = self.needs.iter().map(crate::need::Episode::mark).collect();
-        let conversion_count = self.purchases.count;
+        let needs = self.needs.iter().map(Episode::mark).collect();
+        let conversion_count = self.purchases.count();
         let (value, currency) = self.purchases.total();
         rows.sessions.push(SessionRow {
             cause: rows.cause,
@@ -103,13 +104,13 @@ impl Session {
         PageViewRow {
             cause,
             rules: self.rules,
-            page_view_id: page.page_view_id,
+            page_view_id: page.id().into(),
             session_id: self.id,
             visitor: self.visitor.clone(),
             session_started_at: self.started_at,
             index_in_session: page.index,
-            page_path: page.page_path,
-            page_type: page.page_type,
+            page_path: page.path().map(Into::into),
+            page_type: page.page_type().map(Into::into),
             started_at: page.started_at,
             ended_at,
             visible_ms: page.visible_ms,

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use footfall_event::{Offset, SessionId};
 use footfall_sessionizer::{
-    EventRow, NeedMark, NeedRow, PageViewRow, ReceiptRow, SessionRow, Signal, Status, Visitor,
+    EventRow, Fact, NeedMark, NeedRow, PageViewRow, ReceiptRow, SessionRow, Signal, Status, Visitor,
 };
 
 use super::language::{Event, Kind, show_span, show_time};
@@ -118,7 +118,8 @@ impl<'r, 'l> Names<'r, 'l> {
 
     fn session(&self, row: &SessionRow) -> Row {
         let rules = &self.run.rules[&row.rules];
-        let (profile, exit) = (&row.profile, &row.exit);
+        let first = |fact| row.profile.first(fact).unwrap_or("-").to_owned();
+        let exit = &row.exit;
         let marked = |mark: NeedMark| {
             let marks = row.needs.iter().zip(&rules.needs).filter(move |(m, _)| **m == mark);
             list(marks.map(|(_, need)| need.name.as_str()))
@@ -135,17 +136,17 @@ impl<'r, 'l> Names<'r, 'l> {
             ("overflow", row.overflow_count.to_string()),
             ("page_views", row.page_view_count.to_string()),
             ("engaged", yes(row.engaged)),
-            ("user", text(&profile.user_id)),
-            ("channel", text(&profile.channel)),
-            ("utm_source", text(&profile.utm_source)),
-            ("utm_medium", text(&profile.utm_medium)),
-            ("utm_campaign", text(&profile.utm_campaign)),
-            ("utm_term", text(&profile.utm_term)),
-            ("utm_content", text(&profile.utm_content)),
-            ("device", text(&profile.device_type)),
-            ("country", text(&profile.country)),
-            ("bot", text(&profile.bot)),
-            ("landing", text(&profile.landing_path)),
+            ("user", first(Fact::UserId)),
+            ("channel", first(Fact::Channel)),
+            ("utm_source", first(Fact::UtmSource)),
+            ("utm_medium", first(Fact::UtmMedium)),
+            ("utm_campaign", first(Fact::UtmCampaign)),
+            ("utm_term", first(Fact::UtmTerm)),
+            ("utm_content", first(Fact::UtmContent)),
+            ("device", first(Fact::DeviceType)),
+            ("country", first(Fact::Country)),
+            ("bot", first(Fact::Bot)),
+            ("landing", first(Fact::PagePath)),
             ("exit", text(&exit.path)),
             ("exit_type", text(&exit.page_type)),
             ("exit_section", text(&exit.section)),
