@@ -16,7 +16,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use uuid::Uuid;
 
-use crate::stats::Stats;
+use crate::stats::{TEXT_BYTES_MAX, stats};
 use crate::{Lake, LakeError};
 
 /// Zstandard level 1: smaller than lz4, as fast as snappy; level 3 is slower and no smaller.
@@ -75,7 +75,6 @@ pub struct FileWriter {
 
 struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
-    stats: Stats,
     rows: usize,
 }
 
@@ -158,19 +157,19 @@ impl FileWriter {
                 let properties = Some(properties(rows.schema_ref()));
                 let writer = ArrowWriter::try_new(Vec::new(), rows.schema(), properties);
                 let writer = writer.map_err(failed)?;
-                place.insert(OpenFile { writer, stats: Stats::default(), rows: 0 })
+                place.insert(OpenFile { writer, rows: 0 })
             }
         };
-        file.stats.add(rows);
         file.rows += rows.num_rows();
         file.writer.write(rows).map_err(failed)
     }
 
     async fn close(&mut self, day: Day) -> Result<(), LakeError> {
-        let Some(file) = self.open.remove(&day) else { return Ok(()) };
+        let Some(mut file) = self.open.remove(&day) else { return Ok(()) };
         let table = self.table;
-        let bytes =
-            file.writer.into_inner().map_err(|source| LakeError::Parquet { table, source })?;
+        let written = file.writer.finish();
+        let written = written.map_err(|source| LakeError::Parquet { table, source })?;
+        let bytes = std::mem::take(file.writer.inner_mut());
         let (column, size) = (table.partition_column(), bytes.len() as i64);
         let name =
             format!("part-{}-{}.zstd.parquet", self.writer_id.simple(), Uuid::now_v7().simple());
@@ -185,7 +184,7 @@ impl FileWriter {
                 size,
                 modification_time: finished.wall.whole_ms(),
                 data_change: true,
-                stats: Some(file.stats.to_json()),
+                stats: Some(stats(&written)),
                 ..Add::default()
             },
             finished,
@@ -201,6 +200,7 @@ fn properties(schema: &Schema) -> WriterProperties {
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_statistics_truncate_length(Some(TEXT_BYTES_MAX))
         // Each id is there once: a dictionary of them costs time, and is larger than they are.
         .set_column_dictionary_enabled("event_id".into(), false);
     // Neighbours in time differ by little, and so do the numbers of records.

@@ -1,97 +1,87 @@
-//! What a file's entry in the table's log says of its rows, so that readers can pass it over.
+//! What a file's entry in the table's log says of its rows, so that readers can pass it over: the
+//! bounds that Parquet's writer has found anyway, in Delta's JSON.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::{max, max_string, min, min_string};
-use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use footfall_event::Micros;
+use parquet::basic::LogicalType;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::statistics::{Statistics, ValueStatistics};
 use serde_json::{Map, Value, json};
 
-/// A longer text is left out: cut bounds need care, and readers gain little.
-const TEXT_BYTES_MAX: usize = 64;
+/// Of a longer text the file itself has a cut bound, and the entry has none: cut bounds need care,
+/// and readers gain little.
+pub(crate) const TEXT_BYTES_MAX: usize = 64;
 
-/// The bounds of a file's columns, gathered batch by batch.
-#[derive(Debug, Default)]
-pub(crate) struct Stats {
-    rows: usize,
-    columns: Vec<(String, Bounds)>,
+/// The `stats` of Delta's `add` action: a JSON text. Columns within lists have none.
+pub(crate) fn stats(file: &ParquetMetaData) -> String {
+    let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
+    let rows = file.file_metadata().num_rows();
+    let columns = file.file_metadata().schema_descr().columns();
+    for (number, column) in columns.iter().enumerate() {
+        let [name] = column.path().parts() else { continue };
+        let chunks = file.row_groups().iter().map(|group| group.column(number));
+        let found = chunks.map(Bounds::of).reduce(Bounds::with).unwrap_or_default();
+        nulls.insert(name.clone(), json!(found.nulls));
+        if let Some((min, max)) = found.both.filter(|_| !found.unbounded) {
+            least.insert(name.clone(), min.to_json());
+            greatest.insert(name.clone(), max.to_json());
+        }
+    }
+    json!({"numRecords": rows, "minValues": least, "maxValues": greatest, "nullCount": nulls})
+        .to_string()
 }
 
+/// What is known of a column's values.
 #[derive(Debug, Default)]
 struct Bounds {
-    nulls: usize,
-    min: Option<Bound>,
-    max: Option<Bound>,
-    /// A text too long to be a bound was among the values.
+    nulls: u64,
+    /// `None` where all are NULL, or of a type without bounds.
+    both: Option<(Bound, Bound)>,
+    /// A text too long to be a bound is one.
     unbounded: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Bound {
     Text(String),
     Whole(i64),
     Time(i64),
 }
 
-impl Stats {
-    pub fn add(&mut self, batch: &RecordBatch) {
-        self.rows += batch.num_rows();
-        if self.columns.is_empty() {
-            let schema = batch.schema();
-            let names = schema.fields().iter().map(|field| field.name().clone());
-            self.columns = names.map(|name| (name, Bounds::default())).collect();
-        }
-        for (column, (_, bounds)) in batch.columns().iter().zip(&mut self.columns) {
-            bounds.add(column);
-        }
+impl Bounds {
+    fn of(chunk: &ColumnChunkMetaData) -> Bounds {
+        let Some(statistics) = chunk.statistics() else { return Bounds::default() };
+        let both = match (statistics, chunk.column_descr().logical_type_ref()) {
+            (Statistics::ByteArray(texts), Some(LogicalType::String)) => both(texts, |text| {
+                Some(Bound::Text(std::str::from_utf8(text.data()).ok()?.to_owned()))
+            }),
+            (Statistics::Int64(wholes), None) => both(wholes, |whole| Some(Bound::Whole(*whole))),
+            (Statistics::Int64(times), Some(LogicalType::Timestamp { .. })) => {
+                both(times, |time| Some(Bound::Time(*time)))
+            }
+            _ => None,
+        };
+        let is_cut = !statistics.min_is_exact() || !statistics.max_is_exact();
+        let unbounded = both.is_some() && is_cut;
+        Bounds { nulls: statistics.null_count_opt().unwrap_or(0), both, unbounded }
     }
 
-    /// The `stats` of Delta's `add` action: a JSON text.
-    pub fn to_json(&self) -> String {
-        let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
-        for (name, bounds) in &self.columns {
-            nulls.insert(name.clone(), json!(bounds.nulls));
-            if let (Some(min), Some(max), false) = (&bounds.min, &bounds.max, bounds.unbounded) {
-                least.insert(name.clone(), min.to_json());
-                greatest.insert(name.clone(), max.to_json());
+    fn with(self, other: Bounds) -> Bounds {
+        let both = match (self.both, other.both) {
+            (Some((min, max)), Some((least, greatest))) => {
+                Some((min.min(least), max.max(greatest)))
             }
-        }
-        let rows = self.rows;
-        json!({"numRecords": rows, "minValues": least, "maxValues": greatest, "nullCount": nulls})
-            .to_string()
+            (one, other) => one.or(other),
+        };
+        let unbounded = self.unbounded || other.unbounded;
+        Bounds { nulls: self.nulls + other.nulls, both, unbounded }
     }
 }
 
-impl Bounds {
-    fn add(&mut self, column: &dyn Array) {
-        self.nulls += column.null_count();
-        if column.null_count() == column.len() {
-            return;
-        }
-        let (least, greatest) = match column.data_type() {
-            DataType::Utf8 => {
-                let texts = column.as_string::<i32>();
-                let bound = |text: Option<&str>| text.map(|text| Bound::Text(text.to_owned()));
-                (bound(min_string(texts)), bound(max_string(texts)))
-            }
-            DataType::Int64 => {
-                let wholes = column.as_primitive::<Int64Type>();
-                (min(wholes).map(Bound::Whole), max(wholes).map(Bound::Whole))
-            }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                let times = column.as_primitive::<TimestampMicrosecondType>();
-                (min(times).map(Bound::Time), max(times).map(Bound::Time))
-            }
-            _ => return,
-        };
-        let is_long = |bound: &Option<Bound>| matches!(bound, Some(Bound::Text(text)) if text.len() > TEXT_BYTES_MAX);
-        self.unbounded |= is_long(&least) || is_long(&greatest);
-        if self.min.is_none() || least < self.min {
-            self.min = least;
-        }
-        if greatest > self.max {
-            self.max = greatest;
-        }
-    }
+fn both<T>(
+    values: &ValueStatistics<T>,
+    bound: impl Fn(&T) -> Option<Bound>,
+) -> Option<(Bound, Bound)> {
+    Some((bound(values.min_opt()?)?, bound(values.max_opt()?)?))
 }
 
 impl Bound {
