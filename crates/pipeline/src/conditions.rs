@@ -10,6 +10,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, SchemaError};
 use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::prelude::SessionContext;
 use footfall_event::schema::Table;
 use footfall_sessionizer::{Bits, Rules};
@@ -25,12 +26,16 @@ static COLUMNS: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(own.cloned().collect::<Vec<_>>()))
 });
 
-/// The conditions of a set of rules, compiled.
+/// The conditions of a set of rules, compiled, in the order of their bits.
 #[derive(Debug)]
-pub struct Conditions {
-    expressions: Vec<Arc<dyn PhysicalExpr>>,
-    /// Where the columns a condition may name stand in the `events` schema.
-    projection: Vec<usize>,
+pub struct Conditions(Vec<Condition>);
+
+/// An expression over the columns it names and no other: `AND` filters all that it is given.
+#[derive(Debug)]
+struct Condition {
+    expression: Arc<dyn PhysicalExpr>,
+    /// Where its columns stand in the `events` schema.
+    columns: Vec<usize>,
 }
 
 /// Checks one condition.
@@ -49,10 +54,7 @@ impl Conditions {
             .expressions()
             .into_iter()
             .map(|(name, sql)| compile(sql).map_err(|message| format!("{name}: {message}")));
-        let events = Table::Events.schema();
-        let place = |field: &arrow::datatypes::FieldRef| events.index_of(field.name()).ok();
-        let projection = COLUMNS.fields().iter().filter_map(place).collect();
-        Ok(Conditions { expressions: compiled.collect::<Result<_, _>>()?, projection })
+        Ok(Conditions(compiled.collect::<Result<_, _>>()?))
     }
 
     /// Which conditions each row of the `events` schema fulfils. NULL counts as not, and so does a
@@ -61,15 +63,16 @@ impl Conditions {
     /// # Errors
     /// `ArrowError` when `events` lacks columns.
     pub fn evaluate(&self, events: &RecordBatch) -> Result<Vec<Bits>, ArrowError> {
-        let columns = events.project(&self.projection)?;
         let mut bits = vec![Bits::default(); events.num_rows()];
-        for (number, expression) in self.expressions.iter().enumerate() {
-            match fulfilled(expression.as_ref(), &columns) {
+        for (number, condition) in self.0.iter().enumerate() {
+            let columns = events.project(&condition.columns)?;
+            let expression = condition.expression.as_ref();
+            match fulfilled(expression, &columns) {
                 Ok(array) => set_bits(&mut bits, number, array.as_boolean()),
                 // The row that fails is among these, whatever else the batch holds.
                 Err(_) => {
                     for (row, bits) in bits.iter_mut().enumerate() {
-                        if let Ok(array) = fulfilled(expression.as_ref(), &columns.slice(row, 1)) {
+                        if let Ok(array) = fulfilled(expression, &columns.slice(row, 1)) {
                             set_bits(std::slice::from_mut(bits), number, array.as_boolean());
                         }
                     }
@@ -97,7 +100,7 @@ fn set_bits(bits: &mut [Bits], number: usize, fulfilled: &BooleanArray) {
     }
 }
 
-fn compile(sql: &str) -> Result<Arc<dyn PhysicalExpr>, String> {
+fn compile(sql: &str) -> Result<Condition, String> {
     let context = SessionContext::new();
     let schema =
         DFSchema::try_from(COLUMNS.as_ref().clone()).map_err(|error| first_line(&error))?;
@@ -107,7 +110,18 @@ fn compile(sql: &str) -> Result<Arc<dyn PhysicalExpr>, String> {
         DataType::Boolean => {}
         other => return Err(format!("`{sql}` is {other}, not true or false")),
     }
-    context.create_physical_expr(expression, &schema).map_err(|error| explain(&error))
+    let expression = context.create_physical_expr(expression, &schema);
+    narrowed(expression.map_err(|error| explain(&error))?).map_err(|error| explain(&error))
+}
+
+fn narrowed(expression: Arc<dyn PhysicalExpr>) -> Result<Condition, DataFusionError> {
+    let events = Table::Events.schema();
+    let named = collect_columns(&expression);
+    let columns = named.iter().map(|column| events.index_of(column.name()));
+    let mut columns = columns.collect::<Result<Vec<_>, _>>()?;
+    columns.sort_unstable();
+    let own: SchemaRef = Arc::new(events.project(&columns)?);
+    Ok(Condition { expression: reassign_expr_columns(expression, &own)?, columns })
 }
 
 /// A condition must say the same of an event whenever and wherever it is asked.

@@ -29,6 +29,7 @@ use crate::snapshot::Header;
 /// A partition that is being folded.
 pub struct PartitionFold {
     pub origin: Origin,
+    decoder: EventDecoder,
     fold: Fold,
     conditions: Vec<(RulesId, Conditions)>,
     places: EventPlaces,
@@ -85,10 +86,12 @@ impl PartitionFold {
         last_append_time: Micros,
         to_hold: BTreeMap<Offset, Signalled>,
     ) -> Result<Self, PipelineError> {
+        let decoder = EventDecoder::new(&origin.log, origin.partition);
         let conditions = Vec::new();
         let (places, duplicates, rejected) = (EventPlaces::default(), Vec::new(), Vec::new());
         let mut made = PartitionFold {
             origin,
+            decoder,
             fold,
             conditions,
             places,
@@ -193,15 +196,14 @@ impl PartitionFold {
         metrics: &Metrics,
     ) -> Result<(), PipelineError> {
         let Some(last) = records.last() else { return Ok(()) };
-        let mut decoder = EventDecoder::new(&self.origin.log, self.origin.partition);
         let mut bad = Vec::new();
         for record in records.iter().filter(|record| record.kind == Kind::Event) {
-            let pushed = decoder.push(&record.payload, record.offset, record.append_time);
+            let pushed = self.decoder.push(&record.payload, record.offset, record.append_time);
             if let Err(error) = pushed {
                 bad.push((record.offset, error.to_string()));
             }
         }
-        let decoded = decoder.finish();
+        let decoded = self.decoder.finish();
         let rows = decoded.rows.num_rows();
         let newest = self.fold.rules().newest().0;
         let mut bits = self.judge(&decoded.rows)?;
