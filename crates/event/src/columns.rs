@@ -140,11 +140,12 @@ static RECORD_ORDER: LazyLock<Vec<(&'static str, Column)>> = LazyLock::new(|| {
         ("value", Column::Value),
         ("items", Column::Items),
         ("properties", Column::Properties),
-        ("timestamp", Column::Timestamp),
-        ("sent_at", Column::SentAt),
         ("event_time", Column::EventTime),
         ("client_time", Column::ClientTime),
+        ("sent_at", Column::SentAt),
         ("received_time", Column::ReceivedTime),
+        // In a client's JSON only.
+        ("timestamp", Column::Timestamp),
     ];
     texts.chain(wholes).chain(others).collect()
 });

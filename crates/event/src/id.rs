@@ -42,6 +42,9 @@ impl std::fmt::Display for Partition {
 pub struct SessionId(pub [u8; 16]);
 
 impl SessionId {
+    /// The length of an id as text.
+    pub const TEXT_BYTES: usize = 32;
+
     /// Each part is preceded by its byte length, 4 bytes big-endian, so that no two triples collide
     /// by concatenation.
     pub fn new(site: &str, visitor_id: &str, first_event_id: &str) -> SessionId {
@@ -53,11 +56,6 @@ impl SessionId {
         let digest = hash.finalize();
         SessionId(std::array::from_fn(|i| digest[i]))
     }
-}
-
-impl SessionId {
-    /// Of its text.
-    pub const TEXT_BYTES: usize = 32;
 
     /// The id as hex, written to `place`.
     pub fn text(self, place: &mut [u8; Self::TEXT_BYTES]) -> &str {

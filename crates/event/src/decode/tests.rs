@@ -112,6 +112,26 @@ fn an_event_that_no_log_holds_has_no_append_time() {
     assert!(!row.iter().any(|column| column.starts_with("appended_at")), "{row:?}");
 }
 
+#[test]
+fn foreign_records_have_keys_in_any_order_and_with_escapes() {
+    let mut decoder = decoder();
+    decoder.push(GOOD.as_bytes(), Offset(0), APPENDED).unwrap();
+    let foreign = r#"{"received_time":6,"event_name":"e","timestamp":1,"\u0073ite":"s","event_time":5,"event_id":"1"}"#;
+    decoder.push(foreign.as_bytes(), Offset(0), APPENDED).unwrap();
+    let rows = decoder.finish().rows;
+    assert_eq!(shown(&rows, 0), shown(&rows, 1));
+}
+
+#[test]
+fn a_record_that_is_no_utf_8_is_refused_even_where_nobody_reads_it() {
+    let mut record = br#"{"other":"?"#.to_vec();
+    record.push(0xff);
+    record.extend_from_slice(GOOD.replacen('{', r#"","#, 1).as_bytes());
+    assert!(decoder().push(&record, Offset(0), APPENDED).is_err());
+    let mended: Vec<u8> = record.into_iter().filter(|byte| *byte != 0xff).collect();
+    assert!(decoder().push(&mended, Offset(0), APPENDED).is_ok());
+}
+
 const GOOD: &str =
     r#"{"event_id":"1","site":"s","event_name":"e","event_time":5,"received_time":6}"#;
 
