@@ -51,6 +51,12 @@ impl EventDecoder {
         self.len() == 0
     }
 
+    /// Makes room for so many rows, which will be much like those of the batch before; there may be
+    /// more of them, or less.
+    pub fn expect(&mut self, rows: usize) {
+        self.builders.expect(rows);
+    }
+
     /// Appends one row.
     ///
     /// # Errors

@@ -197,6 +197,7 @@ impl PartitionFold {
     ) -> Result<(), PipelineError> {
         let Some(last) = records.last() else { return Ok(()) };
         let mut bad = Vec::new();
+        self.decoder.expect(records.len());
         for record in records.iter().filter(|record| record.kind == Kind::Event) {
             let pushed = self.decoder.push(&record.payload, record.offset, record.append_time);
             if let Err(error) = pushed {

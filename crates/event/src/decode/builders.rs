@@ -79,6 +79,20 @@ impl Builders {
         }
     }
 
+    /// Makes room for so many rows, which will be much like those before the last finish.
+    pub fn expect(&mut self, rows: usize) {
+        self.texts.iter_mut().for_each(|column| column.expect(rows));
+        self.wholes.iter_mut().for_each(|column| column.expect(rows));
+        self.cls.expect(rows);
+        self.properties.expect(rows);
+        self.offsets.reserve(rows);
+        self.appended_at.reserve(rows);
+        self.event_time.reserve(rows);
+        self.client_time.reserve(rows);
+        self.received_time.reserve(rows);
+        self.sent_at.reserve(rows);
+    }
+
     /// Rows that [`Builders::finish`] will return.
     pub fn rows(&self) -> usize {
         self.offsets.len() - self.discarded.len()
@@ -182,11 +196,12 @@ impl Builders {
     pub fn finish(&mut self) -> Decoded {
         let rows = self.row();
         let schema = Table::Events.schema();
-        let event_time = taken(&mut self.event_time);
+        let event_time = std::mem::take(&mut self.event_time);
         let days = event_time.iter().map(|time| Micros(*time).day().0).collect::<Vec<_>>();
-        let (offsets, appended_at) = (taken(&mut self.offsets), taken(&mut self.appended_at));
+        let (offsets, appended_at) =
+            (std::mem::take(&mut self.offsets), std::mem::take(&mut self.appended_at));
         let (client_time, received_time) =
-            (taken(&mut self.client_time), taken(&mut self.received_time));
+            (std::mem::take(&mut self.client_time), std::mem::take(&mut self.received_time));
         let mut fixed: Vec<(&str, ArrayRef)> = vec![
             ("event_time", times(event_time.into())),
             ("client_time", times(client_time.into())),
@@ -214,7 +229,7 @@ impl Builders {
         let columns = columns.collect::<Vec<_>>();
         #[allow(clippy::expect_used)]
         let rows = RecordBatch::try_new(schema, columns).expect("every column has the row count");
-        let decoded = Decoded { rows, sent_at: taken(&mut self.sent_at) };
+        let decoded = Decoded { rows, sent_at: std::mem::take(&mut self.sent_at) };
         self.without_discarded(decoded)
     }
 
@@ -233,12 +248,6 @@ impl Builders {
         let sent_at = decoded.sent_at.into_iter().zip(kept).filter(|(_, kept)| *kept);
         Decoded { rows, sent_at: sent_at.map(|(time, _)| time).collect() }
     }
-}
-
-/// The values, with room for as many again left in their place.
-fn taken<T>(values: &mut Vec<T>) -> Vec<T> {
-    let room = Vec::with_capacity(values.len());
-    std::mem::replace(values, room)
 }
 
 fn times(values: TimestampMicrosecondArray) -> ArrayRef {
@@ -264,8 +273,9 @@ fn items_builder() -> ListBuilder<StructBuilder> {
 #[derive(Default)]
 struct Sparse<B> {
     builder: B,
-    /// What the rows before came to: these will be much like them.
+    /// What the rows before the last finish came to, and what is expected of these.
     before: Size,
+    expected: Size,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -323,7 +333,7 @@ fill! {
 
 impl<B: Fill> Sparse<B> {
     fn of(builder: B) -> Sparse<B> {
-        Sparse { builder, before: Size::default() }
+        Sparse { builder, before: Size::default(), expected: Size::default() }
     }
 
     fn len(&self) -> usize {
@@ -337,14 +347,20 @@ impl<B: Fill> Sparse<B> {
             return Err(Repeated);
         }
         if len == 0 {
-            self.builder.make_room(self.before);
+            self.builder.make_room(self.expected);
         }
         self.builder.append_nulls(row - len);
         Ok(&mut self.builder)
     }
 
+    fn expect(&mut self, rows: usize) {
+        let Size { rows: before, text_bytes } = self.before;
+        self.expected = Size { rows, text_bytes: text_bytes * rows / before.max(1) };
+    }
+
     fn finish(&mut self, rows: usize) -> ArrayRef {
         self.before = Size { rows, text_bytes: self.builder.text_bytes() };
+        self.expected = Size::default();
         self.builder.append_nulls(rows - self.builder.len());
         self.builder.finished()
     }

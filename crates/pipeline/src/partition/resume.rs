@@ -1,7 +1,7 @@
 //! A partition that goes on from a snapshot: the events that it names as held are read from the log
 //! again before anything else is folded.
 
-use footfall_event::{EventDecoder, Offset};
+use footfall_event::Offset;
 use footfall_log::Record;
 use footfall_sessionizer::{Bits, Fold, FoldState, RulesId};
 
@@ -37,12 +37,11 @@ impl PartitionFold {
     /// Gives the fold the events back that its snapshot names.
     pub(super) fn hold_again(&mut self, records: &[Record]) -> Result<(), PipelineError> {
         let Some(last) = records.last() else { return Ok(()) };
-        let mut decoder = EventDecoder::new(&self.origin.log, self.origin.partition);
         for record in records.iter().filter(|record| self.to_hold.contains_key(&record.offset)) {
-            let pushed = decoder.push(&record.payload, record.offset, record.append_time);
+            let pushed = self.decoder.push(&record.payload, record.offset, record.append_time);
             pushed.map_err(|error| self.held_lost(record.offset, error.to_string()))?;
         }
-        let rows = decoder.finish().rows;
+        let rows = self.decoder.finish().rows;
         self.places.keep(&rows);
         let bits = self.judge(&rows)?;
         let columns = HitColumns::of(&rows);

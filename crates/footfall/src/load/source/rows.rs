@@ -79,9 +79,11 @@ impl Rows {
         if self.rows == 0 {
             return None;
         }
-        (self.rows, self.bytes) = (0, 0);
         let rejected = std::mem::take(&mut self.rejected);
-        Some(SourceBatch { events: self.decoder.finish().rows, rejected })
+        let events = self.decoder.finish().rows;
+        self.decoder.expect(self.rows);
+        (self.rows, self.bytes) = (0, 0);
+        Some(SourceBatch { events, rejected })
     }
 
     /// Takes the next row: `event` is what was filled from it, up to what is wrong in `filled`.
