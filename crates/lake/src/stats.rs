@@ -19,9 +19,13 @@ pub(crate) fn stats(file: &ParquetMetaData) -> String {
     for (number, column) in columns.iter().enumerate() {
         let [name] = column.path().parts() else { continue };
         let chunks = file.row_groups().iter().map(|group| group.column(number));
-        let found = chunks.map(Bounds::of).reduce(Bounds::with).unwrap_or_default();
+        let found = chunks.map(Bounds::of).try_fold(Bounds::default(), |all, chunk| {
+            // What is unknown of a part is unknown of the whole.
+            Some(all.with(chunk?))
+        });
+        let Some(found) = found else { continue };
         nulls.insert(name.clone(), json!(found.nulls));
-        if let Some((min, max)) = found.both.filter(|_| !found.unbounded) {
+        if let Some((min, max)) = found.ends.filter(|_| !found.unbounded) {
             least.insert(name.clone(), min.to_json());
             greatest.insert(name.clone(), max.to_json());
         }
@@ -35,7 +39,7 @@ pub(crate) fn stats(file: &ParquetMetaData) -> String {
 struct Bounds {
     nulls: u64,
     /// `None` where all are NULL, or of a type without bounds.
-    both: Option<(Bound, Bound)>,
+    ends: Option<(Bound, Bound)>,
     /// A text too long to be a bound is one.
     unbounded: bool,
 }
@@ -48,36 +52,41 @@ enum Bound {
 }
 
 impl Bounds {
-    fn of(chunk: &ColumnChunkMetaData) -> Bounds {
-        let Some(statistics) = chunk.statistics() else { return Bounds::default() };
-        let both = match (statistics, chunk.column_descr().logical_type_ref()) {
-            (Statistics::ByteArray(texts), Some(LogicalType::String)) => both(texts, |text| {
+    /// `None` where the file does not tell.
+    fn of(chunk: &ColumnChunkMetaData) -> Option<Bounds> {
+        let statistics = chunk.statistics()?;
+        let ends = match (statistics, chunk.column_descr().logical_type_ref()) {
+            (Statistics::ByteArray(texts), Some(LogicalType::String)) => ends_of(texts, |text| {
                 Some(Bound::Text(std::str::from_utf8(text.data()).ok()?.to_owned()))
             }),
-            (Statistics::Int64(wholes), None) => both(wholes, |whole| Some(Bound::Whole(*whole))),
+            (Statistics::Int64(wholes), None) => {
+                ends_of(wholes, |whole| Some(Bound::Whole(*whole)))
+            }
             (Statistics::Int64(times), Some(LogicalType::Timestamp { .. })) => {
-                both(times, |time| Some(Bound::Time(*time)))
+                ends_of(times, |time| Some(Bound::Time(*time)))
             }
             _ => None,
         };
         let is_cut = !statistics.min_is_exact() || !statistics.max_is_exact();
-        let unbounded = both.is_some() && is_cut;
-        Bounds { nulls: statistics.null_count_opt().unwrap_or(0), both, unbounded }
+        // Some texts cannot be cut, and are whole whatever their length.
+        let is_long = |(min, max): &(Bound, Bound)| min.is_long() || max.is_long();
+        let unbounded = ends.as_ref().is_some_and(|ends| is_cut || is_long(ends));
+        Some(Bounds { nulls: statistics.null_count_opt()?, ends, unbounded })
     }
 
     fn with(self, other: Bounds) -> Bounds {
-        let both = match (self.both, other.both) {
+        let ends = match (self.ends, other.ends) {
             (Some((min, max)), Some((least, greatest))) => {
                 Some((min.min(least), max.max(greatest)))
             }
-            (one, other) => one.or(other),
+            (ends, None) | (None, ends) => ends,
         };
         let unbounded = self.unbounded || other.unbounded;
-        Bounds { nulls: self.nulls + other.nulls, both, unbounded }
+        Bounds { nulls: self.nulls + other.nulls, ends, unbounded }
     }
 }
 
-fn both<T>(
+fn ends_of<T>(
     values: &ValueStatistics<T>,
     bound: impl Fn(&T) -> Option<Bound>,
 ) -> Option<(Bound, Bound)> {
@@ -85,6 +94,10 @@ fn both<T>(
 }
 
 impl Bound {
+    fn is_long(&self) -> bool {
+        matches!(self, Bound::Text(text) if text.len() > TEXT_BYTES_MAX)
+    }
+
     fn to_json(&self) -> Value {
         match self {
             Bound::Text(text) => json!(text),

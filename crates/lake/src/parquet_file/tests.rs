@@ -77,6 +77,20 @@ async fn a_text_too_long_to_be_a_bound_leaves_its_column_without() {
 }
 
 #[tokio::test]
+async fn the_bounds_of_all_row_groups_are_in_the_entry() {
+    let (_folder, lake) = made_lake().await;
+    let mut many = vec![("m", NOON); ROW_GROUP_ROWS];
+    many.extend([("a", NOON), ("z", NOON)]);
+    let files = write(&lake, &[rows(&many)]).await;
+    let [file] = &files[..] else { panic!("{} files", files.len()) };
+    let stats = stats(file);
+    assert_eq!(stats["numRecords"], json!(ROW_GROUP_ROWS + 2));
+    assert_eq!(stats["nullCount"]["log"], json!(ROW_GROUP_ROWS + 2));
+    let bounds = ["minValues", "maxValues"].map(|bounds| stats[bounds]["event_id"].clone());
+    assert_eq!(bounds, [json!("a"), json!("z")]);
+}
+
+#[tokio::test]
 async fn no_rows_make_no_file() {
     let (_folder, lake) = made_lake().await;
     assert!(write(&lake, &[]).await.is_empty());
