@@ -17,7 +17,7 @@ pub enum PipelineError {
     #[error("snapshot `{name}` is not readable: {reason}; delete it to start from the one before")]
     Snapshot { name: String, reason: String },
     #[error(
-        "snapshot `{name}` has layout {version}, and this program knows {known}: use the version of Footfall that wrote it"
+        "snapshot `{name}` has layout {version}, and this program knows {known}: use the version of Footfall that wrote it, or, while the log still begins at record 0, delete the folder's snapshots, and all of it is folded again"
     )]
     SnapshotVersion { name: String, version: u32, known: u32 },
     #[error(

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
 
-/// Raised when the layout changes; an older program refuses a newer snapshot.
+/// Raised when the layout changes; a snapshot of another is refused.
 const VERSION: u32 = 3;
 /// How many are kept of each partition.
 const KEPT: usize = 2;
@@ -120,4 +120,22 @@ fn decode(name: &str, bytes: &[u8]) -> Result<(Header, FoldState), PipelineError
         return Err(PipelineError::SnapshotVersion { name, version, known: VERSION });
     }
     postcard::from_bytes(&bytes).map_err(|error| failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_of_another_layout_is_refused() {
+        for version in [VERSION - 1, VERSION + 1] {
+            let written = postcard::to_stdvec(&(version, "of another layout")).unwrap();
+            let bytes = zstd::encode_all(&written[..], 1).unwrap();
+            let refused = decode("events/0/7", &bytes).err().map(|error| error.to_string());
+            let told = format!(
+                "snapshot `events/0/7` has layout {version}, and this program knows {VERSION}"
+            );
+            assert!(refused.as_ref().is_some_and(|refused| refused.contains(&told)), "{refused:?}");
+        }
+    }
 }
