@@ -39,7 +39,7 @@ impl Signalled {
     }
 }
 
-/// A partition's part of 5,000 events a second.
+/// What 5,000 events a second come to in 10 s of lateness, were they all of one partition.
 const BURST_EVENTS: usize = 50_000;
 
 #[derive(Debug, Default)]
@@ -132,4 +132,46 @@ pub fn in_order(a: &Hit, b: &Hit) -> std::cmp::Ordering {
         .then_with(|| a.fact(Fact::EventId).cmp(&b.fact(Fact::EventId)))
         .then_with(|| a.visitor().cmp(&b.visitor()))
         .then_with(|| a.offset.cmp(&b.offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bits, Facts, RulesId};
+
+    fn held(number: usize) -> Held {
+        let hit = Hit {
+            offset: Offset(number as i64),
+            event_time: Micros(-(number as i64)),
+            seq: 0,
+            rules: RulesId(0),
+            bits: Bits::default(),
+            other_bits: Vec::new(),
+            visible_ms: None,
+            lcp_ms: None,
+            place: None,
+            value: None,
+            facts: Facts::pack(|_| None),
+        };
+        Held { hit, visitor: None, signalled: Signalled::default() }
+    }
+
+    #[test]
+    fn a_burst_comes_out_in_order_and_gives_its_slots_back() {
+        let mut events = HeldEvents::default();
+        for _ in 0..2 {
+            for number in 0..=BURST_EVENTS {
+                events.hold(held(number));
+            }
+            let (mut next, mut last) = (Vec::new(), Micros(i64::MIN));
+            for _ in 0..=BURST_EVENTS {
+                assert!(events.events.len() > BURST_EVENTS);
+                events.take_next(&mut next);
+                let (_, event) = next.pop().unwrap();
+                assert!(event.hit.event_time > last && next.is_empty());
+                last = event.hit.event_time;
+            }
+            assert_eq!((events.len(), events.events.capacity()), (0, 0));
+        }
+    }
 }

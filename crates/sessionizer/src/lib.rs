@@ -23,8 +23,8 @@ pub use held::Signalled;
 pub use hit::{Fact, Facts, Hit};
 pub use ledger::{Counts, ReceiptRow, Status};
 pub use rows::{
-    CloseCause, EventRow, Exit, LeaveReason, NeedMark, NeedRow, Outcome, PageViewRow, Profile,
-    Rows, SessionRow,
+    CloseCause, EventRow, Exit, First, LeaveReason, NeedMark, NeedRow, Outcome, PageViewRow,
+    Profile, Rows, SessionRow,
 };
 pub use rules::{Bits, Conditions, NEEDS_MAX, Need, RuleBook, Rules, RulesId, STEPS_MAX, Step};
 pub use session::{Membership, Session, Visitor, step};

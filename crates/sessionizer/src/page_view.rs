@@ -23,7 +23,7 @@ pub struct OpenPageView {
 const ID: usize = 0;
 const PATH: usize = 1;
 const TYPE: usize = 2;
-/// Of the page-view event that began it.
+/// The page-view event that began it: its address and its name.
 const URL: usize = 3;
 const EVENT_NAME: usize = 4;
 

@@ -98,10 +98,26 @@ pub enum NeedMark {
 
 /// Where a session came from: each the first that an event of it told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Profile(Texts<{ Profile::FACTS.len() }>);
+pub struct Profile(Texts<{ First::FACTS.len() }>);
 
-impl Profile {
-    /// The path is that of the landing page.
+/// What a profile keeps. A snapshot keeps them by their places here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    UserId,
+    Channel,
+    UtmSource,
+    UtmMedium,
+    UtmCampaign,
+    UtmTerm,
+    UtmContent,
+    DeviceType,
+    Country,
+    Bot,
+    LandingPath,
+}
+
+impl First {
+    /// Which fact of an event each is, by its place.
     const FACTS: [Fact; 11] = [
         Fact::UserId,
         Fact::Channel,
@@ -115,16 +131,17 @@ impl Profile {
         Fact::Bot,
         Fact::PagePath,
     ];
+}
 
-    /// The first that was told of `fact`, if it is one of those that a profile keeps.
-    pub fn first(&self, fact: Fact) -> Option<&str> {
-        self.0.at(Self::FACTS.iter().position(|kept| *kept == fact)?)
+impl Profile {
+    pub fn first(&self, first: First) -> Option<&str> {
+        self.0.at(first as usize)
     }
 
     /// Takes in what the session's next event tells.
     pub fn note(&mut self, hit: &Hit) {
-        let (firsts, told) = (&self.0, |i: usize| hit.fact(Self::FACTS[i]));
-        if (0..Self::FACTS.len()).any(|i| firsts.at(i).is_none() && told(i).is_some()) {
+        let (firsts, told) = (&self.0, |i: usize| hit.fact(First::FACTS[i]));
+        if (0..First::FACTS.len()).any(|i| firsts.at(i).is_none() && told(i).is_some()) {
             self.0 = Texts::pack(|i| firsts.at(i).or(told(i)));
         }
     }

@@ -1,6 +1,7 @@
 //! A few texts, each there or not, in one allocation: a fold holds some hundred thousand of them, and
 //! an allocation each would take more than the texts.
 
+use serde::de::Error as _;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -58,6 +59,9 @@ impl<const N: usize> Serialize for Texts<N> {
 impl<'de, const N: usize> Deserialize<'de> for Texts<N> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let texts = Vec::<Option<String>>::deserialize(from)?;
+        if texts.len() != N {
+            return Err(D::Error::invalid_length(texts.len(), &"a text for each place"));
+        }
         Ok(Texts::pack(|i| texts.get(i)?.as_deref()))
     }
 }
@@ -81,5 +85,12 @@ mod tests {
             assert_eq!([0, 1, 2].map(|i| read.at(i)), given);
         }
         assert_eq!(Texts::<3>::default(), Texts::pack(|_| None));
+    }
+
+    #[test]
+    fn a_snapshot_of_other_places_is_refused() {
+        let written = postcard::to_stdvec(&Texts::<3>::default()).unwrap();
+        assert!(postcard::from_bytes::<Texts<4>>(&written).is_err());
+        assert!(postcard::from_bytes::<Texts<2>>(&written).is_err());
     }
 }

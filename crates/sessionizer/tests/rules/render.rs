@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 
 use footfall_event::{Offset, SessionId};
 use footfall_sessionizer::{
-    EventRow, Fact, NeedMark, NeedRow, PageViewRow, ReceiptRow, SessionRow, Signal, Status, Visitor,
+    EventRow, First, NeedMark, NeedRow, PageViewRow, ReceiptRow, SessionRow, Signal, Status,
+    Visitor,
 };
 
 use super::language::{Event, Kind, show_span, show_time};
@@ -136,17 +137,17 @@ impl<'r, 'l> Names<'r, 'l> {
             ("overflow", row.overflow_count.to_string()),
             ("page_views", row.page_view_count.to_string()),
             ("engaged", yes(row.engaged)),
-            ("user", first(Fact::UserId)),
-            ("channel", first(Fact::Channel)),
-            ("utm_source", first(Fact::UtmSource)),
-            ("utm_medium", first(Fact::UtmMedium)),
-            ("utm_campaign", first(Fact::UtmCampaign)),
-            ("utm_term", first(Fact::UtmTerm)),
-            ("utm_content", first(Fact::UtmContent)),
-            ("device", first(Fact::DeviceType)),
-            ("country", first(Fact::Country)),
-            ("bot", first(Fact::Bot)),
-            ("landing", first(Fact::PagePath)),
+            ("user", first(First::UserId)),
+            ("channel", first(First::Channel)),
+            ("utm_source", first(First::UtmSource)),
+            ("utm_medium", first(First::UtmMedium)),
+            ("utm_campaign", first(First::UtmCampaign)),
+            ("utm_term", first(First::UtmTerm)),
+            ("utm_content", first(First::UtmContent)),
+            ("device", first(First::DeviceType)),
+            ("country", first(First::Country)),
+            ("bot", first(First::Bot)),
+            ("landing", first(First::LandingPath)),
             ("exit", text(&exit.path)),
             ("exit_type", text(&exit.page_type)),
             ("exit_section", text(&exit.section)),
