@@ -10,5 +10,6 @@ mod kafka;
 mod live;
 mod metrics;
 mod pauses;
+mod repair;
 mod sample;
 mod verify;

@@ -123,9 +123,17 @@ impl Footfall {
     /// # Errors
     /// When there is no such binary.
     pub fn spawn(&self, part: &str, ingest: &str) -> Result<Running> {
-        let mut command = self.command(&[part]);
-        command.args(["--ingest-listen", ingest]);
-        command.args(["--query-listen", "127.0.0.1:0", "--pipeline-listen", "127.0.0.1:0"]);
+        let listeners = ["--query-listen", "127.0.0.1:0", "--pipeline-listen", "127.0.0.1:0"];
+        let arguments = [&[part, "--ingest-listen", ingest][..], &listeners].concat();
+        self.spawn_command(&arguments)
+    }
+
+    /// Starts any command without waiting for anything.
+    ///
+    /// # Errors
+    /// As [`Footfall::spawn`].
+    pub fn spawn_command(&self, arguments: &[&str]) -> Result<Running> {
+        let mut command = self.command(arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
         Ok(Running { child, ingest: None, query: None, pipeline: None })
     }

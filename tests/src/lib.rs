@@ -8,4 +8,4 @@ mod python;
 pub use cpu::{children_cpu_seconds, cpu_seconds};
 pub use footfall::{Footfall, Running, binary, wait_until};
 pub use kafka::Kafka;
-pub use python::{oracle, python, repository, watermarks};
+pub use python::{oracle, oracle_of_all, python, repository, watermarks};

@@ -48,6 +48,24 @@ pub fn oracle(
     watermarks: &[String],
     truth: Option<&Path>,
 ) -> Result<String> {
+    run_oracle(lake, rules, watermarks, truth, &[])
+}
+
+/// As [`oracle`], with late events in their sessions: what the tables hold when all are repaired.
+///
+/// # Errors
+/// As [`oracle`].
+pub fn oracle_of_all(lake: &Path, rules: &Path, watermarks: &[String]) -> Result<String> {
+    run_oracle(lake, rules, watermarks, None, &["--include-late"])
+}
+
+fn run_oracle(
+    lake: &Path,
+    rules: &Path,
+    watermarks: &[String],
+    truth: Option<&Path>,
+    more: &[&str],
+) -> Result<String> {
     let program = repository().join("tests/oracle/oracle.py");
     let table = |name: &str| lake.join(name).to_string_lossy().into_owned();
     let mut arguments = vec![program.to_string_lossy().into_owned(), "--check-events".to_owned()];
@@ -67,6 +85,7 @@ pub fn oracle(
     if let Some(truth) = truth {
         arguments.extend(["--truth".to_owned(), truth.to_string_lossy().into_owned()]);
     }
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments: Vec<&str> =
+        arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
     python(&arguments)
 }

@@ -6,6 +6,7 @@ mod config;
 mod exit;
 mod live_sample;
 mod load;
+mod maintain;
 mod map;
 mod parts;
 mod sample;
@@ -54,6 +55,7 @@ fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
             }
             Command::Sample(sample) => live_sample::run(&config, &sample).await,
             Command::Load { files, map } => load::run(&config, &files, &map).await,
+            Command::Maintain => maintain::run(&config).await,
             Command::Verify => verify::run(&config).await,
             Command::Config { command: ConfigCommand::Check } => {
                 println!("the configuration is fit");

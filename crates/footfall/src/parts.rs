@@ -318,6 +318,7 @@ fn pipeline_settings(config: &Config) -> PipelineSettings {
         commit_interval: config.pipeline.commit_interval,
         commit_rows_max: config.pipeline.commit_rows_max,
         snapshot_interval: config.pipeline.snapshot_interval,
+        rewrite_interval: config.pipeline.rewrite_interval,
         max_age: config.ingest.max_age,
         rules: Arc::new(pipeline_rules(config)),
     }

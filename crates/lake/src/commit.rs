@@ -8,24 +8,32 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use deltalake_core::DeltaTable;
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::{DeltaTable, DeltaTableError};
 use footfall_event::Partition;
 use footfall_event::schema::Table;
 
-use crate::{Lake, LakeError, WrittenFile};
+use crate::{Lake, LakeError, TableFile, WrittenFile};
 
 /// A live writer commits no file older than this. Delta's `VACUUM` tells files that were left behind
 /// from those still to be committed by their age alone, so a writer must not come back to one later.
 const FILE_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// The same of a load, which writes for as long as it reads.
 const LOAD_FILE_AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
+/// Rewrites come one at a time, so an append meets few.
+const ATTEMPTS_MAX: usize = 4;
 
 /// `footfall/<table>/<topic>/<partition>`: whose version is the next offset.
 pub fn app_id(table: Table, topic: &str, partition: Partition) -> String {
     format!("footfall/{}/{topic}/{partition}", table.name())
+}
+
+/// `footfall/<table>/rewrite`: whose version is the number of rewrites. Two that replace the same file
+/// would both win where one says that it changed no data; of two with one id, one is refused.
+fn rewrite_app_id(table: Table) -> String {
+    format!("footfall/{}/rewrite", table.name())
 }
 
 /// `footfall/<table>/load/<hash>`: whose version is 1 when the load's rows are in the table.
@@ -47,6 +55,15 @@ pub struct Commit {
     pub files: Vec<WrittenFile>,
     pub progress: Vec<Progress>,
     pub is_load: bool,
+}
+
+/// Files in place of others.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrite {
+    pub replaced: Vec<TableFile>,
+    pub files: Vec<WrittenFile>,
+    /// Whether the rows are others than before, and not only elsewhere.
+    pub changes_rows: bool,
 }
 
 /// What became of a commit.
@@ -119,29 +136,85 @@ impl TableWriter {
     /// when a file is too old to be committed.
     pub async fn commit(&mut self, commit: &Commit) -> Result<Outcome, LakeError> {
         let age_max = if commit.is_load { LOAD_FILE_AGE_MAX } else { FILE_AGE_MAX };
-        if let Some(age) = commit.files.iter().map(|file| file.finished.age()).max()
-            && age > age_max
-        {
-            return Err(LakeError::Stale { table: self.table, minutes: age.as_secs() / 60 });
-        }
+        self.refuse_stale(&commit.files, age_max)?;
         if let Some(lost) = self.lost(commit).await? {
             return Ok(lost);
         }
-        let failed = match self.try_commit(commit).await {
-            Ok(version) => return Ok(Outcome::Committed { version }),
+        let mut attempts = 1;
+        loop {
+            let failed = match self.try_commit(commit).await {
+                Ok(version) => return Ok(Outcome::Committed { version }),
+                Err(source) => source,
+            };
+            self.reload().await?;
+            let mut is_ours = !commit.progress.is_empty();
+            for progress in &commit.progress {
+                is_ours &= self.progress(&progress.app_id).await? == Some(progress.to);
+            }
+            if is_ours && self.holds(&commit.files)? {
+                return Ok(Outcome::Committed { version: self.version().unwrap_or(0) });
+            }
+            if let Some(lost) = self.lost(commit).await? {
+                return Ok(lost);
+            }
+            // A rewrite took files that the snapshot had, which is nothing to an append.
+            if attempts == ATTEMPTS_MAX || !is_conflict(&failed) {
+                return Err(LakeError::Delta { table: self.table, source: failed });
+            }
+            attempts += 1;
+        }
+    }
+
+    /// The files of the snapshot held.
+    ///
+    /// # Errors
+    /// `Delta`, `Unreadable`.
+    pub fn files(&self) -> Result<Vec<TableFile>, LakeError> {
+        crate::table_file::files(self.table, &self.delta)
+    }
+
+    /// Puts files in place of others that the snapshot held has; false where another rewrite was first,
+    /// and nothing of this one is in the table. Appends are none of its concern.
+    ///
+    /// # Errors
+    /// `Delta`, `Stale`.
+    pub async fn rewrite(&mut self, rewrite: Rewrite) -> Result<bool, LakeError> {
+        self.refuse_stale(&rewrite.files, FILE_AGE_MAX)?;
+        let id = rewrite_app_id(self.table);
+        let before = self.progress(&id).await?;
+        let removed = rewrite.replaced.iter().map(|file| {
+            let mut remove = file.remove.clone();
+            remove.data_change = rewrite.changes_rows;
+            Action::Remove(remove)
+        });
+        let added = rewrite.files.iter().map(|file| {
+            let mut add = file.add.clone();
+            add.data_change = rewrite.changes_rows;
+            Action::Add(add)
+        });
+        let actions = removed.chain(added).collect();
+        let operation = DeltaOperation::Update { predicate: None };
+        let transaction = Transaction::new(&id, before.unwrap_or(0) + 1);
+        let failed = match self.build(actions, vec![transaction], operation).await {
+            Ok(_) => return Ok(true),
             Err(source) => source,
         };
         self.reload().await?;
-        let mut is_ours = !commit.progress.is_empty();
-        for progress in &commit.progress {
-            is_ours &= self.progress(&progress.app_id).await? == Some(progress.to);
+        if !rewrite.files.is_empty() && self.holds(&rewrite.files)? {
+            return Ok(true);
         }
-        if is_ours && self.holds(commit)? {
-            return Ok(Outcome::Committed { version: self.version().unwrap_or(0) });
+        match self.progress(&id).await? == before && !is_conflict(&failed) {
+            true => Err(LakeError::Delta { table: self.table, source: failed }),
+            false => Ok(false),
         }
-        match self.lost(commit).await? {
-            Some(lost) => Ok(lost),
-            None => Err(LakeError::Delta { table: self.table, source: failed }),
+    }
+
+    fn refuse_stale(&self, files: &[WrittenFile], age_max: Duration) -> Result<(), LakeError> {
+        match files.iter().map(|file| file.finished.age()).max() {
+            Some(age) if age > age_max => {
+                Err(LakeError::Stale { table: self.table, minutes: age.as_secs() / 60 })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -156,21 +229,29 @@ impl TableWriter {
         Ok((!standing.is_empty()).then_some(Outcome::Lost { standing }))
     }
 
-    async fn try_commit(
-        &mut self,
-        commit: &Commit,
-    ) -> Result<u64, deltalake_core::DeltaTableError> {
+    async fn try_commit(&mut self, commit: &Commit) -> Result<u64, DeltaTableError> {
         let transactions = commit.progress.iter();
         let transactions = transactions.map(|p| Transaction::new(&p.app_id, p.to)).collect();
-        let properties = CommitProperties::default()
-            .with_application_transactions(transactions)
-            .with_cleanup_expired_logs(Some(false));
         let actions = commit.files.iter().map(|file| Action::Add(file.add.clone())).collect();
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: Some(vec![self.table.partition_column().to_owned()]),
             predicate: None,
         };
+        self.build(actions, transactions, operation).await
+    }
+
+    async fn build(
+        &mut self,
+        actions: Vec<Action>,
+        transactions: Vec<Transaction>,
+        operation: DeltaOperation,
+    ) -> Result<u64, DeltaTableError> {
+        let made = transactions.iter().map(|made| (made.app_id.clone(), Some(made.version)));
+        let made = made.collect::<Vec<_>>();
+        let properties = CommitProperties::default()
+            .with_application_transactions(transactions)
+            .with_cleanup_expired_logs(Some(false));
         let state = self.delta.snapshot()?.clone();
         let log_store = self.delta.log_store();
         let before = state.version();
@@ -184,20 +265,23 @@ impl TableWriter {
             // It came to lie behind commits of others, which may have moved any other id.
             self.known.clear();
         }
-        for progress in &commit.progress {
-            self.known.insert(progress.app_id.clone(), Some(progress.to));
-        }
+        self.known.extend(made);
         Ok(version)
     }
 
-    /// Whether the commit's files are in the table: another writer that folds the same log reaches
-    /// the same offsets with files of its own.
-    fn holds(&self, commit: &Commit) -> Result<bool, LakeError> {
-        let Some(file) = commit.files.first() else { return Ok(true) };
+    /// Whether a commit's files are in the table: another writer that folds the same log reaches the
+    /// same offsets with files of its own.
+    fn holds(&self, files: &[WrittenFile]) -> Result<bool, LakeError> {
+        let Some(file) = files.first() else { return Ok(true) };
         let failed = |source| LakeError::Delta { table: self.table, source };
         let uris = self.delta.get_file_uris().map_err(failed)?.collect::<Vec<_>>();
         Ok(uris.iter().any(|uri| uri.ends_with(&file.add.path)))
     }
+}
+
+/// Whether what another writer committed stands against a commit, and not the store or the log.
+fn is_conflict(error: &DeltaTableError) -> bool {
+    matches!(error, DeltaTableError::Transaction { source: TransactionError::CommitConflict(_) })
 }
 
 #[cfg(test)]

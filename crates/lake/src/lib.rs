@@ -5,13 +5,17 @@ mod commit;
 mod durable;
 mod error;
 mod lake;
+mod old_files;
 mod parquet_file;
 mod stats;
+mod table_file;
 #[cfg(test)]
 mod testing;
 
-pub use commit::{Commit, Outcome, Progress, TableWriter, app_id, load_app_id};
+pub use commit::{Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id};
 pub use deltalake_core::DeltaTable;
 pub use error::LakeError;
 pub use lake::{Lake, LakeSettings};
+pub use old_files::delete_old_files;
 pub use parquet_file::{FileWriter, WrittenFile};
+pub use table_file::{TableFile, read_file};

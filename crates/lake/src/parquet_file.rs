@@ -25,6 +25,9 @@ const ROW_GROUP_ROWS: usize = 1_000_000;
 /// A larger file is closed and another begun.
 const FILE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// The column by which people are looked for.
+const VISITOR: &str = "visitor_id";
+
 /// All open files of a writer together; beyond it the largest is closed.
 const OPEN_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -69,6 +72,8 @@ pub struct FileWriter {
     table: Table,
     /// Part of each file's name, so that two writers never collide.
     writer_id: Uuid,
+    /// Rows that are expected at most, where files get a filter of their visitors.
+    filtered_rows: Option<usize>,
     open: BTreeMap<Day, OpenFile>,
     finished: Vec<WrittenFile>,
 }
@@ -88,7 +93,15 @@ impl OpenFile {
 impl FileWriter {
     pub fn new(lake: &Lake, table: Table, writer_id: Uuid) -> FileWriter {
         let (open, finished) = (BTreeMap::new(), Vec::new());
-        FileWriter { lake: lake.clone(), table, writer_id, open, finished }
+        let filtered_rows = None;
+        FileWriter { lake: lake.clone(), table, writer_id, filtered_rows, open, finished }
+    }
+
+    /// Gives each file a Bloom filter of its visitors, made for so many rows. The small files of a
+    /// commit have none: it would be larger than they are.
+    pub fn with_visitor_filter(mut self, rows: usize) -> FileWriter {
+        self.filtered_rows = Some(rows);
+        self
     }
 
     /// Adds rows of the table's schema.
@@ -154,7 +167,7 @@ impl FileWriter {
         let file = match self.open.entry(day) {
             std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                let properties = Some(properties(rows.schema_ref()));
+                let properties = Some(properties(rows.schema_ref(), self.filtered_rows));
                 let writer = ArrowWriter::try_new(Vec::new(), rows.schema(), properties);
                 let writer = writer.map_err(failed)?;
                 place.insert(OpenFile { writer, rows: 0 })
@@ -194,7 +207,7 @@ impl FileWriter {
     }
 }
 
-fn properties(schema: &Schema) -> WriterProperties {
+fn properties(schema: &Schema, filtered_rows: Option<usize>) -> WriterProperties {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default();
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -203,6 +216,12 @@ fn properties(schema: &Schema) -> WriterProperties {
         .set_statistics_truncate_length(Some(TEXT_BYTES_MAX))
         // Each id is there once: a dictionary of them costs time, and is larger than they are.
         .set_column_dictionary_enabled("event_id".into(), false);
+    let properties = match filtered_rows.filter(|_| schema.index_of(VISITOR).is_ok()) {
+        None => properties,
+        Some(rows) => properties
+            .set_column_bloom_filter_enabled(VISITOR.into(), true)
+            .set_column_bloom_filter_max_ndv(VISITOR.into(), rows.clamp(1, ROW_GROUP_ROWS) as u64),
+    };
     // Neighbours in time differ by little, and so do the numbers of records.
     let is_running = |field: &&FieldRef| {
         matches!(field.data_type(), DataType::Timestamp(..)) || field.name() == "log_offset"

@@ -16,6 +16,8 @@ pub struct PipelineSettings {
     pub commit_rows_max: usize,
     /// Time between barriers.
     pub snapshot_interval: Duration,
+    /// Time between runs of the job that repairs late events and compacts the tables.
+    pub rewrite_interval: Duration,
     /// Oldest event time that the collector takes.
     pub max_age: Micros,
     pub rules: Arc<Rules>,

@@ -13,13 +13,17 @@ mod metrics;
 mod old_resend;
 mod partition;
 mod patience;
+mod rewrite;
 mod rows;
 mod rules_store;
 mod run;
 mod scan;
 mod signals;
 mod snapshot;
+mod sort;
 mod start;
+#[cfg(test)]
+mod testing;
 mod verify;
 
 pub use conditions::{Conditions, check_condition};
@@ -29,6 +33,7 @@ pub use health::Health;
 pub use history::{HistoryBatch, HistoryFiles, HistorySource, Load, LoadReceipt, load};
 pub use http::serve;
 pub use metrics::Metrics;
+pub use rewrite::{Compacted, Repaired, Rewritten, Settled, rewrite};
 pub use run::Pipeline;
 pub use signals::SignalHub;
 pub use verify::{Verified, verify};

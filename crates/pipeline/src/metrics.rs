@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::Rewritten;
 use footfall_event::Partition;
 use footfall_event::schema::Table;
 use footfall_sessionizer::{CloseCause, Outcome, Output, Status};
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry,
 };
 
@@ -32,6 +33,11 @@ pub struct Metrics {
     commit_conflicts: IntCounterVec,
     rows: IntCounterVec,
     snapshot_seconds: Histogram,
+    repair_waiting: IntGauge,
+    repaired: IntCounter,
+    rewrite_files: IntCounterVec,
+    rewrite_failures: IntCounter,
+    rewrite_seconds: Histogram,
 }
 
 impl Metrics {
@@ -74,6 +80,11 @@ impl Metrics {
             HistogramOpts::new("footfall_pipeline_commit_seconds", "Time of a table's commit");
         let commit_seconds = HistogramVec::new(commits.buckets(buckets), &["table"])?;
         registry.register(Box::new(commit_seconds.clone()))?;
+        let repair_waiting = IntGauge::new(
+            "footfall_pipeline_repair_waiting_runs",
+            "Runs whose late events wait for their repair",
+        )?;
+        registry.register(Box::new(repair_waiting.clone()))?;
         let records = counters(
             "footfall_pipeline_records_total",
             "Records read, by what they turned out to be",
@@ -133,6 +144,24 @@ impl Metrics {
             snapshot_seconds: histogram(
                 "footfall_pipeline_snapshot_seconds",
                 "Time of a snapshot",
+            )?,
+            repair_waiting,
+            repaired: counter(
+                "footfall_pipeline_repaired_total",
+                "Late events that got their session",
+            )?,
+            rewrite_files: counters(
+                "footfall_pipeline_rewrite_files_total",
+                "Files of tables that the rewrite job replaced, wrote in their place, or deleted as old",
+                "action",
+            )?,
+            rewrite_failures: counter(
+                "footfall_pipeline_rewrite_failures_total",
+                "Runs of the rewrite job that failed",
+            )?,
+            rewrite_seconds: histogram(
+                "footfall_pipeline_rewrite_seconds",
+                "Time of a run of the rewrite job",
             )?,
         })
     }
@@ -211,6 +240,28 @@ impl Metrics {
 
     pub fn commit_conflict(&self, table: Table) {
         self.commit_conflicts.with_label_values(&[table.name()]).inc();
+    }
+
+    pub fn rewritten(&self, done: &Rewritten) {
+        self.repair_waiting.set(done.repaired.waiting as i64);
+        self.repaired.inc_by(done.repaired.late_events as u64);
+        let compacted = || done.compacted.values();
+        let counts = [
+            ("replaced", compacted().map(|compacted| compacted.replaced).sum::<usize>()),
+            ("written", compacted().map(|compacted| compacted.written).sum()),
+            ("deleted", done.deleted.values().sum()),
+        ];
+        for (action, files) in counts {
+            self.rewrite_files.with_label_values(&[action]).inc_by(files as u64);
+        }
+    }
+
+    pub fn rewrite_failed(&self) {
+        self.rewrite_failures.inc();
+    }
+
+    pub fn rewrite_took(&self, took: Duration) {
+        self.rewrite_seconds.observe(took.as_secs_f64());
     }
 
     pub fn snapshot(&self, took: Duration) {

@@ -2,11 +2,12 @@
 
 mod events;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array, ListBuilder,
-    RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array,
+    ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::error::ArrowError;
 use footfall_event::schema::{Table, money_sum_type};
@@ -272,6 +273,26 @@ fn day<R>(rows: &[R], time: impl Fn(&R) -> Micros) -> ArrayRef {
 
 fn partition<R>(rows: &[R], of: &Origin) -> ArrayRef {
     Arc::new(Int32Array::from(vec![of.partition.0; rows.len()]))
+}
+
+/// Rows of `sessions`, `needs` or `page_views` with the late events of each session, by its text.
+///
+/// # Errors
+/// As [`session_rows`].
+pub fn with_revisions(
+    rows: &RecordBatch,
+    late: &HashMap<SessionId, i64>,
+) -> Result<RecordBatch, ArrowError> {
+    let schema = rows.schema();
+    let late: HashMap<String, i64> =
+        late.iter().map(|(id, late)| (id.to_string(), *late)).collect();
+    let sessions = rows.column(schema.index_of("session_id")?).as_string::<i32>();
+    let revision = |session: Option<&str>| late.get(session?).copied();
+    let revisions: Int64Array =
+        sessions.iter().map(|session| Some(revision(session).unwrap_or(0))).collect();
+    let mut columns = rows.columns().to_vec();
+    columns[schema.index_of("revision")?] = Arc::new(revisions);
+    RecordBatch::try_new(schema, columns)
 }
 
 /// The column of texts that most events' rows share.

@@ -4,6 +4,7 @@ mod interval;
 mod lag;
 mod owned;
 mod ticks;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::{Health, PipelineError, PipelineSettings, snapshot};
 use interval::{Finished, Interval, Outlets};
 use lag::Lag;
 use owned::{Begin, Folding, Owned};
+use upkeep::{CARETAKER, Upkeep};
 
 /// The loop looks at least this often whether a tick or a commit is due.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -43,6 +45,7 @@ pub struct Pipeline {
     partitions: BTreeMap<Partition, Owned>,
     interval: Interval,
     lag: Lag,
+    upkeep: Upkeep,
     shutdown: CancellationToken,
 }
 
@@ -61,6 +64,7 @@ impl Pipeline {
         let subscription = log.subscribe(&settings.group)?;
         let signals = SignalHub::start(log.clone(), &settings.signals_topic, metrics.clone());
         let interval = Interval::new(&settings);
+        let upkeep = Upkeep::new(&settings);
         Ok(Pipeline {
             log,
             settings,
@@ -70,6 +74,7 @@ impl Pipeline {
             partitions: BTreeMap::new(),
             interval,
             lag: Lag::default(),
+            upkeep,
             shutdown: CancellationToken::new(),
         })
     }
@@ -103,6 +108,7 @@ impl Pipeline {
         self.take_delivery(delivery).await?;
         self.start_waiting().await?;
         self.look_after_commits().await?;
+        self.look_after_tables();
         self.send_ticks()?;
         self.show_state();
         Ok(())
@@ -310,6 +316,12 @@ impl Pipeline {
         Ok(())
     }
 
+    fn look_after_tables(&mut self) {
+        let is_caretaker = matches!(self.partitions.get(&CARETAKER), Some(Owned::Folding(_)));
+        let Outlets { lake, metrics, .. } = &self.outlets;
+        self.upkeep.look(is_caretaker, lake, metrics);
+    }
+
     /// Commits what is settled by now, and waits for it; the partitions that had to start again.
     async fn commit_now(&mut self) -> Result<BTreeSet<Partition>, PipelineError> {
         let mut overtaken = self.wait_for_commit().await?;
@@ -375,6 +387,7 @@ impl Pipeline {
 
     /// Last barriers, one partition after the other, so that the next start has nothing to fold again.
     async fn finish(&mut self) -> Result<(), PipelineError> {
+        self.upkeep.stop();
         let partitions: Vec<Partition> = self.folds().map(PartitionFold::partition).collect();
         if let Some(finished) = self.interval.wait().await? {
             self.after_commit(finished).await?;

@@ -5,6 +5,7 @@
 //! whether the fold is right: that is left to tests/oracle.
 
 mod compare;
+mod late_runs;
 mod receipts;
 mod recompute;
 mod rules;

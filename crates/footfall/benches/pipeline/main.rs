@@ -78,6 +78,7 @@ fn run(
             500_000
         },
         snapshot_interval: Duration::from_secs(60),
+        rewrite_interval: Duration::from_secs(3_600),
         max_age: Micros(7 * Micros::DAY.0),
         rules: Arc::new(rules.clone()),
     };

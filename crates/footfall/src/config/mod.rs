@@ -92,6 +92,7 @@ pub struct Pipeline {
     pub commit_interval: Duration,
     pub commit_rows_max: usize,
     pub snapshot_interval: Duration,
+    pub rewrite_interval: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -84,6 +84,11 @@ fn pipeline(layers: &mut Layers<'_>) -> Pipeline {
         commit_interval: duration(layers, "pipeline.commit_interval", interval.clone()),
         commit_rows_max: count(layers, "pipeline.commit_rows_max", 1_000..=COUNT_MAX) as usize,
         snapshot_interval: duration(layers, "pipeline.snapshot_interval", interval),
+        rewrite_interval: duration(
+            layers,
+            "pipeline.rewrite_interval",
+            Micros::SECOND..=Micros::DAY,
+        ),
     }
 }
 

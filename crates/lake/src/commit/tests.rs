@@ -145,3 +145,55 @@ async fn a_table_that_was_not_made_cannot_be_written() {
     let refused = TableWriter::open(&lake, TABLE).await.err().unwrap();
     assert!(matches!(refused, LakeError::Delta { table: TABLE, .. }), "{refused}");
 }
+
+async fn rewritten(writer: &TableWriter, lake: &Lake, id: &str, changes_rows: bool) -> Rewrite {
+    let replaced = writer.files().unwrap();
+    Rewrite { replaced, files: files(lake, id).await, changes_rows }
+}
+
+#[tokio::test]
+async fn an_append_goes_on_beside_a_rewrite() {
+    let (_folder, lake) = made_lake().await;
+    for changes_rows in [false, true] {
+        let (mut appends, mut rewrites) = (open(&lake).await, open(&lake).await);
+        let from = appends.progress("p").await.unwrap();
+        let first = commit(files(&lake, "old").await, &[("p", from, 10)]);
+        appends.commit(&first).await.unwrap();
+        rewrites.reload().await.unwrap();
+        let rewrite = rewritten(&rewrites, &lake, "new", changes_rows).await;
+        assert!(rewrites.rewrite(rewrite).await.unwrap());
+        // Its snapshot has the file that is gone.
+        let next = commit(files(&lake, "next").await, &[("p", Some(10), 11)]);
+        assert!(matches!(appends.commit(&next).await.unwrap(), Outcome::Committed { .. }));
+        assert_eq!(ids(&lake).await, ["new", "next"]);
+        // And a rewrite goes on beside an append.
+        rewrites.reload().await.unwrap();
+        let rewrite = rewritten(&rewrites, &lake, "newer", changes_rows).await;
+        let last = commit(files(&lake, "last").await, &[("p", Some(11), 12)]);
+        appends.commit(&last).await.unwrap();
+        assert!(rewrites.rewrite(rewrite).await.unwrap());
+        assert_eq!(ids(&lake).await, ["last", "newer"]);
+        let all = Rewrite { replaced: open(&lake).await.files().unwrap(), ..Rewrite::default() };
+        assert!(open(&lake).await.rewrite(all).await.unwrap());
+        assert_eq!(open(&lake).await.progress("p").await.unwrap(), Some(12));
+        assert!(ids(&lake).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn of_two_rewrites_one_is_told_that_the_other_was_first() {
+    let (_folder, lake) = made_lake().await;
+    open(&lake).await.commit(&commit(files(&lake, "a").await, &[("p", None, 1)])).await.unwrap();
+    for changes_rows in [false, true] {
+        let (mut first, mut second) = (open(&lake).await, open(&lake).await);
+        let theirs = rewritten(&first, &lake, "theirs", false).await;
+        let ours = rewritten(&second, &lake, "ours", changes_rows).await;
+        assert!(first.rewrite(theirs).await.unwrap());
+        assert!(!second.rewrite(ours).await.unwrap());
+        assert_eq!(ids(&lake).await, ["theirs"]);
+        // It has the other's from then on.
+        let again = rewritten(&second, &lake, "again", changes_rows).await;
+        assert!(second.rewrite(again).await.unwrap());
+        assert_eq!(ids(&lake).await, ["again"]);
+    }
+}

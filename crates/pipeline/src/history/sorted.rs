@@ -1,25 +1,19 @@
 //! The rows of a load in the order of the fold: visitor by visitor, each in event order. Sorted by
 //! DataFusion, on disk when memory does not do.
 
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::catalog::streaming::StreamingTable;
-use datafusion::execution::TaskContext;
 use datafusion::physical_plan::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{col, lit};
 use footfall_event::schema::Table;
 use footfall_lake::Lake;
 use futures::StreamExt;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::packed::{Packing, ROW};
 use crate::PipelineError;
 use crate::scan::{context, failed, fold_order, plain, table};
+use crate::sort::sorted;
 
 /// Rows of the `events` schema, ordered by site, visitor, event time, seq, id.
 pub struct Sorted {
@@ -65,30 +59,7 @@ pub async fn sort(
     packed: mpsc::Receiver<RecordBatch>,
     packing: Packing,
 ) -> Result<Sorted, PipelineError> {
-    let incoming = Incoming { batches: Mutex::new(Some(packed)), schema: Packing::schema() };
-    let table = StreamingTable::try_new(incoming.schema.clone(), vec![Arc::new(incoming)]);
-    let rows = context()?.read_table(Arc::new(table.map_err(failed)?));
-    let rows = rows.and_then(|rows| rows.sort(vec![col(ROW).sort(true, true)]));
-    let stream = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
+    let batches = ReceiverStream::new(packed).map(Ok);
+    let stream = sorted(batches, Packing::schema(), vec![col(ROW).sort(true, true)]).await?;
     Ok(Sorted { stream, packing: Some(packing) })
-}
-
-#[derive(Debug)]
-struct Incoming {
-    batches: Mutex<Option<mpsc::Receiver<RecordBatch>>>,
-    schema: SchemaRef,
-}
-
-impl PartitionStream for Incoming {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        // The plan is executed once; a second run would find nothing.
-        let batches = self.batches.try_lock().ok().and_then(|mut batches| batches.take());
-        let batches = batches.unwrap_or_else(|| mpsc::channel(1).1);
-        let stream = ReceiverStream::new(batches).map(Ok);
-        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream))
-    }
 }

@@ -2,14 +2,18 @@
 //! nobody's. Held are the rows of one visitor and a batch of each side, whatever the tables' size.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use datafusion::prelude::SessionContext;
+use footfall_event::Micros;
 use footfall_event::schema::Table;
+use footfall_sessionizer::CloseCause;
 
 use super::Verified;
+use super::late_runs::{LateRun, LateRuns};
 use super::versions::Versions;
 use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor, text_at, visitor_at};
 use crate::PipelineError;
@@ -55,12 +59,13 @@ impl Comparison {
         context: &SessionContext,
         versions: &Versions,
         table: Table,
+        late_runs: Arc<LateRuns>,
     ) -> Result<Comparison, PipelineError> {
         let rows = versions.read(context, table).await?;
         let of = (versions.partitions, versions.partition);
         Ok(Comparison {
             table,
-            rows: Encoder::new(table)?,
+            rows: Encoder::new(table, late_runs)?,
             found: VisitorRows::sorted(rows, table.schema(), by_visitor(), of).await?,
             read: VecDeque::new(),
             ignores_others: !versions.has_live(),
@@ -190,19 +195,24 @@ struct Encoder {
     table: Table,
     compared: Vec<usize>,
     converter: RowConverter,
+    late_runs: Arc<LateRuns>,
 }
 
 impl Encoder {
-    fn new(table: Table) -> Result<Encoder, PipelineError> {
+    fn new(table: Table, late_runs: Arc<LateRuns>) -> Result<Encoder, PipelineError> {
         let schema = table.schema();
         let is_compared = |column: &usize| schema.field(*column).name() != NOT_COMPARED;
         let compared: Vec<usize> = (0..schema.fields().len()).filter(is_compared).collect();
         let types = compared.iter().map(|column| schema.field(*column).data_type().clone());
         let converter = RowConverter::new(types.map(SortField::new).collect())?;
-        Ok(Encoder { table, compared, converter })
+        Ok(Encoder { table, compared, converter, late_runs })
     }
 
+    /// The rows, but those of runs that wait for their repair.
     fn encode(&self, rows: &RecordBatch) -> Result<Vec<Row>, PipelineError> {
+        let runs: Vec<Option<LateRun>> =
+            (0..rows.num_rows()).map(|row| self.run(rows, row)).collect();
+        let rows = &self.at_their_word(rows, &runs)?;
         let columns: Vec<_> =
             self.compared.iter().map(|column| rows.column(*column).clone()).collect();
         let encoded = self.converter.convert_columns(&columns)?;
@@ -217,7 +227,40 @@ impl Encoder {
                 signalled: signalled(rows, row),
             }
         };
-        Ok(encoded.iter().enumerate().map(row).collect())
+        let encoded = encoded.iter().enumerate();
+        let judged = encoded.filter(|(row, _)| runs[*row] != Some(LateRun::Waiting));
+        Ok(judged.map(row).collect())
+    }
+
+    fn run(&self, rows: &RecordBatch, row: usize) -> Option<LateRun> {
+        let (site, visitor_id) = visitor_at(rows, row);
+        let column = if self.table == Table::Needs { "raised_at" } else { "started_at" };
+        let times = rows.column_by_name(column)?.as_primitive::<TimestampMicrosecondType>();
+        self.late_runs.at(site?, visitor_id?, Micros(times.value(row)))
+    }
+
+    /// A session of a repaired run that ends the history says so; whether it did end there is not known
+    /// any more.
+    fn at_their_word(
+        &self,
+        rows: &RecordBatch,
+        runs: &[Option<LateRun>],
+    ) -> Result<RecordBatch, PipelineError> {
+        let Ok(place) = rows.schema().index_of("close_cause") else { return Ok(rows.clone()) };
+        let causes = rows.column(place).as_string::<i32>();
+        let word = |(row, cause)| match cause {
+            Some(cause)
+                if runs[row] == Some(LateRun::Repaired)
+                    && cause == CloseCause::EndOfLoad.name() =>
+            {
+                Some(CloseCause::Timeout.name())
+            }
+            cause => cause,
+        };
+        let causes: StringArray = causes.iter().enumerate().map(word).collect();
+        let mut columns = rows.columns().to_vec();
+        columns[place] = Arc::new(causes);
+        Ok(RecordBatch::try_new(rows.schema(), columns)?)
     }
 
     fn name(&self, session: &str, rows: &RecordBatch, row: usize) -> String {
@@ -311,7 +354,7 @@ mod tests {
     fn every_column_but_signalled_is_compared() {
         for table in [Table::Sessions, Table::Needs, Table::PageViews] {
             let schema = table.schema();
-            let compared = Encoder::new(table).unwrap().compared;
+            let compared = Encoder::new(table, Arc::default()).unwrap().compared;
             let left_out = (0..schema.fields().len()).filter(|column| !compared.contains(column));
             let left_out: Vec<&str> = left_out.map(|at| schema.field(at).name().as_str()).collect();
             let expected: &[&str] = if table == Table::Needs { &["signalled"] } else { &[] };

@@ -1,12 +1,18 @@
-//! Sessions, needs and page views as the events give them, log by log, with the rules that each
-//! session says it was folded with; and what each event says of its session. Visitors pass one by
-//! one, so memory does not grow with the tables.
+//! Sessions, needs and page views as the events give them, with the rules that each session says it
+//! was folded with; and what each event says of its session. Events are folded log by log, those of
+//! runs that were repaired all together. Visitors pass one by one, so memory does not grow with the
+//! tables.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::SortExpr;
+use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{DataFrame, Expr, SessionContext, coalesce, col, lit};
 use footfall_event::Micros;
 use footfall_event::SessionId;
@@ -14,18 +20,23 @@ use footfall_event::schema::Table;
 use footfall_sessionizer::{
     Bits, CloseCause, Fact, Hit, Membership, Rows, RulesId, Session, Signalled, Visitor, step,
 };
+use futures::StreamExt;
 
 use super::Verified;
 use super::compare::{Comparison, Marks};
+use super::late_runs::{LateRun, LateRuns};
 use super::receipts::Watermarks;
 use super::rules::{Followed, KnownRules, rules_of};
 use super::versions::Versions;
-use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor};
+use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor, visitor_at};
 use crate::PipelineError;
 use crate::batch::{HitColumns, place};
-use crate::rows::{need_rows, page_view_rows, session_rows};
-use crate::scan::{context, failed};
+use crate::rows::{need_rows, page_view_rows, session_rows, with_revisions};
+use crate::scan::{context, failed, plain};
+use crate::sort::sorted;
 
+/// In place of a log's name, for the events of runs that were repaired; no log has such a name.
+const REPAIRED: &str = "";
 /// Rows are compared when so many have come together.
 const ROWS_AT_ONCE: usize = 16_384;
 
@@ -41,10 +52,17 @@ pub async fn verify(
 ) -> Result<(), PipelineError> {
     // One context: the four sorts share its memory.
     let context = context()?;
-    let mut events = events_in_order(&context, versions, watermarks).await?;
+    let late_runs = Arc::new(LateRuns::find(&context, versions, rules).await?);
+    if late_runs.waiting > 0 {
+        let (waiting, partition) = (late_runs.waiting, versions.partition);
+        verified.leave_out(format!(
+            "{waiting} runs of partition {partition}, whose late events are waiting for their repair"
+        ));
+    }
+    let mut events = events_in_order(&context, versions, watermarks, late_runs.clone()).await?;
     let mut comparisons = Vec::new();
     for table in [Table::Sessions, Table::Needs, Table::PageViews] {
-        comparisons.push(Comparison::new(&context, versions, table).await?);
+        comparisons.push(Comparison::new(&context, versions, table, late_runs.clone()).await?);
     }
     let followed = match rules.is_one() {
         true => None,
@@ -60,21 +78,25 @@ pub async fn verify(
         comparisons,
         current: None,
         rows: Rows::default(),
+        late: HashMap::new(),
         marks: Marks::default(),
     };
-    while let Some(batch) = events.next().await? {
+    while let Some(batch) = events.next().await {
+        let batch = plain(&batch.map_err(failed)?, &Table::Events.schema())?;
         refold.fold(&batch, verified).await?;
     }
     refold.end_log();
     refold.compare(None, verified).await
 }
 
-/// The events that sessions are made of, visitor by visitor, log by log, in event order.
+/// The events that sessions are made of, visitor by visitor, log by log, in event order. Those of runs
+/// that were repaired come before them, under [`REPAIRED`]; those of runs that wait are left out.
 async fn events_in_order(
     context: &SessionContext,
     versions: &Versions,
     watermarks: &Watermarks,
-) -> Result<VisitorRows, PipelineError> {
+    late_runs: Arc<LateRuns>,
+) -> Result<SendableRecordBatchStream, PipelineError> {
     let schema = Table::Events.schema();
     let is_of_live = col("log").eq(lit(versions.topic.as_str()));
     let is_of_live = is_of_live.and(col("log_partition").eq(lit(versions.partition.0)));
@@ -82,22 +104,50 @@ async fn events_in_order(
     if watermarks.contains_key(&versions.topic) {
         is_wanted = is_wanted.or(is_of_live);
     }
-    let in_sessions = |rows: DataFrame, is_wanted: Expr| {
+    let with_visitor = |rows: DataFrame, is_wanted: Expr| {
         rows.filter(is_wanted)?
-            .filter(col("late").is_not_true())?
             .filter(col("visitor_id").is_not_null())?
             .select(schema.fields().iter().map(|field| col(field.name())))
     };
     let whole = versions.read(context, Table::Events).await?;
-    let mut rows = in_sessions(whole, is_wanted).map_err(failed)?;
+    let mut rows = with_visitor(whole, is_wanted).map_err(failed)?;
     if versions.torn_loads().next().is_some() {
         // What another table holds of a load stands in `events`, though not at the barrier.
         let torn = versions.read_newest_events(context).await?;
-        let torn = in_sessions(torn, any_of(versions.torn_loads())).map_err(failed)?;
+        let torn = with_visitor(torn, any_of(versions.torn_loads())).map_err(failed)?;
         rows = rows.union(torn).map_err(failed)?;
     }
     let of = (versions.partitions, versions.partition);
-    VisitorRows::sorted(rows, schema, event_order(), of).await
+    let rows = VisitorRows::unsorted(rows, schema.clone(), of).await?;
+    let rows = rows.into_stream().map(move |batch| {
+        let batch = batch.and_then(|batch| Ok(to_be_folded(&batch, &late_runs)?));
+        batch.map_err(|error| DataFusionError::External(Box::new(error)))
+    });
+    sorted(rows, schema, event_order()).await
+}
+
+/// The rows that are folded, with what they are folded together by in the column `log`.
+fn to_be_folded(rows: &RecordBatch, late_runs: &LateRuns) -> Result<RecordBatch, ArrowError> {
+    let logs = rows.column(place("log")).as_string::<i32>();
+    let late = rows.column(place("late")).as_boolean();
+    let times = rows.column(place("event_time")).as_primitive::<TimestampMicrosecondType>();
+    let (mut is_folded, mut together) = (Vec::new(), Vec::new());
+    for row in 0..rows.num_rows() {
+        let (site, visitor) = visitor_at(rows, row);
+        let time = Micros(times.value(row));
+        let run = late_runs.at(site.unwrap_or_default(), visitor.unwrap_or_default(), time);
+        let is_late = late.is_valid(row) && late.value(row);
+        is_folded.push(match run {
+            Some(LateRun::Repaired) => true,
+            Some(LateRun::Waiting) => false,
+            None => !is_late,
+        });
+        together.push(if run.is_some() { REPAIRED } else { logs.value(row) });
+    }
+    let mut columns = rows.columns().to_vec();
+    columns[place("log")] = Arc::new(StringArray::from(together));
+    let rows = RecordBatch::try_new(rows.schema(), columns)?;
+    filter_record_batch(&rows, &BooleanArray::from(is_folded))
 }
 
 fn any_of<'l>(logs: impl Iterator<Item = &'l String>) -> Expr {
@@ -123,6 +173,8 @@ struct Refold<'v> {
     comparisons: Vec<Comparison>,
     current: Option<Current>,
     rows: Rows,
+    /// Late events by session.
+    late: HashMap<SessionId, i64>,
     marks: Marks,
 }
 
@@ -138,9 +190,13 @@ struct Current {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LogKind {
-    Live { watermark: Option<Micros> },
+    Live {
+        watermark: Option<Micros>,
+    },
     Load,
     TornLoad,
+    /// Of all logs, in runs that were repaired.
+    Repaired,
 }
 
 impl Refold<'_> {
@@ -152,6 +208,7 @@ impl Refold<'_> {
         let columns = HitColumns::of(events);
         let logs = events.column(place("log")).as_string::<i32>();
         let settled = SettledColumns::of(events);
+        let late = events.column(place("late")).as_boolean();
         let judged = self.rules.judge(events)?;
         for (row, judged) in judged.iter().enumerate() {
             let text = |fact| columns.fact(row, fact).unwrap_or_default();
@@ -172,6 +229,11 @@ impl Refold<'_> {
                     self.step(&hit, !is_refused)
                 }
             };
+            if let Membership::In { session, .. } = membership
+                && (late.is_valid(row) && late.value(row))
+            {
+                *self.late.entry(session).or_default() += 1;
+            }
             self.hold_event(stands, membership, &columns, row, verified);
         }
         Ok(())
@@ -199,6 +261,7 @@ impl Refold<'_> {
             match kind {
                 LogKind::Live { .. } => drop(self.marks.live.insert(session.to_string())),
                 LogKind::Load => {}
+                LogKind::Repaired => drop(self.marks.live.insert(session.to_string())),
                 LogKind::TornLoad => drop(self.marks.torn.insert(session.to_string())),
             }
         }
@@ -272,6 +335,7 @@ impl Refold<'_> {
             }
         }
         let kind = match self.watermarks.get(log) {
+            _ if log == REPAIRED => LogKind::Repaired,
             _ if self.torn.contains(log) => LogKind::TornLoad,
             Some(watermark) if log == self.versions.topic => {
                 LogKind::Live { watermark: *watermark }
@@ -297,6 +361,8 @@ impl Refold<'_> {
             let ends = session.ended_at + book.at(session.rules).session_gap;
             match kind {
                 LogKind::Load => session.close(CloseCause::EndOfLoad, book, &mut self.rows),
+                // Or with the history, where nothing was live: its row is taken at its word.
+                LogKind::Repaired => session.close(CloseCause::Timeout, book, &mut self.rows),
                 LogKind::Live { watermark } if watermark.is_some_and(|time| ends < time) => {
                     session.close(CloseCause::Timeout, book, &mut self.rows);
                 }
@@ -313,11 +379,11 @@ impl Refold<'_> {
         verified: &mut Verified,
     ) -> Result<(), PipelineError> {
         let (rows, marks) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.marks));
-        let book = &self.rules.book;
+        let (book, late) = (&self.rules.book, std::mem::take(&mut self.late));
         let expected = [
-            session_rows(&rows.sessions, book)?,
-            need_rows(&rows.needs, book)?,
-            page_view_rows(&rows.page_views, book)?,
+            with_revisions(&session_rows(&rows.sessions, book)?, &late)?,
+            with_revisions(&need_rows(&rows.needs, book)?, &late)?,
+            with_revisions(&page_view_rows(&rows.page_views, book)?, &late)?,
         ];
         for (comparison, expected) in self.comparisons.iter_mut().zip(&expected) {
             comparison.compare(expected, last, &marks, verified).await?;

@@ -256,7 +256,8 @@ fn entry<'m>(sites: &'m mut BTreeMap<String, Found>, site: &str) -> &'m mut Foun
 /// What an event's columns say of each other. The sessions are left to the fold.
 fn is_sound_event(rows: &RecordBatch, row: usize) -> bool {
     let (late, overflow) = (rows.column(8).as_boolean(), rows.column(9).as_boolean());
-    let is_of_none = late.value(row) || text_at(rows, "visitor_id", row).is_none();
+    // A late event that was repaired has a session.
+    let is_of_none = text_at(rows, "visitor_id", row).is_none();
     let says_none = text_at(rows, "session_id", row).is_none() && !overflow.value(row);
     text_at(rows, "event_id", row).is_some()
         && text_at(rows, "event_name", row).is_some()

@@ -8,7 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::prelude::{DataFrame, SessionContext};
 use footfall_event::schema::Table;
-use footfall_event::{Offset, Partition};
+use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::{DeltaTable, Lake, LakeError, LakeSettings, app_id, load_app_id};
 
 use crate::PipelineError;
@@ -22,6 +22,7 @@ pub struct Versions {
     pub topic: String,
     pub partitions: u32,
     pub partition: Partition,
+    pub session_gap: Micros,
     tables: BTreeMap<Table, DeltaTable>,
     /// `events` as it stands, opened behind all others: it holds each load that any of them holds.
     newest_events: Option<DeltaTable>,
@@ -56,6 +57,7 @@ impl Versions {
             topic: topic.to_owned(),
             partitions: settings.partitions,
             partition,
+            session_gap: settings.session_gap,
             tables,
             newest_events: lake.table(Table::Events).await?,
             loads: BTreeMap::new(),

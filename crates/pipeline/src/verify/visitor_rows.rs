@@ -7,7 +7,7 @@ use datafusion::logical_expr::SortExpr;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::DataFrame;
 use footfall_event::{Partition, partition_of};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 
 use crate::PipelineError;
 use crate::scan::{failed, fold_order, plain};
@@ -39,6 +39,25 @@ impl VisitorRows {
         let rows = rows.select_columns(&columns).and_then(|rows| rows.sort(sort));
         let stream = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
         Ok(VisitorRows { stream, schema, partitions, partition })
+    }
+
+    /// The columns of `schema`, in any order.
+    ///
+    /// # Errors
+    /// `Lake`.
+    pub async fn unsorted(
+        rows: DataFrame,
+        schema: SchemaRef,
+        (partitions, partition): (u32, Partition),
+    ) -> Result<VisitorRows, PipelineError> {
+        let stream = rows.execute_stream().await.map_err(failed)?;
+        Ok(VisitorRows { stream, schema, partitions, partition })
+    }
+
+    pub fn into_stream(self) -> impl Stream<Item = Result<RecordBatch, PipelineError>> + Send {
+        futures::stream::try_unfold(self, |mut rows| async move {
+            Ok(rows.next().await?.map(|batch| (batch, rows)))
+        })
     }
 
     /// The next rows; `None` behind the last.

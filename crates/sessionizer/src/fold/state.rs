@@ -28,6 +28,13 @@ pub struct FoldState {
     pub held: Vec<(Offset, Signalled)>,
 }
 
+impl FoldState {
+    /// The sets of rules that its events and sessions refer to, the newest last.
+    pub fn rules(&self) -> &RuleBook {
+        &self.book
+    }
+}
+
 /// A fold as a snapshot writes it, without a copy of its ids and sessions.
 #[derive(Serialize)]
 pub struct FoldView<'f> {

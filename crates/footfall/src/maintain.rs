@@ -1,0 +1,41 @@
+//! `footfall maintain`: one run of the job that looks after the tables.
+
+use std::sync::Arc;
+
+use footfall_lake::Lake;
+use footfall_pipeline::{Compacted, Settled, rewrite};
+
+use crate::config::{Config, process_environment};
+use crate::parts::pipeline_rules;
+
+/// Repairs what waits for it, compacts, deletes old files, and prints what was done.
+///
+/// # Errors
+/// When there is no lake, or it cannot be read or written.
+pub async fn run(config: &Config) -> anyhow::Result<()> {
+    let lake = Lake::at(&config.lake(), process_environment())?;
+    if lake.settings().await?.is_none() {
+        anyhow::bail!("there is no lake at {}: name it by --lake or --data-dir", lake.url());
+    }
+    let rules = Arc::new(pipeline_rules(config));
+    let done = rewrite(&lake, &rules, &mut Settled::default()).await?;
+    let repaired = done.repaired;
+    println!("{} late events of {} runs repaired", repaired.late_events, repaired.runs);
+    if repaired.waiting > 0 {
+        println!("{} runs wait: they may still go on, or a load is not whole", repaired.waiting);
+    }
+    for (table, compacted) in &done.compacted {
+        let Compacted { replaced, written, replaced_bytes, written_bytes, .. } = compacted;
+        let deleted = done.deleted.get(table).copied().unwrap_or(0);
+        if *replaced > 0 || deleted > 0 {
+            println!(
+                "{}: {replaced} files ({replaced_bytes} bytes) became {written} ({written_bytes} bytes), {deleted} old files deleted",
+                table.name()
+            );
+        }
+    }
+    if repaired.is_overtaken || done.compacted.values().any(|compacted| compacted.is_overtaken) {
+        println!("another one is rewriting the tables: the rest is left to it");
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Files that no version of a table has any more, and the log of versions that nobody asks for.
+
+use chrono::Duration;
+use deltalake_core::DeltaTable;
+use deltalake_core::checkpoints::cleanup_metadata;
+use deltalake_core::operations::vacuum::VacuumMode;
+use footfall_event::schema::Table;
+
+use crate::{Lake, LakeError};
+
+/// A query reads the version it began with, and a writer commits the files it wrote: neither takes a
+/// day. It is also how far back `verify` and others can read a table.
+const KEPT_FOR: Duration = Duration::days(1);
+
+/// Deletes the files that no version of the last day has, those of writers that died included, and
+/// the log entries before it that a checkpoint stands for; how many files.
+///
+/// # Errors
+/// `Delta`.
+pub async fn delete_old_files(lake: &Lake, table: Table) -> Result<usize, LakeError> {
+    let failed = |source| LakeError::Delta { table, source };
+    let mut delta = lake.unloaded(table)?;
+    delta.load().await.map_err(failed)?;
+    let vacuum = |delta: DeltaTable, is_dry: bool| {
+        delta
+            .vacuum()
+            .with_retention_period(KEPT_FOR)
+            .with_enforce_retention_duration(false)
+            .with_mode(VacuumMode::Full)
+            .with_dry_run(is_dry)
+    };
+    // It writes two commits even where there is nothing to delete.
+    let (delta, found) = vacuum(delta, true).await.map_err(failed)?;
+    let (delta, deleted) = match found.files_deleted.len() {
+        0 => (delta, 0),
+        _ => {
+            let (delta, done) = vacuum(delta, false).await.map_err(failed)?;
+            (delta, done.files_deleted.len())
+        }
+    };
+    cleanup_metadata(&delta, None).await.map_err(failed)?;
+    Ok(deleted)
+}

@@ -1,0 +1,72 @@
+//! The one job that rewrites files: late events are repaired, the small files of commits become few, and
+//! files that no version of the last day has are deleted.
+//!
+//! It may run beside appends and beside another one started by hand, and die at any time: nothing is
+//! visible of a table before its commit, what was begun is done again, and what is left behind is deleted
+//! by a later run.
+
+mod compaction;
+mod repair;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use footfall_event::schema::Table;
+use footfall_lake::{Lake, LakeError, TableFile, delete_old_files, read_file};
+use footfall_sessionizer::Rules;
+use futures::stream::{BoxStream, iter};
+use futures::{StreamExt, TryStreamExt};
+
+use crate::PipelineError;
+
+pub use compaction::Compacted;
+pub use repair::{Repaired, Settled};
+
+/// What a run of the job did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewritten {
+    pub repaired: Repaired,
+    pub compacted: BTreeMap<Table, Compacted>,
+    /// Old files that were deleted.
+    pub deleted: BTreeMap<Table, usize>,
+}
+
+/// Looks after every table once. `rules` are those to repair by where no live log tells which are in
+/// force; `settled` is kept from one run of a process to the next.
+///
+/// # Errors
+/// `Lake`, `Rows`, `Conditions`, `Snapshot`; what was rewritten before stays.
+pub async fn rewrite(
+    lake: &Lake,
+    rules: &Arc<Rules>,
+    settled: &mut Settled,
+) -> Result<Rewritten, PipelineError> {
+    let mut done = Rewritten::default();
+    loop {
+        let repaired = repair::repair(lake, rules, settled).await?;
+        done.repaired.add(repaired);
+        if !repaired.has_more || repaired.runs == 0 || repaired.is_overtaken {
+            break;
+        }
+    }
+    for table in Table::ALL {
+        done.compacted.insert(table, compaction::compact(lake, table).await?);
+        done.deleted.insert(table, delete_old_files(lake, table).await?);
+    }
+    Ok(done)
+}
+
+/// The rows of files, in the order of the files: the columns of `columns`, ascending.
+fn rows_of(
+    lake: Lake,
+    table: Table,
+    files: Vec<TableFile>,
+    columns: Vec<usize>,
+) -> BoxStream<'static, Result<RecordBatch, LakeError>> {
+    let read = move |file: TableFile| {
+        let (lake, columns) = (lake.clone(), columns.clone());
+        async move { read_file(&lake, table, &file, &columns).await }
+    };
+    iter(files).then(read).try_flatten().boxed()
+}

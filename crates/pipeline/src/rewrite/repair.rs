@@ -1,0 +1,244 @@
+//! Repair of late events: each run of a visitor's events that holds one is folded again, with the step
+//! that live reading uses, and its rows take the place of those that stand.
+//!
+//! A late event waits in `events` with `session_id` NULL. The rows of its run are replaced in
+//! `page_views`, `needs` and `sessions`, and last in `events`, where the NULL disappears; a repair that
+//! died in between is done again and gives equal rows. Which files are small is left to `rewrite`.
+
+mod horizon;
+mod queue;
+mod refold;
+mod replace;
+mod runs;
+#[cfg(test)]
+mod tests;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::error::DataFusionError;
+use footfall_event::schema::Table;
+use footfall_event::{Day, Partition};
+use footfall_lake::{FileWriter, Lake, LakeSettings, Rewrite, TableFile, TableWriter, WrittenFile};
+use footfall_sessionizer::Rules;
+use futures::StreamExt;
+use uuid::Uuid;
+
+use super::rows_of;
+use crate::conditions::Conditions;
+use crate::rows::{Origin, duplicate_rows};
+use crate::scan::{failed, fold_order, plain};
+use crate::sort::sorted;
+use crate::{PipelineError, snapshot};
+use horizon::Horizon;
+use queue::Queue;
+use refold::Refold;
+use replace::{SignalledNeeds, Taken, take_out};
+use runs::{Runs, find_runs};
+
+pub use queue::Settled;
+
+/// The tables whose rows are replaced, in this order. `events` is last, for its rows tell what is left to
+/// do; it is opened last too, as a load commits it first: of a load that the others hold it has all rows.
+const REPLACED: [Table; 4] = [Table::PageViews, Table::Needs, Table::Sessions, Table::Events];
+/// Visitors that are repaired at once, those of the lowest ids first.
+const VISITORS_MAX: usize = 100_000;
+
+/// What a repair came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Runs that were folded again, and late events that have their session now.
+    pub runs: usize,
+    pub late_events: usize,
+    /// Runs that something of may still be open.
+    pub waiting: usize,
+    /// Visitors were left to the next repair.
+    pub has_more: bool,
+    /// Another rewrite was first, and the rest is left to it.
+    pub is_overtaken: bool,
+}
+
+impl Repaired {
+    /// Takes in what the next part of the same repair came to.
+    pub fn add(&mut self, next: Repaired) {
+        let (runs, late_events) = (self.runs + next.runs, self.late_events + next.late_events);
+        *self = Repaired { runs, late_events, ..next };
+    }
+}
+
+/// Repairs the runs of the visitors that wait, as far as their runs are over. `rules` are those to fold
+/// by where no live log tells which are in force.
+///
+/// # Errors
+/// `Lake`, `Rows`, `Conditions`, `Snapshot`; what was replaced before stays, and the same repair done
+/// again completes it.
+pub async fn repair(
+    lake: &Lake,
+    rules: &Arc<Rules>,
+    settled: &mut Settled,
+) -> Result<Repaired, PipelineError> {
+    let Some(settings) = lake.settings().await? else { return Ok(Repaired::default()) };
+    let rules = rules_in_force(lake, &settings, rules).await?;
+    crate::rules_store::keep(lake, &rules).await?;
+    let mut tables = Vec::new();
+    for table in REPLACED {
+        tables.push((table, TableWriter::open(lake, table).await?));
+    }
+    let conditions = Conditions::compile(&rules).map_err(PipelineError::Conditions)?;
+    let files = events_of(&tables)?;
+    let queue = Queue::read(lake, &files, &conditions, &rules, settled).await?;
+    if queue.is_empty() {
+        return Ok(Repaired::default());
+    }
+    let (queue, has_more) = queue.lowest(VISITORS_MAX);
+    let horizon = Horizon::read(lake, &settings, rules.session_gap, &mut tables).await?;
+    let runs = find_runs(lake, &files, &queue, horizon, rules.session_gap).await?;
+    let mut repaired = Repaired { waiting: runs.waiting, has_more, ..Repaired::default() };
+    if runs.count == 0 {
+        return Ok(repaired);
+    }
+    repaired.runs = runs.count;
+    match (Job { lake, rules, tables }).repair(runs, conditions).await? {
+        Some(late_events) => repaired.late_events = late_events,
+        None => repaired.is_overtaken = true,
+    }
+    tracing::info!(?repaired, "late events repaired");
+    Ok(repaired)
+}
+
+/// The newest rules of the live log; those given where nothing was read live.
+async fn rules_in_force(
+    lake: &Lake,
+    settings: &LakeSettings,
+    given: &Arc<Rules>,
+) -> Result<Arc<Rules>, PipelineError> {
+    let newest = snapshot::newest(lake, &settings.topic, Partition(0)).await?;
+    Ok(newest.map_or_else(|| given.clone(), |(_, state)| state.rules().newest().1.clone()))
+}
+
+/// A repair under way.
+struct Job<'l> {
+    lake: &'l Lake,
+    rules: Arc<Rules>,
+    /// Those of [`REPLACED`].
+    tables: Vec<(Table, TableWriter)>,
+}
+
+impl Job<'_> {
+    /// How many late events have a session now; `None` when another rewrite was first.
+    async fn repair(
+        &mut self,
+        runs: Runs,
+        conditions: Conditions,
+    ) -> Result<Option<usize>, PipelineError> {
+        let (days, runs) = (runs.days(), Arc::new(runs));
+        let (mut taken, mut signalled) = (Vec::new(), SignalledNeeds::new());
+        for (table, writer) in &self.tables {
+            let files = of_days(writer.files()?, &days);
+            let (rows, of_needs) = take_out(self.lake, *table, files, &runs).await?;
+            signalled.extend(of_needs);
+            taken.push(rows);
+        }
+        let mut refold = Refold::new(&self.rules, conditions, runs.clone(), signalled);
+        let new = self.fold(&runs, &mut refold).await?;
+        for (((table, writer), old), new) in self.tables.iter_mut().zip(taken).zip(new) {
+            if *table == Table::Events {
+                add_duplicates(self.lake, &runs).await?;
+            }
+            if !put(writer, *table, old, new).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(refold.late_events()))
+    }
+
+    /// Folds the runs again, into files of each table.
+    async fn fold(
+        &self,
+        runs: &Arc<Runs>,
+        refold: &mut Refold,
+    ) -> Result<Vec<Vec<WrittenFile>>, PipelineError> {
+        let schema = Table::Events.schema();
+        let columns: Vec<usize> = (0..schema.fields().len()).collect();
+        let files = of_days(events_of(&self.tables)?, &runs.days());
+        let of_runs = runs.clone();
+        let rows = rows_of(self.lake.clone(), Table::Events, files, columns)
+            .map(move |batch| of_runs.only_counted(&batch?).map_err(PipelineError::from))
+            .map(|batch| batch.map_err(|error| DataFusionError::External(Box::new(error))));
+        let order = fold_order(&["site", "visitor_id", "event_time", "seq", "event_id"]);
+        let mut rows = sorted(rows, schema.clone(), order).await?;
+        let id = Uuid::new_v4();
+        let mut files: Vec<FileWriter> =
+            self.tables.iter().map(|(table, _)| FileWriter::new(self.lake, *table, id)).collect();
+        while let Some(batch) = rows.next().await {
+            let events = refold.fold(&plain(&batch.map_err(failed)?, &schema)?)?;
+            write(&mut files, refold.take_rows()?, Some(events)).await?;
+        }
+        refold.end();
+        write(&mut files, refold.take_rows()?, None).await?;
+        let mut written = Vec::new();
+        for files in files {
+            written.push(files.finish().await?);
+        }
+        Ok(written)
+    }
+}
+
+/// Writes rows of the tables of [`REPLACED`].
+async fn write(
+    files: &mut [FileWriter],
+    derived: [RecordBatch; 3],
+    events: Option<RecordBatch>,
+) -> Result<(), PipelineError> {
+    for (files, rows) in files.iter_mut().zip(derived.into_iter().chain(events)) {
+        if rows.num_rows() > 0 {
+            files.write(&rows).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Of two rows with one id the live one stays; the other is a duplicate from here on.
+async fn add_duplicates(lake: &Lake, runs: &Runs) -> Result<(), PipelineError> {
+    if runs.doubled.is_empty() {
+        return Ok(());
+    }
+    let mut writer = TableWriter::open(lake, Table::Duplicates).await?;
+    let (old, _) = take_out(lake, Table::Duplicates, writer.files()?, runs).await?;
+    let mut files = FileWriter::new(lake, Table::Duplicates, Uuid::new_v4());
+    for (place, row) in &runs.doubled {
+        let origin = Origin { log: place.log.as_str().into(), partition: place.partition };
+        files.write(&duplicate_rows(std::slice::from_ref(row), &origin)?).await?;
+    }
+    // Where another rewrite is first, all of it is done again: the rows still stand in `events`.
+    match put(&mut writer, Table::Duplicates, old, files.finish().await?).await? {
+        true => Ok(()),
+        false => Err(PipelineError::Races { table: Table::Duplicates.name(), attempts: 1 }),
+    }
+}
+
+/// The files of `events`, the last of [`REPLACED`].
+fn events_of(tables: &[(Table, TableWriter)]) -> Result<Vec<TableFile>, PipelineError> {
+    Ok(tables.last().map_or(Ok(Vec::new()), |(_, events)| events.files())?)
+}
+
+fn of_days(files: Vec<TableFile>, days: &RangeInclusive<Day>) -> Vec<TableFile> {
+    files.into_iter().filter(|file| days.contains(&file.day)).collect()
+}
+
+/// Puts the new rows in place of those taken out; false when another rewrite was first.
+async fn put(
+    writer: &mut TableWriter,
+    table: Table,
+    taken: Taken,
+    new: Vec<WrittenFile>,
+) -> Result<bool, PipelineError> {
+    let Taken { replaced, mut kept } = taken;
+    kept.extend(new);
+    if replaced.is_empty() && kept.is_empty() {
+        return Ok(true);
+    }
+    tracing::debug!(table = table.name(), files = replaced.len(), "rows of runs replaced");
+    Ok(writer.rewrite(Rewrite { replaced, files: kept, changes_rows: true }).await?)
+}

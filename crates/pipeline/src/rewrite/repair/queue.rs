@@ -1,0 +1,150 @@
+//! The late events that wait for repair: rows of `events` that are `late`, have a visitor and no
+//! session, are neither hidden nor beyond a cap.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use footfall_event::Micros;
+use footfall_event::schema::Table;
+use footfall_lake::{Lake, TableFile};
+use footfall_sessionizer::Rules;
+use futures::StreamExt;
+
+use super::super::rows_of;
+use crate::PipelineError;
+use crate::batch::place;
+use crate::conditions::Conditions;
+
+/// Files that are known to hold nothing that waits. Files never change, so none is looked at twice by
+/// one process.
+#[derive(Debug, Default)]
+pub struct Settled {
+    config_id: String,
+    paths: HashSet<String>,
+}
+
+/// Waiting events by visitor.
+#[derive(Debug, Default)]
+pub struct Queue(BTreeMap<(String, String), Vec<Micros>>);
+
+impl Queue {
+    /// # Errors
+    /// `Lake`, `Rows`.
+    pub async fn read(
+        lake: &Lake,
+        files: &[TableFile],
+        conditions: &Conditions,
+        rules: &Rules,
+        settled: &mut Settled,
+    ) -> Result<Queue, PipelineError> {
+        settled.forget_others(files, rules.config_id());
+        let mut queue = Queue::default();
+        let marks = ["visitor_id", "session_id", "late", "overflow"].map(place);
+        let mut marks = marks.to_vec();
+        marks.sort_unstable();
+        let all: Vec<usize> = (0..Table::Events.schema().fields().len()).collect();
+        for file in files {
+            if settled.paths.contains(file.path()) {
+                continue;
+            }
+            let mut may_wait = false;
+            let mut rows = rows_of(lake.clone(), Table::Events, vec![file.clone()], marks.clone());
+            while let Some(batch) = rows.next().await {
+                may_wait |= waits(&batch?).true_count() > 0;
+            }
+            if may_wait {
+                let mut rows =
+                    rows_of(lake.clone(), Table::Events, vec![file.clone()], all.clone());
+                may_wait = false;
+                while let Some(batch) = rows.next().await {
+                    let batch = batch?;
+                    may_wait |=
+                        queue.take(&filter_record_batch(&batch, &waits(&batch))?, conditions)?;
+                }
+            }
+            if !may_wait {
+                settled.paths.insert(file.path().to_owned());
+            }
+        }
+        Ok(queue)
+    }
+
+    /// Takes rows that may wait; whether any does.
+    fn take(&mut self, rows: &RecordBatch, conditions: &Conditions) -> Result<bool, PipelineError> {
+        let (sites, visitors) = (rows.column(place("site")), rows.column(place("visitor_id")));
+        let (sites, visitors) = (sites.as_string::<i32>(), visitors.as_string::<i32>());
+        let times = rows.column(place("event_time")).as_primitive::<TimestampMicrosecondType>();
+        let mut any = false;
+        for (row, bits) in conditions.evaluate(rows)?.into_iter().enumerate() {
+            if !bits.hidden() {
+                let visitor = (sites.value(row).to_owned(), visitors.value(row).to_owned());
+                self.0.entry(visitor).or_default().push(Micros(times.value(row)));
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The `visitors_max` visitors of the lowest ids, and whether there are others.
+    pub fn lowest(mut self, visitors_max: usize) -> (Queue, bool) {
+        let first_left = self.0.keys().nth(visitors_max).cloned();
+        let has_more = first_left.is_some();
+        first_left.map(|first| self.0.split_off(&first));
+        (self, has_more)
+    }
+
+    /// When the first and the last of all happened.
+    pub fn times(&self) -> Option<(Micros, Micros)> {
+        let times = || self.0.values().flatten();
+        Some((*times().min()?, *times().max()?))
+    }
+
+    /// The visitors by site.
+    pub fn visitors(&self) -> HashMap<String, HashSet<String>> {
+        let mut visitors: HashMap<String, HashSet<String>> = HashMap::new();
+        for (site, visitor_id) in self.0.keys() {
+            visitors.entry(site.clone()).or_default().insert(visitor_id.clone());
+        }
+        visitors
+    }
+
+    /// Whether an event of the visitor waits in that time.
+    pub fn waits_within(&self, site: &str, visitor_id: &str, from: Micros, to: Micros) -> bool {
+        let times = self.0.get(&(site.to_owned(), visitor_id.to_owned()));
+        times.is_some_and(|times| times.iter().any(|time| (from..=to).contains(time)))
+    }
+}
+
+impl Settled {
+    /// Files that are gone, and, when other rules say what is hidden, all.
+    fn forget_others(&mut self, files: &[TableFile], config_id: String) {
+        if self.config_id != config_id {
+            *self = Settled { config_id, paths: HashSet::new() };
+        }
+        let standing: HashSet<&str> = files.iter().map(TableFile::path).collect();
+        self.paths.retain(|path| standing.contains(path.as_str()));
+    }
+}
+
+/// Which rows wait, unless they are hidden.
+pub fn waits(rows: &RecordBatch) -> BooleanArray {
+    let column = |name: &str| rows.column_by_name(name);
+    let flag = |name: &str, row: usize| {
+        let flags = column(name).and_then(|column| column.as_boolean_opt());
+        flags.is_some_and(|flags| flags.is_valid(row) && flags.value(row))
+    };
+    let is_set = |name: &str, row: usize| column(name).is_some_and(|column| column.is_valid(row));
+    let waits = |row: usize| {
+        flag("late", row)
+            && !flag("overflow", row)
+            && is_set("visitor_id", row)
+            && !is_set("session_id", row)
+    };
+    (0..rows.num_rows()).map(|row| Some(waits(row))).collect()
+}

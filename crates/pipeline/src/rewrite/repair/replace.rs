@@ -1,0 +1,125 @@
+//! The rows of runs out of a table's files: which files hold any, and what else they hold.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, not};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use footfall_event::schema::Table;
+use footfall_event::{Micros, Offset, Partition};
+use footfall_lake::{FileWriter, Lake, TableFile, WrittenFile};
+use futures::StreamExt;
+use uuid::Uuid;
+
+use super::super::rows_of;
+use super::runs::{Place, Runs};
+use crate::PipelineError;
+
+/// Files that are to be replaced, and their other rows in new ones.
+#[derive(Debug, Default)]
+pub struct Taken {
+    pub replaced: Vec<TableFile>,
+    pub kept: Vec<WrittenFile>,
+}
+
+/// A need whose signal was due: site, visitor, need, raised at.
+pub type SignalledNeeds = HashSet<(String, String, String, Micros)>;
+
+/// Takes the rows of `runs` out of `files`.
+///
+/// # Errors
+/// `Lake`, `Rows`.
+pub async fn take_out(
+    lake: &Lake,
+    table: Table,
+    files: Vec<TableFile>,
+    runs: &Runs,
+) -> Result<(Taken, SignalledNeeds), PipelineError> {
+    let schema = table.schema();
+    let mut keys = Vec::new();
+    for column in key_columns(table) {
+        keys.push(schema.index_of(column)?);
+    }
+    keys.sort_unstable();
+    let all: Vec<usize> = (0..schema.fields().len()).collect();
+    let (mut taken, mut signalled) = (Taken::default(), SignalledNeeds::new());
+    for file in files {
+        let mut found = false;
+        let mut rows = rows_of(lake.clone(), table, vec![file.clone()], keys.clone());
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            let of_runs = is_of_runs(table, &batch, runs);
+            found |= of_runs.true_count() > 0;
+            if table == Table::Needs {
+                note_signalled(&filter_record_batch(&batch, &of_runs)?, &mut signalled);
+            }
+        }
+        if !found {
+            continue;
+        }
+        let mut kept = FileWriter::new(lake, table, Uuid::new_v4());
+        let mut rows = rows_of(lake.clone(), table, vec![file.clone()], all.clone());
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            let others = filter_record_batch(&batch, &not(&is_of_runs(table, &batch, runs))?)?;
+            if others.num_rows() > 0 {
+                kept.write(&others).await?;
+            }
+        }
+        taken.kept.extend(kept.finish().await?);
+        taken.replaced.push(file);
+    }
+    Ok((taken, signalled))
+}
+
+const fn key_columns(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::Events => &["site", "visitor_id", "event_time"],
+        Table::Needs => &["site", "visitor_id", "need", "raised_at", "signalled"],
+        Table::Duplicates => &["log", "log_partition", "log_offset"],
+        _ => &["site", "visitor_id", "started_at"],
+    }
+}
+
+fn is_of_runs(table: Table, rows: &RecordBatch, runs: &Runs) -> BooleanArray {
+    let is_of = |row: usize| match table {
+        Table::Events => runs.hold(rows, "event_time", row),
+        Table::Needs => runs.hold(rows, "raised_at", row),
+        Table::Duplicates => {
+            place_of(rows, row).is_some_and(|place| runs.doubled.contains_key(&place))
+        }
+        _ => runs.hold(rows, "started_at", row),
+    };
+    (0..rows.num_rows()).map(|row| Some(is_of(row))).collect()
+}
+
+/// The record that a row is of.
+pub fn place_of(rows: &RecordBatch, row: usize) -> Option<Place> {
+    let log = text(rows, "log", row)?.to_owned();
+    let partition = rows.column_by_name("log_partition")?.as_primitive::<Int32Type>().value(row);
+    let offset = rows.column_by_name("log_offset")?.as_primitive::<Int64Type>().value(row);
+    Some(Place { log, partition: Partition(partition), offset: Offset(offset) })
+}
+
+fn note_signalled(rows: &RecordBatch, signalled: &mut SignalledNeeds) {
+    let Some(flags) = rows.column_by_name("signalled").and_then(|flags| flags.as_boolean_opt())
+    else {
+        return;
+    };
+    for row in (0..rows.num_rows()).filter(|row| flags.is_valid(*row) && flags.value(*row)) {
+        let text = |column| text(rows, column, row).unwrap_or_default().to_owned();
+        if let Some(raised_at) = time(rows, "raised_at", row) {
+            signalled.insert((text("site"), text("visitor_id"), text("need"), raised_at));
+        }
+    }
+}
+
+pub fn text<'r>(rows: &'r RecordBatch, column: &str, row: usize) -> Option<&'r str> {
+    let texts = rows.column_by_name(column)?.as_string_opt::<i32>()?;
+    texts.is_valid(row).then(|| texts.value(row))
+}
+
+pub fn time(rows: &RecordBatch, column: &str, row: usize) -> Option<Micros> {
+    let times = rows.column_by_name(column)?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    times.is_valid(row).then(|| Micros(times.value(row)))
+}

@@ -1,0 +1,100 @@
+//! When the rewrite job runs, beside the fold: in the pipeline that owns partition 0, one at a time.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use footfall_event::Partition;
+use footfall_lake::Lake;
+use footfall_sessionizer::Rules;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::{PipelineError, PipelineSettings, Rewritten, Settled, rewrite};
+
+/// Whose owner looks after the tables of all.
+pub const CARETAKER: Partition = Partition(0);
+
+pub struct Upkeep {
+    interval: Duration,
+    rules: Arc<Rules>,
+    due: Instant,
+    settled: Settled,
+    running: Option<JoinHandle<(Settled, Result<Rewritten, PipelineError>)>>,
+    stop: CancellationToken,
+}
+
+impl Upkeep {
+    pub fn new(settings: &PipelineSettings) -> Upkeep {
+        let (interval, rules) = (settings.rewrite_interval, settings.rules.clone());
+        Upkeep {
+            interval,
+            rules,
+            due: Instant::now() + interval,
+            settled: Settled::default(),
+            running: None,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Takes up a run that has ended, and begins the next when it is time. One that failed leaves nothing
+    /// behind that the next would not find.
+    pub fn look(&mut self, is_caretaker: bool, lake: &Lake, metrics: &Metrics) {
+        if let Some(running) = self.running.take_if(|running| running.is_finished()) {
+            self.take(running.join(), metrics);
+        }
+        if is_caretaker && self.running.is_none() && self.due <= Instant::now() {
+            self.due = Instant::now() + self.interval;
+            if let Err(error) = self.begin(lake.clone(), metrics.clone()) {
+                self.tell(&error.to_string(), metrics);
+            }
+        }
+    }
+
+    /// It computes for long stretches, and commits must not wait for it: it has a thread of its own.
+    fn begin(&mut self, lake: Lake, metrics: Metrics) -> std::io::Result<()> {
+        let (rules, stop) = (self.rules.clone(), self.stop.clone());
+        let mut settled = std::mem::take(&mut self.settled);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            let began = Instant::now();
+            let done = runtime.block_on(async {
+                tokio::select! {
+                    done = rewrite(&lake, &rules, &mut settled) => done,
+                    () = stop.cancelled() => Err(PipelineError::Stopping),
+                }
+            });
+            metrics.rewrite_took(began.elapsed());
+            (settled, done)
+        };
+        self.running = Some(std::thread::Builder::new().name("rewrite".to_owned()).spawn(run)?);
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        ended: std::thread::Result<(Settled, Result<Rewritten, PipelineError>)>,
+        metrics: &Metrics,
+    ) {
+        match ended {
+            Ok((settled, done)) => {
+                self.settled = settled;
+                match done {
+                    Ok(done) => metrics.rewritten(&done),
+                    Err(error) => self.tell(&error.to_string(), metrics),
+                }
+            }
+            Err(_) => self.tell("it panicked", metrics),
+        }
+    }
+
+    fn tell(&self, error: &str, metrics: &Metrics) {
+        metrics.rewrite_failed();
+        tracing::error!(error, "the tables were not rewritten; again in {:?}", self.interval);
+    }
+
+    /// Ends a run where it is: what it has not committed is as if it had not begun.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
