@@ -12,4 +12,5 @@ mod metrics;
 mod pauses;
 mod repair;
 mod sample;
+mod upgrade;
 mod verify;

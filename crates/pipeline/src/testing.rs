@@ -145,13 +145,18 @@ pub fn named(hash: &str) -> Load {
 }
 
 pub fn rows(load: &Load, lines: &[&str]) -> RecordBatch {
-    let mut decoder = EventDecoder::new(&load.log(), Partition(0));
+    decoded(&load.log(), lines, load.started)
+}
+
+/// Events of a log, as they are decoded.
+pub fn decoded(log: &str, lines: &[&str], received_time: Micros) -> RecordBatch {
+    let mut decoder = EventDecoder::new(log, Partition(0));
     for (number, line) in lines.iter().enumerate() {
         let mut event = parse_event(line).unwrap();
         event.set_text(Text::Site, "shop");
         event.set_text(Text::EventName, "page_view");
         let event_time = event.client.timestamp.unwrap();
-        let times = Times { event_time, received_time: load.started };
+        let times = Times { event_time, received_time };
         decoder.push_event(&event, times, Offset(number as i64), None);
     }
     decoder.finish().rows

@@ -20,6 +20,7 @@ use footfall_event::{Offset, Partition};
 use footfall_lake::{Lake, LakeSettings};
 
 use crate::{PipelineError, snapshot};
+use late_runs::LateRuns;
 use rules::KnownRules;
 use versions::Versions;
 
@@ -112,6 +113,14 @@ async fn verify_partition(
             "live rows of partition {partition}: no snapshot was written yet; verify again in a minute, with the pipeline running"
         ));
     }
-    let watermarks = receipts::verify(&versions, rules, barrier, verified).await?;
-    recompute::verify(&versions, rules, &watermarks, verified).await
+    let late_runs = LateRuns::find(&versions, rules).await?;
+    if late_runs.waiting > 0 {
+        let waiting = late_runs.waiting;
+        verified.leave_out(format!(
+            "{waiting} runs of partition {partition}, whose late events wait for their repair"
+        ));
+    }
+    let repaired = late_runs.repaired > 0;
+    let watermarks = receipts::verify(&versions, rules, barrier, repaired, verified).await?;
+    recompute::verify(&versions, rules, &watermarks, late_runs, verified).await
 }

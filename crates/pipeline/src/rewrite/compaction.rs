@@ -2,6 +2,8 @@
 //! together. The rows stay what they are.
 
 mod choice;
+#[cfg(test)]
+mod tests;
 
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::SortExpr;

@@ -42,8 +42,6 @@ pub use queue::Settled;
 /// The tables whose rows are replaced, in this order. `events` is last, for its rows tell what is left to
 /// do; it is opened last too, as a load commits it first: of a load that the others hold it has all rows.
 const REPLACED: [Table; 4] = [Table::PageViews, Table::Needs, Table::Sessions, Table::Events];
-/// Visitors that are repaired at once, those of the lowest ids first.
-const VISITORS_MAX: usize = 100_000;
 
 /// What a repair came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,10 +89,10 @@ pub async fn repair(
     if queue.is_empty() {
         return Ok(Repaired::default());
     }
-    let (queue, has_more) = queue.lowest(VISITORS_MAX);
     let horizon = Horizon::read(lake, &settings, rules.session_gap, &mut tables).await?;
     let runs = find_runs(lake, &files, &queue, horizon, rules.session_gap).await?;
-    let mut repaired = Repaired { waiting: runs.waiting, has_more, ..Repaired::default() };
+    let mut repaired =
+        Repaired { waiting: runs.waiting, has_more: queue.has_more, ..Repaired::default() };
     if runs.count == 0 {
         return Ok(repaired);
     }

@@ -14,7 +14,7 @@ use super::versions::Versions;
 use super::visitor_rows::{VisitorRows, text_at};
 use crate::PipelineError;
 use crate::batch::place;
-use crate::scan::{failed, fold_order, plain};
+use crate::scan::{context, failed, fold_order, plain};
 
 /// What became of a run's late events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ struct Span {
 pub struct LateRuns {
     spans: HashMap<String, HashMap<String, Vec<Span>>>,
     pub waiting: usize,
+    pub repaired: usize,
 }
 
 /// When late events happened, and whether each waits: by site and visitor.
@@ -44,11 +45,8 @@ type LateEvents = HashMap<String, HashMap<String, Vec<(Micros, bool)>>>;
 impl LateRuns {
     /// # Errors
     /// `Lake`, `Rows`.
-    pub async fn find(
-        context: &SessionContext,
-        versions: &Versions,
-        rules: &KnownRules,
-    ) -> Result<LateRuns, PipelineError> {
+    pub async fn find(versions: &Versions, rules: &KnownRules) -> Result<LateRuns, PipelineError> {
+        let context = &context()?;
         let late = late_events(context, versions, rules).await?;
         let mut runs = LateRuns::default();
         if late.is_empty() {
@@ -98,7 +96,10 @@ impl LateRuns {
             true => LateRun::Waiting,
             false => LateRun::Repaired,
         };
-        self.waiting += usize::from(is == LateRun::Waiting);
+        match is {
+            LateRun::Repaired => self.repaired += 1,
+            LateRun::Waiting => self.waiting += 1,
+        }
         let span = Span { from, to, is };
         self.spans.entry(site).or_default().entry(visitor).or_default().push(span);
     }

@@ -86,6 +86,7 @@ pub async fn verify(
     versions: &Versions,
     rules: &KnownRules,
     barrier: Option<Offset>,
+    has_repaired: bool,
     verified: &mut Verified,
 ) -> Result<Watermarks, PipelineError> {
     let mut watermarks: Watermarks = versions.loads().map(|load| (load.clone(), None)).collect();
@@ -103,7 +104,7 @@ pub async fn verify(
         let receipts = read(versions, &part).await?;
         verified.looked_at(Table::Receipts, receipts.len() as u64);
         let ranges = verify_ranges(&part, receipts, barrier, rules.lateness(), verified);
-        tally::verify(versions, &part, &ranges, verified).await?;
+        tally::verify(versions, &part, &ranges, has_repaired, verified).await?;
         if !part.is_load {
             watermarks.insert(part.log, ranges.last().and_then(|range| range.watermark));
         }

@@ -27,9 +27,10 @@ pub async fn verify(
     versions: &Versions,
     part: &LogPart,
     ranges: &[Range],
+    has_repaired: bool,
     verified: &mut Verified,
 ) -> Result<(), PipelineError> {
-    let mut tally = Tally::new(part, ranges);
+    let mut tally = Tally::new(part, ranges, has_repaired);
     for (table, columns) in COLUMNS {
         let schema = schema_of(table, columns)?;
         let is_of = col("log").eq(lit(part.log.as_str()));
@@ -99,6 +100,9 @@ struct Found {
 struct Tally<'r> {
     part: &'r LogPart,
     ranges: &'r [Range],
+    /// Late events that found their session may have put others beyond the cap, and rows of a load
+    /// whose event is live too became duplicates.
+    has_repaired: bool,
     /// By range, then by site.
     found: Vec<BTreeMap<String, Found>>,
 }
@@ -113,8 +117,8 @@ struct EventRow<'r> {
 }
 
 impl<'r> Tally<'r> {
-    fn new(part: &'r LogPart, ranges: &'r [Range]) -> Tally<'r> {
-        Tally { part, ranges, found: vec![BTreeMap::new(); ranges.len()] }
+    fn new(part: &'r LogPart, ranges: &'r [Range], has_repaired: bool) -> Tally<'r> {
+        Tally { part, ranges, has_repaired, found: vec![BTreeMap::new(); ranges.len()] }
     }
 
     /// Counts rows, whose first four columns are site, record, time and day.
@@ -198,6 +202,10 @@ impl<'r> Tally<'r> {
                 let mistakes = match range.sites.get(site) {
                     None => vec!["the site has records there and no row".to_owned()],
                     Some(said) => {
+                        let found = match self.has_repaired {
+                            true => self.as_it_was_read(said, found),
+                            false => found,
+                        };
                         let mistakes = mistakes(said, found, *before);
                         *before = said.pending;
                         mistakes
@@ -211,6 +219,20 @@ impl<'r> Tally<'r> {
                 }
             }
         }
+    }
+
+    /// What was found, less what repairs changed of it.
+    fn as_it_was_read(&self, said: &Counts, found: Found) -> Found {
+        let mut found = Found { overflow: said.overflow, ..found };
+        let moved = (found.duplicate - said.duplicate).max(0);
+        let missing = (said.late - found.late, said.on_time - found.on_time);
+        let is_moved = missing.0 >= 0 && missing.1 >= 0 && missing.0 + missing.1 == moved;
+        if self.part.is_load && is_moved {
+            found.duplicate -= moved;
+            (found.late, found.on_time) = (said.late, said.on_time);
+            found.written += missing.1;
+        }
+        found
     }
 }
 

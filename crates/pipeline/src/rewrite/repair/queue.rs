@@ -17,6 +17,11 @@ use crate::PipelineError;
 use crate::batch::place;
 use crate::conditions::Conditions;
 
+/// A load may leave all of its rows to the repair. Visitors that are repaired at once, and events of
+/// more than one of them, at most.
+const VISITORS_MAX: usize = 100_000;
+const EVENTS_MAX: usize = 5_000_000;
+
 /// Files that are known to hold nothing that waits. Files never change, so none is looked at twice by
 /// one process.
 #[derive(Debug, Default)]
@@ -25,9 +30,14 @@ pub struct Settled {
     paths: HashSet<String>,
 }
 
-/// Waiting events by visitor.
+/// Waiting events by visitor, of the visitors of the lowest ids.
 #[derive(Debug, Default)]
-pub struct Queue(BTreeMap<(String, String), Vec<Micros>>);
+pub struct Queue {
+    times: BTreeMap<(String, String), Vec<Micros>>,
+    events: usize,
+    /// Visitors beyond the bounds were left to the next repair.
+    pub has_more: bool,
+}
 
 impl Queue {
     /// # Errors
@@ -80,35 +90,38 @@ impl Queue {
         for (row, bits) in conditions.evaluate(rows)?.into_iter().enumerate() {
             if !bits.hidden() {
                 let visitor = (sites.value(row).to_owned(), visitors.value(row).to_owned());
-                self.0.entry(visitor).or_default().push(Micros(times.value(row)));
+                self.times.entry(visitor).or_default().push(Micros(times.value(row)));
+                self.events += 1;
                 any = true;
             }
         }
+        self.keep_bounds();
         Ok(any)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn keep_bounds(&mut self) {
+        while self.times.len() > VISITORS_MAX || (self.events > EVENTS_MAX && self.times.len() > 1)
+        {
+            let last = self.times.pop_last();
+            self.events -= last.map_or(0, |(_, times)| times.len());
+            self.has_more = true;
+        }
     }
 
-    /// The `visitors_max` visitors of the lowest ids, and whether there are others.
-    pub fn lowest(mut self, visitors_max: usize) -> (Queue, bool) {
-        let first_left = self.0.keys().nth(visitors_max).cloned();
-        let has_more = first_left.is_some();
-        first_left.map(|first| self.0.split_off(&first));
-        (self, has_more)
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
     }
 
     /// When the first and the last of all happened.
     pub fn times(&self) -> Option<(Micros, Micros)> {
-        let times = || self.0.values().flatten();
+        let times = || self.times.values().flatten();
         Some((*times().min()?, *times().max()?))
     }
 
     /// The visitors by site.
     pub fn visitors(&self) -> HashMap<String, HashSet<String>> {
         let mut visitors: HashMap<String, HashSet<String>> = HashMap::new();
-        for (site, visitor_id) in self.0.keys() {
+        for (site, visitor_id) in self.times.keys() {
             visitors.entry(site.clone()).or_default().insert(visitor_id.clone());
         }
         visitors
@@ -116,7 +129,7 @@ impl Queue {
 
     /// Whether an event of the visitor waits in that time.
     pub fn waits_within(&self, site: &str, visitor_id: &str, from: Micros, to: Micros) -> bool {
-        let times = self.0.get(&(site.to_owned(), visitor_id.to_owned()));
+        let times = self.times.get(&(site.to_owned(), visitor_id.to_owned()));
         times.is_some_and(|times| times.iter().any(|time| (from..=to).contains(time)))
     }
 }

@@ -48,7 +48,7 @@ pub struct Runs {
     pub count: usize,
     /// Runs that are not over yet.
     pub waiting: usize,
-    /// Rows whose event stands in the live log too, or before them in the same; they are no events.
+    /// Rows of loads whose event stands in the live log or in another load too: they are duplicates.
     pub doubled: BTreeMap<Place, DuplicateRow>,
 }
 
@@ -299,21 +299,15 @@ async fn without_doubles(
                 received_time: time(&batch, "received_time", row).unwrap_or_default(),
             };
             let id = (text("site"), text("visitor_id"), text("event_id"));
-            let (loser, row) = match kept.remove(&id) {
-                None => {
-                    kept.insert(id, (place, told));
-                    continue;
-                }
-                Some(other) if rank(&other.0) <= rank(&place) => {
-                    kept.insert(id, other);
-                    (place, told)
-                }
-                Some(other) => {
-                    kept.insert(id, (place, told));
-                    other
-                }
+            let row = (place, told);
+            let (first, second) = match kept.remove(&id) {
+                None => (row, None),
+                Some(other) if rank(&other.0) <= rank(&row.0) => (other, Some(row)),
+                Some(other) => (row, Some(other)),
             };
-            runs.doubled.insert(loser, row);
+            // What stands twice in the live log was sent again after its id was forgotten.
+            runs.doubled.extend(second.filter(|(place, _)| is_of_load(place)));
+            kept.insert(id, first);
         }
     }
     Ok(runs)
@@ -321,7 +315,11 @@ async fn without_doubles(
 
 /// The live one comes first, then the first.
 fn rank(place: &Place) -> (bool, &Place) {
-    (place.log.starts_with("load:"), place)
+    (is_of_load(place), place)
+}
+
+fn is_of_load(place: &Place) -> bool {
+    place.log.starts_with("load:")
 }
 
 /// Columns of `events` by name: their places, ascending, and their schema.

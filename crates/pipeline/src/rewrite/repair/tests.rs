@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use footfall_event::schema::Table;
+use footfall_event::{Micros, Offset};
+use footfall_sessionizer::EventRow;
+
 use crate::rewrite::{Rewritten, Settled, rewrite};
-use crate::testing::{Shop, at, rules};
+use crate::rows::settled_rows;
+use crate::testing::{STARTED, Shop, TOPIC, at, decoded, named, rules};
 
 /// All that a repair must get right, row by row; what it must change stands apart.
 const TABLES: [&str; 4] = [
@@ -17,6 +23,19 @@ const TABLES: [&str; 4] = [
 
 async fn repaired(shop: &Shop) -> Rewritten {
     rewrite(&shop.lake, &Arc::new(rules()), &mut Settled::default()).await.unwrap()
+}
+
+/// Rows as live reading writes late ones.
+fn with_late(rows: &RecordBatch) -> RecordBatch {
+    let late = |offset| EventRow {
+        cause: Offset(offset),
+        offset: Offset(offset),
+        session_id: None,
+        late: true,
+        overflow: false,
+    };
+    let settled: Vec<EventRow> = (0..rows.num_rows() as i64).map(late).collect();
+    settled_rows(rows, &settled).unwrap()
 }
 
 /// Loads that overlap, repaired, equal one load of all their lines.
@@ -71,6 +90,70 @@ async fn other_visitors_and_other_runs_stay_what_they_are() {
     let shop = check(&[&[&a, &b, &d], &[&c, &e]], &["c", "e"]).await;
     let revisions = "SELECT visitor_id, event_count, revision FROM sessions ORDER BY 1, started_at";
     assert_eq!(shop.ask(revisions).await, ["v 2 1", "v 1 0", "w 2 1"]);
+}
+
+/// Live reading and a load took the same event; neither knew of the other's.
+#[tokio::test]
+async fn of_two_rows_with_one_id_the_live_one_stays() {
+    let shop = Shop::new().await;
+    let (a, b) = (at(0, "a", ""), at(60, "b", ""));
+    shop.load("one", &[&a, &b]).await;
+    let again = decoded(TOPIC, &[&b], STARTED);
+    shop.commit(Table::Events, 1, Some(with_late(&again))).await;
+    for table in [Table::Sessions, Table::Needs, Table::PageViews] {
+        shop.commit(table, 1, None).await;
+    }
+    shop.live((0, 1), Some(STARTED), 1).await;
+    let rows = "SELECT event_id, log FROM events ORDER BY 1, 2";
+    assert_eq!(shop.ask(rows).await, ["a load:one", "b events", "b load:one"]);
+    for late_events in [1, 0] {
+        assert_eq!(repaired(&shop).await.repaired.late_events, late_events);
+        assert_eq!(shop.ask(rows).await, ["a load:one", "b events"]);
+        let duplicates = shop.ask("SELECT event_id, log, log_offset FROM duplicates").await;
+        assert_eq!(duplicates, ["b load:one 1"]);
+        let sessions = shop.ask("SELECT event_count, revision, close_cause FROM sessions").await;
+        assert_eq!(sessions, ["2 1 timeout"]);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_may_go_on_waits() {
+    let shop = Shop::new().await;
+    shop.load("one", &[&at(0, "a", "")]).await;
+    shop.load("two", &[&at(60, "b", "")]).await;
+    for table in [Table::Sessions, Table::Needs, Table::PageViews] {
+        shop.commit(table, 1, None).await;
+    }
+    // The gap behind the run's last event is the watermark itself, which has not passed it then.
+    let end = STARTED - Micros::DAY + Micros(60 * Micros::SECOND.0) + rules().session_gap;
+    shop.live((0, 1), Some(end), 1).await;
+    let done = repaired(&shop).await.repaired;
+    assert_eq!((done.runs, done.waiting), (0, 1));
+    let verified = crate::verify(&shop.lake).await.unwrap();
+    assert_eq!(verified.listed, Vec::<String>::new());
+    assert!(verified.left_out.iter().any(|text| text.starts_with("1 runs of")), "{verified:?}");
+    for table in [Table::Sessions, Table::Needs, Table::PageViews] {
+        shop.commit(table, 2, None).await;
+    }
+    shop.live((1, 2), Some(end + Micros(1)), 2).await;
+    let done = repaired(&shop).await.repaired;
+    assert_eq!((done.runs, done.waiting), (1, 0));
+}
+
+/// A load that is not whole has sessions to come.
+#[tokio::test]
+async fn a_run_of_a_load_that_is_not_whole_waits() {
+    let shop = Shop::new().await;
+    shop.load("one", &[&at(0, "a", "")]).await;
+    let (b, c) = (at(60, "b", ""), at(3_599, "c", ""));
+    shop.die_behind_events(&named("two"), &[&b, &c]).await;
+    let done = repaired(&shop).await.repaired;
+    assert_eq!((done.runs, done.waiting), (0, 1));
+    shop.load("two", &[&b, &c]).await;
+    let done = repaired(&shop).await.repaired;
+    assert_eq!((done.runs, done.waiting), (1, 0));
+    let sessions = shop.ask("SELECT event_count, revision FROM sessions ORDER BY started_at").await;
+    assert_eq!(sessions, ["2 1", "1 0"]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use footfall_event::Partition;
 /// `r`, with its record and, for events, its second. `expected`: the differences, and `astray RECORD`
 /// for a row without a place.
 #[track_caller]
-fn check_part(is_load: bool, ranges: &[&str], rows: &str, expected: &[&str]) {
+fn check_any((is_load, is_repaired): (bool, bool), ranges: &[&str], rows: &str, expected: &[&str]) {
     let part = LogPart { log: "topic".to_owned(), partition: Partition(0), is_load };
     let range = |(i, text): (i64, &&str)| Range {
         from: Offset(i * 10),
@@ -17,7 +17,7 @@ fn check_part(is_load: bool, ranges: &[&str], rows: &str, expected: &[&str]) {
         sites: counts(text).map(|counts| ("s".to_owned(), counts)).into_iter().collect(),
     };
     let ranges: Vec<Range> = (0..).zip(ranges).map(range).collect();
-    let mut tally = Tally::new(&part, &ranges);
+    let mut tally = Tally::new(&part, &ranges, is_repaired);
     let mut told = Vec::new();
     for row in rows.split(", ").filter(|row| !row.is_empty()) {
         let parts: Vec<&str> = row.split(' ').collect();
@@ -43,6 +43,11 @@ fn check_part(is_load: bool, ranges: &[&str], rows: &str, expected: &[&str]) {
     let said = |text: &String| text.split("range from ").nth(1).unwrap().to_owned();
     told.extend(verified.listed.iter().map(said));
     assert_eq!(told, expected);
+}
+
+#[track_caller]
+fn check_part(is_load: bool, ranges: &[&str], rows: &str, expected: &[&str]) {
+    check_any((is_load, false), ranges, rows, expected);
 }
 
 fn counts(text: &str) -> Option<Counts> {
@@ -120,4 +125,21 @@ fn a_load_writes_all_at_once() {
     check_part(true, &["2 1 0 0 0 0"], "e 3 0, e 5 9, l 6 9", &[]);
     let told = "0, site s: with the rows of `events` 1 are pending, the receipt says 0";
     check_part(true, &["2 1 0 0 0 0"], "e 3 0, l 6 9", &[told]);
+}
+
+/// Where runs were repaired, rows of a load may have become duplicates, and no others.
+#[test]
+fn a_load_may_lose_rows_to_live_ones() {
+    let repaired = |ranges: &[&str], rows: &str, expected: &[&str]| {
+        check_any((true, true), ranges, rows, expected);
+    };
+    repaired(&["2 1 0 0 0 0"], "e 0 5, d 1, l 2 5", &[]);
+    repaired(&["2 1 0 0 0 0"], "e 0 5, e 1 5, d 2", &[]);
+    let lost = ["0, site s: with the rows of `events` 1 are pending, the receipt says 0"];
+    repaired(&["2 1 0 0 0 0"], "e 0 5, l 2 5", &lost);
+}
+
+#[test]
+fn a_repair_may_put_events_beyond_the_cap() {
+    check_any((false, true), &["1 0 0 0 0 1", "0 0 0 0 0 0"], "o 0 0", &[]);
 }
