@@ -2,6 +2,7 @@
 //! that know nothing of it.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod bad_input;
 mod command_line;
 mod crash;

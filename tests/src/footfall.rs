@@ -53,18 +53,33 @@ pub fn wait_until(
 pub struct Footfall {
     folder: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Footfall {
     /// Its data lie in `folder`; every listener gets a free port.
     pub fn at(folder: &Path) -> Footfall {
-        Footfall { folder: folder.to_owned(), arguments: Vec::new() }
+        Footfall { folder: folder.to_owned(), arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// With a key of the configuration set.
     #[must_use]
     pub fn set(mut self, key_and_value: &str) -> Footfall {
         self.arguments.extend(["--set".to_owned(), key_and_value.to_owned()]);
+        self
+    }
+
+    /// With a variable of the environment.
+    #[must_use]
+    pub fn with(mut self, variable: &str, value: &str) -> Footfall {
+        self.environment.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a file of configuration.
+    #[must_use]
+    pub fn config(mut self, file: &Path) -> Footfall {
+        self.arguments.extend(["--config".to_owned(), file.to_string_lossy().into_owned()]);
         self
     }
 
@@ -75,6 +90,7 @@ impl Footfall {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
         command.args(["--data-dir", &self.folder.to_string_lossy()]);
         command
     }
@@ -111,10 +127,20 @@ impl Footfall {
     /// # Errors
     /// When it does not come up.
     pub fn start_on(&self, part: &str, ingest: &str) -> Result<Running> {
+        let running = self.start_unready(part, ingest)?;
+        running.wait_until_ready()?;
+        Ok(running)
+    }
+
+    /// As [`Footfall::start_on`], without waiting until it is ready: with TLS, it trusts only a client
+    /// of the test's own.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_unready(&self, part: &str, ingest: &str) -> Result<Running> {
         let mut running = self.spawn(part, ingest)?;
         let out = running.child.stdout.take().context("no standard output")?;
         running.read_addresses(part, BufReader::new(out))?;
-        running.wait_until_ready()?;
         Ok(running)
     }
 
@@ -148,7 +174,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// `http://host:port` of the collector.
+    /// `http://host:port` of the collector, or `https://`.
     ///
     /// # Panics
     /// When this process has none; likewise the others.
@@ -177,8 +203,10 @@ impl Running {
             let left = START_MAX.saturating_sub(began.elapsed());
             let line =
                 lines.recv_timeout(left).with_context(|| format!("{part} did not come up"))?;
-            let Some(address) = line.split("http://").nth(1) else { continue };
-            let address = format!("http://{}", address.split('/').next().unwrap_or_default());
+            let Some(url) = line.split_whitespace().find(|word| word.contains("://")) else {
+                continue;
+            };
+            let address = url.split('/').take(3).collect::<Vec<_>>().join("/");
             match line.trim() {
                 text if text.starts_with("post events to") => self.ingest = Some(address),
                 text if text.starts_with("ask SQL at") => self.query = Some(address),

@@ -1,10 +1,12 @@
 //! What end-to-end tests start and ask: the built binary, a real Kafka, Python's readers.
 
+mod certificate;
 mod cpu;
 mod footfall;
 mod kafka;
 mod python;
 
+pub use certificate::Certificate;
 pub use cpu::{children_cpu_seconds, cpu_seconds};
 pub use footfall::{Footfall, Running, binary, wait_until};
 pub use kafka::Kafka;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, Mistakes, Override, process_environment};
+use crate::config::toml_reader::Value;
+use crate::config::{Config, Mistakes, Override, process_environment, values};
 
 /// Behind the help of every command.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 called wrongly (a flag, a configuration or a map that \
@@ -114,6 +115,9 @@ pub enum Command {
         /// Ask a running server, such as http://127.0.0.1:8081.
         #[arg(long, value_name = "URL", env = "FOOTFALL_SERVER")]
         server: Option<String>,
+        /// The server's read token, as the first line of a file; else it is taken from FOOTFALL_TOKEN.
+        #[arg(long, value_name = "FILE", env = "FOOTFALL_TOKEN_FILE")]
+        token_file: Option<PathBuf>,
         /// How to print the rows: a table for people, csv with a line of names, or json as one object of
         /// columns and rows.
         #[arg(long, value_enum, default_value_t = RowFormat::Table)]
@@ -150,6 +154,18 @@ pub enum Command {
     /// A running pipeline does so by itself every `pipeline.rewrite_interval`; both may run at once.
     #[command(after_help = EXIT_CODES)]
     Maintain,
+    /// Make write keys, with which events are posted.
+    #[command(after_help = EXIT_CODES)]
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Make read tokens, with which SQL is asked and signals are read.
+    #[command(after_help = EXIT_CODES)]
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Look at the configuration.
     #[command(after_help = EXIT_CODES)]
     Config {
@@ -164,6 +180,33 @@ pub enum ConfigCommand {
     Check,
     /// Print every key with its value and where it comes from.
     Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Show a new write key, once, on standard error, and print the lines that configure its hash.
+    ///
+    /// Example: footfall key new --site shop --origin https://shop.example >> footfall.toml
+    New {
+        /// The site of every event that comes with the key.
+        #[arg(long, value_parser = site)]
+        site: String,
+        /// Pages of this origin may send with it; may be given again. Without, no page may.
+        #[arg(long = "origin", value_name = "ORIGIN", value_parser = origin)]
+        origins: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Show a new read token, once, on standard error, and print the lines that configure its hash.
+    ///
+    /// Example: footfall token new --name grafana >> footfall.toml
+    New {
+        /// Whose it is.
+        #[arg(long, value_parser = name)]
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -186,7 +229,8 @@ pub struct SampleArguments {
     /// Share of events that arrive beyond the allowed lateness [default: 0.002 with --server].
     #[arg(long, value_name = "SHARE")]
     pub late: Option<f64>,
-    /// A write key, where the collector wants one.
+    /// A write key, where the collector wants one; else it is taken from FOOTFALL_KEY, which other users
+    /// of the machine do not see.
     #[arg(long, requires = "server")]
     pub key: Option<String>,
     /// Post every event a second time.
@@ -230,6 +274,18 @@ impl Arguments {
         let check = footfall_pipeline::check_condition;
         Config::load(settings.config.as_deref(), process_environment(), &overrides, &check)
     }
+}
+
+fn site(text: &str) -> Result<String, String> {
+    footfall_event::check_site(text).map(|()| text.to_owned()).map_err(|fault| fault.to_string())
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    values::origin(&Value::Plain(text)).map_err(|fault| fault.trim().to_owned())
+}
+
+fn name(text: &str) -> Result<String, String> {
+    values::name(&Value::Plain(text)).map_err(|fault| fault.trim().to_owned())
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {

@@ -99,6 +99,7 @@ async fn post(
 ) -> anyhow::Result<()> {
     let url = format!("{}/v1/events", server.trim_end_matches('/'));
     let client = reqwest::Client::new();
+    let key = arguments.key.clone().or_else(|| std::env::var("FOOTFALL_KEY").ok());
     let mut next = sample.next();
     while next.is_some() {
         let mut body = String::new();
@@ -117,7 +118,7 @@ async fn post(
             continue;
         }
         for _ in 0..if arguments.twice { 2 } else { 1 } {
-            send(&client, &url, arguments.key.as_deref(), &body).await?;
+            send(&client, &url, key.as_deref(), &body).await?;
         }
         truth.take(sample)?;
     }

@@ -1,6 +1,7 @@
 //! The binary: arguments, configuration, telemetry and wiring. What the parts do is left to their
 //! crates.
 
+mod access;
 mod arguments;
 mod config;
 mod exit;
@@ -10,6 +11,7 @@ mod maintain;
 mod map;
 mod parts;
 mod sample;
+mod secrets;
 mod sql;
 mod telemetry;
 mod verify;
@@ -28,6 +30,15 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // What makes a line of the configuration does not need one that is right.
+    let made = match &arguments.command {
+        Command::Key { command } => Some(secrets::key(command)),
+        Command::Token { command } => Some(secrets::token(command)),
+        _ => None,
+    };
+    if let Some(made) = made {
+        return made.map_or_else(|error| exit::failed(&error), |()| ExitCode::SUCCESS);
+    }
     let config = match arguments.configuration() {
         Ok(config) => config,
         Err(mistakes) => return exit::mistaken(&mistakes),
@@ -50,14 +61,19 @@ fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
             Command::Ingest => parts::ingest(config).await,
             Command::Pipeline => parts::pipeline(config).await,
             Command::Query => parts::query(config).await,
-            Command::Sql { statement, server, format } => {
-                sql::run(&config, &statement, server.as_deref(), format).await
+            Command::Sql { statement, server: Some(server), token_file, format } => {
+                sql::ask_server(&server, token_file.as_deref(), &statement, format).await
+            }
+            Command::Sql { statement, format, .. } => {
+                sql::ask_lake(&config, &statement, format).await
             }
             Command::Sample(sample) => live_sample::run(&config, &sample).await,
             Command::Load { files, map } => load::run(&config, &files, &map).await,
             Command::Maintain => maintain::run(&config).await,
             Command::Verify => verify::run(&config).await,
+            Command::Key { .. } | Command::Token { .. } => Ok(()),
             Command::Config { command: ConfigCommand::Check } => {
+                access::check(&config)?;
                 println!("the configuration is fit");
                 Ok(())
             }

@@ -1,10 +1,10 @@
 //! The parts of Footfall as processes: which listens where, on which log and lake, and how they stop.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
 use footfall_event::Limits;
+use footfall_guard::{Guard, Tls};
 use footfall_ingest::IngestSettings;
 use footfall_lake::{Lake, LakeSettings};
 use footfall_log::{EventLog, KafkaLog, KafkaSettings, LocalLog, LocalSettings};
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access;
 use crate::config::{Config, process_environment};
 use crate::exit::CalledWrongly;
 
@@ -29,20 +30,32 @@ const PIPELINE_THREADS: usize = 2;
 /// What keeps a part from starting, or made it stop.
 pub async fn up(config: Config) -> anyhow::Result<()> {
     refuse_brokers(&config)?;
+    let (tls, sql, signals) = (
+        access::tls(config.ingest.tls.as_ref())?,
+        access::query(&config)?,
+        access::pipeline(&config)?,
+    );
     let (ingest, query, pipeline) = (
         bind(&config.ingest.listen).await?,
         bind(&config.query.listen).await?,
         bind(&config.pipeline.listen).await?,
     );
     let addresses = (ingest.local_addr()?, query.local_addr()?, pipeline.local_addr()?);
-    require_keys(&config, addresses.0)?;
+    access::require_keys(&config, addresses.0)?;
+    access::require_guard("SQL", &sql, addresses.1)?;
+    access::require_guard("signals", &signals, addresses.2)?;
+    let urls = [
+        (tls.scheme(), addresses.0),
+        (sql.tls.scheme(), addresses.1),
+        (signals.tls.scheme(), addresses.2),
+    ];
     let lake = made_lake(&config).await?;
     let log = local_log(&config).await?;
     let mut parts = Parts::default();
-    parts.ingest(ingest, log.clone(), &config);
-    parts.pipeline(pipeline, log, lake.clone(), &config).await?;
-    parts.query(query, lake, &config)?;
-    welcome(addresses, &config);
+    parts.ingest(ingest, tls, log.clone(), &config);
+    parts.pipeline(pipeline, signals, log, lake.clone(), &config).await?;
+    parts.query(query, sql, lake, &config)?;
+    welcome(urls.map(|(scheme, address)| format!("{scheme}://{address}")), &config);
     parts.supervise().await
 }
 
@@ -52,13 +65,14 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
 /// As [`up`].
 pub async fn ingest(config: Config) -> anyhow::Result<()> {
     let brokers = require_brokers(&config)?;
+    let tls = access::tls(config.ingest.tls.as_ref())?;
     let listener = bind(&config.ingest.listen).await?;
-    let address = listener.local_addr()?;
-    require_keys(&config, address)?;
+    let (scheme, address) = (tls.scheme(), listener.local_addr()?);
+    access::require_keys(&config, address)?;
     let log = kafka_log(&config, brokers).await?;
     let mut parts = Parts::default();
-    parts.ingest(listener, log, &config);
-    println!("post events to   http://{address}/v1/events");
+    parts.ingest(listener, tls, log, &config);
+    println!("post events to   {scheme}://{address}/v1/events");
     parts.supervise().await
 }
 
@@ -68,13 +82,15 @@ pub async fn ingest(config: Config) -> anyhow::Result<()> {
 /// As [`up`].
 pub async fn pipeline(config: Config) -> anyhow::Result<()> {
     let brokers = require_brokers(&config)?;
+    let guard = access::pipeline(&config)?;
     let listener = bind(&config.pipeline.listen).await?;
-    let address = listener.local_addr()?;
+    let (scheme, address) = (guard.tls.scheme(), listener.local_addr()?);
+    access::require_guard("signals", &guard, address)?;
     let lake = made_lake(&config).await?;
     let log = kafka_log(&config, brokers).await?;
     let mut parts = Parts::default();
-    parts.pipeline(listener, log, lake, &config).await?;
-    println!("signals come at  http://{address}/v1/signals");
+    parts.pipeline(listener, guard, log, lake, &config).await?;
+    println!("signals come at  {scheme}://{address}/v1/signals");
     parts.supervise().await
 }
 
@@ -83,12 +99,14 @@ pub async fn pipeline(config: Config) -> anyhow::Result<()> {
 /// # Errors
 /// As [`up`].
 pub async fn query(config: Config) -> anyhow::Result<()> {
+    let guard = access::query(&config)?;
     let listener = bind(&config.query.listen).await?;
-    let address = listener.local_addr()?;
+    let (scheme, address) = (guard.tls.scheme(), listener.local_addr()?);
+    access::require_guard("SQL", &guard, address)?;
     let lake = Lake::at(&config.lake(), process_environment())?;
     let mut parts = Parts::default();
-    parts.query(listener, lake, &config)?;
-    println!("ask SQL at       http://{address}/v1/sql");
+    parts.query(listener, guard, lake, &config)?;
+    println!("ask SQL at       {scheme}://{address}/v1/sql");
     parts.supervise().await
 }
 
@@ -127,8 +145,9 @@ impl Running {
 }
 
 impl Parts {
-    fn ingest(&mut self, listener: TcpListener, log: Arc<dyn EventLog>, config: &Config) {
-        let (settings, stop) = (ingest_settings(config), self.ingest.stop.clone());
+    fn ingest(&mut self, listener: TcpListener, tls: Tls, log: Arc<dyn EventLog>, config: &Config) {
+        let settings = IngestSettings { tls, ..ingest_settings(config) };
+        let stop = self.ingest.stop.clone();
         self.ingest.tasks.spawn(async move {
             let registry = registry()?;
             let metrics = footfall_ingest::Metrics::new(&registry)?;
@@ -139,6 +158,7 @@ impl Parts {
     async fn pipeline(
         &mut self,
         listener: TcpListener,
+        guard: Guard,
         log: Arc<dyn EventLog>,
         lake: Lake,
         config: &Config,
@@ -150,7 +170,7 @@ impl Parts {
         let signals = pipeline.signals();
         let stop = self.pipeline.stop.clone();
         self.pipeline.tasks.spawn(async move {
-            Ok(footfall_pipeline::serve(listener, health, signals, registry, stop).await?)
+            Ok(footfall_pipeline::serve(listener, health, signals, guard, registry, stop).await?)
         });
         // The fold and the writing of files compute for long stretches: they have threads of their own,
         // and those that serve requests do not wait for them.
@@ -167,13 +187,19 @@ impl Parts {
         Ok(())
     }
 
-    fn query(&mut self, listener: TcpListener, lake: Lake, config: &Config) -> anyhow::Result<()> {
+    fn query(
+        &mut self,
+        listener: TcpListener,
+        guard: Guard,
+        lake: Lake,
+        config: &Config,
+    ) -> anyhow::Result<()> {
         let registry = registry()?;
         let metrics = footfall_query::Metrics::new(&registry)?;
         let engine = Arc::new(Engine::open(lake, query_settings(config), metrics)?);
         let stop = self.query.stop.clone();
         self.query.tasks.spawn(async move {
-            footfall_query::serve(listener, engine, registry, stop).await;
+            footfall_query::serve(listener, engine, guard, registry, stop).await;
             Ok(())
         });
         Ok(())
@@ -202,17 +228,6 @@ async fn stop_asked() {
         _ = tokio::signal::ctrl_c() => {}
         _ = term.recv() => {}
     }
-}
-
-/// Without a key anybody may post, which is for the loopback alone.
-fn require_keys(config: &Config, listener: SocketAddr) -> Result<(), CalledWrongly> {
-    if config.keys.is_empty() && !listener.ip().to_canonical().is_loopback() {
-        return Err(CalledWrongly(format!(
-            "{listener} is not the loopback and no key is configured: anybody could post; \
-             add a [[key]] with the site and the SHA-256 of its key, or listen on 127.0.0.1"
-        )));
-    }
-    Ok(())
 }
 
 fn require_brokers(config: &Config) -> Result<&str, CalledWrongly> {
@@ -286,7 +301,11 @@ fn ingest_settings(config: &Config) -> IngestSettings {
     IngestSettings {
         default_site: ingest.default_site.clone(),
         keys: keys
-            .map(|key| footfall_ingest::Key { site: key.site.clone(), sha256: key.sha256 })
+            .map(|key| footfall_ingest::Key {
+                site: key.site.clone(),
+                sha256: key.sha256,
+                origins: key.origins.clone(),
+            })
             .collect(),
         limits: Limits { max_age: ingest.max_age, ..Limits::default() },
         body_bytes_max: ingest.body_bytes_max,
@@ -338,18 +357,19 @@ pub fn query_settings(config: &Config) -> QuerySettings {
     }
 }
 
-fn welcome((ingest, query, pipeline): (SocketAddr, SocketAddr, SocketAddr), config: &Config) {
+/// With the addresses as a browser takes them.
+fn welcome([ingest, query, pipeline]: [String; 3], config: &Config) {
     let footfall = this_program();
     let wait = config.rules.allowed_lateness.seconds()
         + config.pipeline.commit_interval.as_secs_f64()
         + 1.0;
     println!("Footfall is up.");
-    println!("  post events to   http://{ingest}/v1/events");
-    println!("  ask SQL at       http://{query}/v1/sql");
-    println!("  signals come at  http://{pipeline}/v1/signals");
+    println!("  post events to   {ingest}/v1/events");
+    println!("  ask SQL at       {query}/v1/sql");
+    println!("  signals come at  {pipeline}/v1/signals");
     println!("Try next, in another terminal; rows appear some {wait:.0} s after their events:");
-    println!("  {footfall} sample --sessions 100 --server http://{ingest}");
-    println!("  {footfall} sql --server http://{query} \\");
+    println!("  {footfall} sample --sessions 100 --server {ingest}");
+    println!("  {footfall} sql --server {query} \\");
     println!("    \"SELECT event_name, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC\"");
 }
 

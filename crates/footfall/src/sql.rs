@@ -1,29 +1,28 @@
 //! `footfall sql`: one question, of the lake or of a running server.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use footfall_lake::Lake;
 use footfall_query::{Engine, Format, Metrics, QueryError, report};
 use prometheus::Registry;
+use reqwest::StatusCode;
+use url::{Host, Url};
 
 use crate::arguments::RowFormat;
 use crate::config::{Config, process_environment};
+use crate::exit::CalledWrongly;
 use crate::parts::query_settings;
 
-/// Asks `statement` and prints its rows.
+/// Of a read token.
+const TOKEN_VARIABLE: &str = "FOOTFALL_TOKEN";
+
+/// Asks the lake and prints the rows.
 ///
 /// # Errors
-/// What is wrong with the question or the lake; a server that does not answer.
-pub async fn run(
-    config: &Config,
-    statement: &str,
-    server: Option<&str>,
-    format: RowFormat,
-) -> anyhow::Result<()> {
-    if let Some(server) = server {
-        return ask_server(server, statement, format).await;
-    }
+/// What is wrong with the question or the lake.
+pub async fn ask_lake(config: &Config, statement: &str, format: RowFormat) -> anyhow::Result<()> {
     let lake = Lake::at(&config.lake(), process_environment())?;
     if lake.settings().await?.is_none() {
         bail!("there is no lake at {}; start one with `footfall up`", config.lake());
@@ -50,22 +49,70 @@ fn local_format(format: RowFormat) -> Format {
     }
 }
 
-async fn ask_server(server: &str, statement: &str, format: RowFormat) -> anyhow::Result<()> {
+/// Asks a server and prints its rows. A token is taken from `token_file`, else from the environment:
+/// what stands on the command line, other users of the machine see.
+///
+/// # Errors
+/// What is wrong with the question or the token; a server that does not answer.
+pub async fn ask_server(
+    server: &str,
+    token_file: Option<&Path>,
+    statement: &str,
+    format: RowFormat,
+) -> anyhow::Result<()> {
     let name = match format {
         RowFormat::Table => "table",
         RowFormat::Csv => "csv",
         RowFormat::Json => "json",
     };
     let url = format!("{}/v1/sql?format={name}", server.trim_end_matches('/'));
-    let answer = reqwest::Client::new().post(&url).body(statement.to_owned()).send().await;
+    let mut request = reqwest::Client::new().post(&url).body(statement.to_owned());
+    if let Some(token) = token(token_file)? {
+        require_secrecy(server)?;
+        request = request.bearer_auth(token);
+    }
+    let answer = request.send().await;
     let answer = answer.with_context(|| format!("no server answers at {server}"))?;
     let status = answer.status();
     let body = answer.bytes().await?;
+    if status == StatusCode::UNAUTHORIZED {
+        bail!(
+            "{}\nhint: put it into {TOKEN_VARIABLE}, or into a file for --token-file",
+            refusal(&body)
+        );
+    }
     if !status.is_success() {
         bail!("{}", refusal(&body));
     }
     std::io::stdout().write_all(&body)?;
     Ok(())
+}
+
+fn token(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file)
+            .with_context(|| format!("the read token in {} cannot be read", file.display()))?,
+        None => std::env::var(TOKEN_VARIABLE).unwrap_or_default(),
+    };
+    let token = text.lines().next().unwrap_or_default().trim();
+    Ok((!token.is_empty()).then(|| token.to_owned()))
+}
+
+/// A token goes over the network in TLS alone.
+fn require_secrecy(server: &str) -> Result<(), CalledWrongly> {
+    let url = Url::parse(server).ok();
+    let is_here = url.as_ref().is_some_and(|url| match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    });
+    match is_here || url.is_some_and(|url| url.scheme() == "https") {
+        true => Ok(()),
+        false => Err(CalledWrongly(format!(
+            "the read token could be read on the way to {server}: ask by https://, or without a token"
+        ))),
+    }
 }
 
 /// A server's error as it is told for the lake: the same report of the same parts. What is no such

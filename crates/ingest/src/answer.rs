@@ -41,6 +41,13 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, "application/json", body.into())
 }
 
+/// Without a body.
+pub fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Once(None));
+    *answer.status_mut() = status;
+    answer
+}
+
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, "text/plain; charset=utf-8", body.into())
 }

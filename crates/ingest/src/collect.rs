@@ -12,8 +12,9 @@ use hyper::{Request, StatusCode};
 
 use crate::answer::{self, Answer};
 use crate::body::{self, Body, Hold, NoBody};
-use crate::judge::{Encoding, Head, Judgement, KEY_MISSING, KEY_UNKNOWN, Verdicts, judge};
-use crate::keys::{self, Access};
+use crate::judge::{Encoding, Head, Judgement, Verdicts, judge};
+use crate::keys::{self, Access, Denial};
+use crate::origins;
 use crate::protocol::Protocol;
 use crate::service::Shared;
 
@@ -33,7 +34,7 @@ pub async fn collect(
     let settings = &shared.settings;
     let head = match head(shared, protocol, request) {
         Ok(head) => head,
-        Err(why) => return answer::unauthorized(why),
+        Err(why) => return denied(&why),
     };
     if let Err(error) = shared.log.has_room() {
         return not_appended(&error);
@@ -59,7 +60,7 @@ pub async fn collect(
     };
     match judgement {
         Judgement::Answer(status, error) => answer::error(status, &error),
-        Judgement::Deny(why) => answer::unauthorized(why),
+        Judgement::Deny(why) => denied(&why),
         Judgement::Overloaded => no_body(shared, &NoBody::Overloaded),
         Judgement::Append { verdicts, status, error, hold } => {
             append(shared, verdicts, status, error.as_deref(), hold, began).await
@@ -67,18 +68,19 @@ pub async fn collect(
     }
 }
 
+fn denied(why: &Denial) -> Answer {
+    match why {
+        Denial::Missing | Denial::Unknown => answer::unauthorized(&why.to_string()),
+        Denial::Page(_) => answer::error(StatusCode::FORBIDDEN, &why.to_string()),
+    }
+}
+
 /// What the request's head says; `Err` says why its sender is not admitted.
-fn head(
-    shared: &Shared,
-    protocol: Protocol,
-    request: &Request<Incoming>,
-) -> Result<Head, &'static str> {
+fn head(shared: &Shared, protocol: Protocol, request: &Request<Incoming>) -> Result<Head, Denial> {
     let headers = request.headers();
-    let access = keys::access(&shared.settings.keys, headers);
-    match access {
-        Access::Unknown => return Err(KEY_UNKNOWN),
-        Access::Missing if !protocol.has_key_in_body() => return Err(KEY_MISSING),
-        _ => {}
+    let access = keys::access(&shared.settings.keys, headers)?;
+    if access == Access::Missing && !protocol.has_key_in_body() {
+        return Err(Denial::Missing);
     }
     let browser = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let wants_summary =
@@ -86,6 +88,7 @@ fn head(
     Ok(Head {
         protocol,
         access,
+        origin: origins::origin(headers),
         received: Micros::clock(),
         user_agent: browser.filter(|agent| agent.starts_with("Mozilla/")).map(str::to_owned),
         encoding: encoding(headers),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use footfall_event::{Limits, Micros, check_site};
+use footfall_guard::Tls;
 use footfall_log::RECORD_BYTES_MAX;
 
 use crate::IngestError;
@@ -25,6 +26,8 @@ pub struct IngestSettings {
     pub default_site: String,
     /// Who may send. Empty: everyone, and each event names its site.
     pub keys: Vec<Key>,
+    /// Its listener's.
+    pub tls: Tls,
     /// Bounds on one event; beyond them it is rejected.
     pub limits: Limits,
     /// Largest body as sent, in bytes; beyond it 413, and a row in `rejected`.
@@ -40,7 +43,8 @@ pub struct IngestSettings {
     pub bodies_in_flight_bytes_max: usize,
     /// Connections served at once; beyond it 503 and the connection is closed.
     pub connections_max: usize,
-    /// How long a request's head may take from its first byte; then the connection is closed.
+    /// How long a request's head may take from its first byte, the first one's and the handshake of TLS
+    /// from the connection on; then the connection is closed.
     pub header_timeout: Duration,
     /// How long a body may take to come, then 408; and an answer to be taken, then the connection is
     /// closed.
@@ -61,6 +65,8 @@ pub struct Key {
     /// Every event that comes with the key is of this site.
     pub site: String,
     pub sha256: [u8; 32],
+    /// Pages of which origins may send with it, `*` for all; who is no page always may.
+    pub origins: Vec<String>,
 }
 
 impl Default for IngestSettings {
@@ -68,6 +74,7 @@ impl Default for IngestSettings {
         IngestSettings {
             default_site: "default".to_owned(),
             keys: Vec::new(),
+            tls: Tls::default(),
             limits: Limits::default(),
             body_bytes_max: 4 * MIB,
             inflated_bytes_max: 16 * MIB,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::IngestSettings;
 use crate::body::{Body, Cut, Hold};
 use crate::gzip::{self, NotInflated};
-use crate::keys::Access;
+use crate::keys::{Access, Denial};
 use crate::protocol::{Names, Piece, Protocol, Split, place};
 use crate::refusal::Payload;
 use door::{BotMemo, Door};
@@ -23,6 +23,8 @@ pub use verdicts::Verdicts;
 pub struct Head {
     pub protocol: Protocol,
     pub access: Access,
+    /// Of the page that sends.
+    pub origin: Option<String>,
     pub received: Micros,
     /// Only a browser's: a server's says nothing about the visitor.
     pub user_agent: Option<String>,
@@ -47,15 +49,11 @@ pub enum Judgement {
     Append { verdicts: Verdicts, status: StatusCode, error: Option<String>, hold: Hold },
     /// Answer this at once: there is nothing to keep.
     Answer(StatusCode, String),
-    /// The request's key is missing or unknown.
-    Deny(&'static str),
+    /// The request's key is missing or unknown, or not for this page.
+    Deny(Denial),
     /// The bodies in memory leave no room.
     Overloaded,
 }
-
-pub const KEY_MISSING: &str =
-    "a write key is required: as the user name of Basic authorization, or as a Bearer token";
-pub const KEY_UNKNOWN: &str = "the write key is not known here";
 
 /// Judges a body.
 pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
@@ -101,7 +99,7 @@ fn too_large(door: &Door<'_>, cut: &Cut, hold: Hold) -> Judgement {
 /// Refuses a body as a whole: one row, and a status that says so.
 fn refuse(door: &Door<'_>, bad: BadField, payload: &Payload<'_>, hold: Hold) -> Judgement {
     if !door.is_admitted() {
-        return Judgement::Deny(KEY_MISSING);
+        return Judgement::Deny(Denial::Missing);
     }
     let status = match bad.reason {
         Reason::TooLarge | Reason::TooMany => StatusCode::PAYLOAD_TOO_LARGE,

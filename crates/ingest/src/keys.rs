@@ -5,10 +5,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
-use crate::Key;
+use footfall_guard::{SecretHash, bearer};
+
+use crate::{Key, origins};
 
 /// What a request's head says about its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,43 +19,65 @@ pub enum Access {
     Site(String),
     /// There is no key in the head.
     Missing,
-    /// There is a key in the head, but none of ours.
+}
+
+/// Why a sender is not admitted, as a sentence that names the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    #[error(
+        "a write key is required: as the user name of Basic authorization, or as a Bearer token"
+    )]
+    Missing,
+    #[error("the write key is not known here")]
     Unknown,
+    /// The key is right, but it is not for this page.
+    #[error("pages of `{0}` may not send with this key: list it in `origins` of its [[key]]")]
+    Page(String),
 }
 
 /// The access that a request's head gives.
-pub fn access(keys: &[Key], headers: &HeaderMap) -> Access {
+///
+/// # Errors
+/// `Unknown`, `Page`.
+pub fn access(keys: &[Key], headers: &HeaderMap) -> Result<Access, Denial> {
     if keys.is_empty() {
-        return Access::Open;
+        return Ok(Access::Open);
     }
-    match headers.get(AUTHORIZATION).map(|value| shown_key(value.as_bytes())) {
-        None => Access::Missing,
-        Some(shown) => {
-            shown.and_then(|key| site_of(keys, &key)).map_or(Access::Unknown, Access::Site)
-        }
+    if !headers.contains_key(AUTHORIZATION) {
+        return Ok(Access::Missing);
     }
+    let shown = shown_key(headers).ok_or(Denial::Unknown)?;
+    site_of(keys, &shown, origins::origin(headers).as_deref()).map(Access::Site)
 }
 
-/// The site that `shown` opens. Every key is compared in constant time, and all of them are, so
-/// that the time taken tells nothing.
-pub fn site_of(keys: &[Key], shown: &[u8]) -> Option<String> {
-    let shown = Sha256::digest(shown);
-    let mut site = None;
+/// The site that `shown` opens to a page of `origin`, or to who is no page. Every key is compared in
+/// constant time, and all of them are, so that the time taken tells nothing.
+///
+/// # Errors
+/// `Unknown`, `Page`.
+pub fn site_of(keys: &[Key], shown: &[u8], origin: Option<&str>) -> Result<String, Denial> {
+    let shown = SecretHash::of(shown);
+    let mut found = None;
     for key in keys {
-        if bool::from(key.sha256.as_slice().ct_eq(shown.as_slice())) {
-            site = Some(key.site.clone());
+        if SecretHash::new(key.sha256).is(&shown) {
+            found = Some(key);
         }
     }
-    site
+    let key = found.ok_or(Denial::Unknown)?;
+    match origin {
+        Some(origin) if !origins::allows(key, origin) => Err(Denial::Page(origins::shown(origin))),
+        _ => Ok(key.site.clone()),
+    }
 }
 
 /// The user name of Basic (as Segment's SDKs send it) or the token of Bearer.
-fn shown_key(authorization: &[u8]) -> Option<Vec<u8>> {
+fn shown_key(headers: &HeaderMap) -> Option<Vec<u8>> {
+    if let Some(token) = bearer(headers) {
+        return Some(token.to_vec());
+    }
+    let authorization = headers.get(AUTHORIZATION)?.as_bytes();
     let space = authorization.iter().position(|byte| *byte == b' ')?;
     let (scheme, rest) = (&authorization[..space], authorization[space..].trim_ascii());
-    if scheme.eq_ignore_ascii_case(b"bearer") {
-        return Some(rest.to_vec());
-    }
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return None;
     }
@@ -67,16 +89,24 @@ fn shown_key(authorization: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::ORIGIN;
+
     use super::*;
 
     fn keys() -> Vec<Key> {
-        [("shop", "one"), ("blog", "two")]
-            .map(|(site, key)| Key { site: site.to_owned(), sha256: Sha256::digest(key).into() })
+        let shop = ["https://shop.example", "https://www.shop.example:8443"];
+        let of = |(site, key, origins): (&str, &str, &[&str])| Key {
+            site: site.to_owned(),
+            sha256: *SecretHash::of(key.as_bytes()).bytes(),
+            origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
+        };
+        [("shop", "one", &shop[..]), ("blog", "two", &[]), ("free", "three", &["*"])]
+            .map(of)
             .to_vec()
     }
 
     #[track_caller]
-    fn check(authorization: Option<&str>, expected: Access) {
+    fn check(authorization: Option<&str>, expected: Result<Access, Denial>) {
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
@@ -86,18 +116,42 @@ mod tests {
 
     #[test]
     fn a_key_opens_its_site() {
-        check(Some("Bearer one"), Access::Site("shop".to_owned()));
-        check(Some("bearer two"), Access::Site("blog".to_owned()));
-        check(Some("Basic b25lOg=="), Access::Site("shop".to_owned()));
-        check(Some("Basic b25lOnBhc3N3b3Jk"), Access::Site("shop".to_owned()));
-        check(Some("Basic b25l"), Access::Site("shop".to_owned()));
+        let site = |name: &str| Ok(Access::Site(name.to_owned()));
+        check(Some("Bearer one"), site("shop"));
+        check(Some("bearer two"), site("blog"));
+        check(Some("Basic b25lOg=="), site("shop"));
+        check(Some("Basic b25lOnBhc3N3b3Jk"), site("shop"));
+        check(Some("Basic b25l"), site("shop"));
     }
 
     #[test]
     fn anything_else_does_not() {
-        check(None, Access::Missing);
-        for bad in ["Bearer three", "Bearer", "Basic !!!", "Basic ", "Digest one", "one", ""] {
-            check(Some(bad), Access::Unknown);
+        check(None, Ok(Access::Missing));
+        for bad in ["Bearer four", "Bearer", "Basic !!!", "Basic ", "Digest one", "one", ""] {
+            check(Some(bad), Err(Denial::Unknown));
+        }
+    }
+
+    #[test]
+    fn a_page_needs_a_key_that_lists_its_origin() {
+        for (key, origin, is_admitted) in [
+            ("one", "https://shop.example", true),
+            ("one", "HTTPS://Shop.Example", true),
+            ("one", "https://www.shop.example:8443", true),
+            ("one", "https://www.shop.example", false),
+            ("one", "http://shop.example", false),
+            ("one", "https://shop.example.evil.example", false),
+            ("one", "https://evil.example", false),
+            ("one", "null", false),
+            ("one", "*", false),
+            ("two", "https://shop.example", false),
+            ("three", "https://evil.example", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+            headers.insert(ORIGIN, origin.parse().unwrap());
+            let admitted = access(&keys(), &headers);
+            assert_eq!(admitted.is_ok(), is_admitted, "{key} {origin}: {admitted:?}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod gzip;
 mod judge;
 mod keys;
 mod metrics;
+mod origins;
 mod protocol;
 mod refusal;
 mod serve;

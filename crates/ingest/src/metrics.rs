@@ -17,11 +17,13 @@ const ACKNOWLEDGE_BUCKETS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// Every status that the collector answers with.
-const STATUSES: [StatusCode; 11] = [
+const STATUSES: [StatusCode; 13] = [
     StatusCode::OK,
     StatusCode::ACCEPTED,
+    StatusCode::NO_CONTENT,
     StatusCode::BAD_REQUEST,
     StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
     StatusCode::NOT_FOUND,
     StatusCode::METHOD_NOT_ALLOWED,
     StatusCode::REQUEST_TIMEOUT,

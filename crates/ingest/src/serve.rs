@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -145,7 +146,12 @@ async fn serve_connection(socket: TcpStream, shared: &Arc<Shared>, is_excess: bo
     };
     // Answers are small and whole: waiting for more of them only delays.
     let _best_effort = socket.set_nodelay(true);
-    let stream = TokioIo::new(Stream::new(socket, &turns, patience));
+    let connected = Instant::now();
+    let socket = match settings.tls.accept(socket, patience.head).await {
+        Ok(socket) => socket,
+        Err(error) => return tracing::debug!(%error, "TLS was not agreed on"),
+    };
+    let stream = TokioIo::new(Stream::new(socket, &turns, patience, connected));
     let service = service_fn(|request: Request<Incoming>| {
         let turns = &turns;
         async move {

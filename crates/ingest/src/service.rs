@@ -15,12 +15,13 @@ use crate::body;
 use crate::clock::ClockWatch;
 use crate::collect::collect;
 use crate::protocol::{Call, Protocol};
-use crate::{IngestSettings, Metrics};
+use crate::{IngestSettings, Metrics, origins};
 
 /// Answers that leave a body unread: what is left of it is passed over, so that they are not lost on a
 /// client which sends before it listens.
-const BODY_UNREAD: [StatusCode; 4] = [
+const BODY_UNREAD: [StatusCode; 5] = [
     StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
     StatusCode::NOT_FOUND,
     StatusCode::METHOD_NOT_ALLOWED,
     StatusCode::SERVICE_UNAVAILABLE,
@@ -84,13 +85,16 @@ pub async fn respond(
         body::pass_over(request.body_mut()).await;
     }
     shared.metrics.answered(answer.status());
-    answer
+    origins::readable(answer, &shared.settings.keys, request.headers())
 }
 
 async fn route(shared: &Arc<Shared>, request: &mut Request<Incoming>, is_excess: bool) -> Answer {
     let path = request.uri().path();
     match ROUTES.iter().find(|(known, _)| *known == path) {
         None => not_found(path),
+        Some((_, Route::Collect(_))) if *request.method() == Method::OPTIONS => {
+            origins::preflight(&shared.settings.keys, request.headers())
+        }
         Some((_, route)) if route.method() != *request.method() => not_allowed(path, route),
         Some((_, Route::Collect(_))) if is_excess => too_many_connections(shared),
         Some((_, Route::Collect(protocol))) => collect(shared, *protocol, request).await,

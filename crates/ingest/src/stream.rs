@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use footfall_guard::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Counts the beginnings and ends of requests on a connection: odd while one is being served.
@@ -38,7 +38,7 @@ pub struct Patience {
 
 /// The socket; a read or write that takes too long fails with `TimedOut`.
 pub struct Stream {
-    socket: TcpStream,
+    socket: Socket,
     turns: Turns,
     /// The turn at the last look.
     seen: u64,
@@ -57,15 +57,15 @@ enum Waiting {
 }
 
 impl Stream {
-    /// The first head is waited for from the start: who connects has something to say.
-    pub fn new(socket: TcpStream, turns: &Turns, patience: Patience) -> Stream {
+    /// The first head is waited for from the connection on: who connects has something to say.
+    pub fn new(socket: Socket, turns: &Turns, patience: Patience, connected: Instant) -> Stream {
         Stream {
             socket,
             turns: turns.clone(),
             seen: 0,
             patience,
             waiting: Waiting::ForHead,
-            read_deadline: Deadline::after(patience.head),
+            read_deadline: Deadline { at: Some(connected + patience.head), timer: None },
             write_deadline: Deadline::default(),
         }
     }
@@ -148,22 +148,27 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes when it has written everything: the answer is taken.
+        // hyper flushes when it has written everything: the answer is taken. TLS keeps what the socket
+        // does not take yet.
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        let flushed = ready!(self.watch_write(cx, flushed));
         self.write_deadline.clear();
-        Pin::new(&mut self.socket).poll_flush(cx)
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        // TLS says farewell, which a client that takes nothing holds up.
+        let closed = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.watch_write(cx, closed)
     }
 }
 
 impl Stream {
-    fn watch_write(
+    fn watch_write<T>(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if !self.write_deadline.is_set() {
             self.write_deadline.set(self.patience.answer);
         }
@@ -184,10 +189,6 @@ struct Deadline {
 }
 
 impl Deadline {
-    fn after(time: Duration) -> Deadline {
-        Deadline { at: Some(Instant::now() + time), timer: None }
-    }
-
     fn set(&mut self, time: Duration) {
         self.at = Some(Instant::now() + time);
     }

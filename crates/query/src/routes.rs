@@ -7,10 +7,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use footfall_guard::{Refusal, Tokens};
 use prometheus::{Registry, TextEncoder};
 use serde::Deserialize;
 use serde_json::json;
@@ -26,6 +28,7 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// What the routes share.
 pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     pub(crate) shutdown: CancellationToken,
 }
@@ -34,6 +37,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/sql", post(sql))
         .route("/v1/tables", get(tables))
+        // What stands above shows data, what follows does not.
+        .route_layer(from_fn_with_state(shared.clone(), admit))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -47,6 +52,27 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             )
         })
         .with_state(shared)
+}
+
+async fn admit(
+    State(shared): State<Arc<Shared>>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    let Err(refusal) = shared.tokens.admit(request.headers()) else {
+        return next.run(request).await;
+    };
+    let (status, code) = match refusal {
+        Refusal::Missing | Refusal::Unknown => (StatusCode::UNAUTHORIZED, "unauthorized"),
+        Refusal::Page => (StatusCode::FORBIDDEN, "forbidden"),
+    };
+    let message = refusal.to_string();
+    let mut answer = error(status, code, &message);
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer realm=\"footfall\"");
+        answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
+    answer
 }
 
 #[derive(Deserialize)]
@@ -168,8 +194,11 @@ const fn bare_media_type(format: Format) -> &'static str {
 
 /// A refusal that concerns the request, not the statement in it.
 fn refused(status: StatusCode, message: &str) -> Response {
-    (status, axum::Json(json!({"error": {"code": "bad_request", "message": message}})))
-        .into_response()
+    error(status, "bad_request", message)
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, axum::Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
 
 impl IntoResponse for QueryError {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use footfall_guard::Guard;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -18,22 +19,25 @@ use crate::routes::{Shared, router};
 
 /// Connections that are open at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
-/// How long a client may take to send a request's head, or to begin its next request.
+/// How long a client may take to shake hands over TLS, to send a request's head, or to begin its next
+/// request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long running queries may go on once shutdown begins.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long accepting rests when the system has no more files for connections.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-/// Serves `engine` until `shutdown`, and then what is being answered for a short time more.
-/// `registry` is what `/metrics` shows.
+/// Serves `engine` to whom `guard` lets in until `shutdown`, and then what is being answered for a short
+/// time more. `registry` is what `/metrics` shows.
 pub async fn serve(
     listener: TcpListener,
     engine: Arc<Engine>,
+    guard: Guard,
     registry: Registry,
     shutdown: CancellationToken,
 ) {
-    let router = router(Arc::new(Shared { engine, registry, shutdown: shutdown.clone() }));
+    let Guard { tls, tokens } = guard;
+    let router = router(Arc::new(Shared { engine, tokens, registry, shutdown: shutdown.clone() }));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -53,9 +57,18 @@ pub async fn serve(
             }
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (http, watcher) = (http.clone(), graceful.watcher());
+        let (tls, shutdown) = (tls.clone(), shutdown.clone());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
+            let shaken = shutdown.run_until_cancelled(tls.accept(stream, HEAD_TIME_MAX)).await;
+            let served = match shaken {
+                Some(Ok(socket)) => {
+                    watcher.watch(http.serve_connection(TokioIo::new(socket), service)).await
+                }
+                Some(Err(error)) => return tracing::debug!(%error, "TLS was not agreed on"),
+                None => return,
+            };
+            if let Err(error) = served {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(slot);

@@ -120,6 +120,12 @@ impl<'d> Layers<'d> {
         self.settings.push(setting);
     }
 
+    /// Was a text left empty?
+    pub fn is_empty(&self, key: &str) -> bool {
+        let setting = self.settings.iter().find(|setting| setting.path() == key);
+        setting.is_none_or(|setting| setting.value == "\"\"")
+    }
+
     /// A relation between two settings by their paths; told where the left stands, or the
     /// right if its source is the higher.
     pub fn relate(&mut self, holds: bool, left: &str, wish: &str, right: &str) {

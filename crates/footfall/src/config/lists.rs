@@ -1,19 +1,22 @@
-//! Reads the lists of the configuration: keys, steps and needs. Sections are left to `sections`.
+//! Reads the lists of the configuration: keys, tokens, steps and needs. Sections are left to `sections`.
 
 use std::collections::HashMap;
 
 use footfall_event::Micros;
+use footfall_guard::{SecretHash, Token};
 use footfall_sessionizer::{NEEDS_MAX, Need, STEPS_MAX, Step};
 
 use super::layers::Layers;
 use super::mistakes::Origin;
 use super::show::{Place, Setting};
-use super::toml_reader::{Table, Value};
+use super::toml_reader::{Table, Value, in_place};
 use super::{CheckSql, Key, values};
 
 /// Hex digits of a key's hash that are shown.
 const HASH_CHARS_SHOWN: usize = 8;
 const CLICKS_MAX: u64 = 1_000_000;
+/// In a `[[key]]` or a `[[token]]`: the secret itself, which is refused.
+const PLAIN: &str = "key";
 
 pub fn keys(layers: &mut Layers<'_>) -> Vec<Key> {
     let tables = layers.tables("key");
@@ -21,18 +24,32 @@ pub fn keys(layers: &mut Layers<'_>) -> Vec<Key> {
     let mut keys = Vec::new();
     for (number, table) in tables.into_iter().enumerate() {
         let mut entry = Entry { layers, list: "key", number, table };
-        entry.require_exactly(&["site", "sha256"]);
+        let sha256 = entry.hash("site", &["origins"], &mut hashes);
         let site = entry.read("site", values::site);
-        let sha256 = entry.read("sha256", values::sha256);
-
-        if let Some(hash) = sha256 {
-            entry.refuse_twice("sha256", hash, &mut hashes);
-        }
+        let origins = entry.read_list("origins", values::origin);
         if let (Some(site), Some(sha256)) = (site, sha256) {
-            keys.push(Key { site, sha256 });
+            keys.push(Key { site, sha256, origins });
         }
     }
     keys
+}
+
+pub fn tokens(layers: &mut Layers<'_>) -> Vec<Token> {
+    let tables = layers.tables("token");
+    let (mut hashes, mut names) = (HashMap::new(), HashMap::new());
+    let mut tokens = Vec::new();
+    for (number, table) in tables.into_iter().enumerate() {
+        let mut entry = Entry { layers, list: "token", number, table };
+        let sha256 = entry.hash("name", &[], &mut hashes);
+        let name = entry.read("name", values::name);
+        if let Some(name) = &name {
+            entry.refuse_twice("name", name.clone(), &mut names);
+        }
+        if let (Some(name), Some(sha256)) = (name, sha256) {
+            tokens.push(Token { name, hash: SecretHash::new(sha256) });
+        }
+    }
+    tokens
 }
 
 pub fn steps(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Vec<Step> {
@@ -118,8 +135,54 @@ impl Entry<'_, '_> {
         Some(value)
     }
 
+    /// The texts of a list; none where there is none.
+    fn read_list(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&Value<'_>) -> Result<String, String>,
+    ) -> Vec<String> {
+        let Some(given) = self.table.find(key) else { return Vec::new() };
+        let (called, mistakes) = (self.table.place.clone(), &mut self.layers.mistakes);
+        let name = in_place(key, &called);
+        let list = given.list(&name, mistakes).unwrap_or_default();
+        let texts: Vec<String> =
+            list.iter().filter_map(|text| text.read(&name, mistakes, &parse)).collect();
+        let place = Place::Entry { list: self.list, number: self.number, called };
+        self.layers.keep(Setting::of_list(place, key, &texts, &given.origin));
+        texts
+    }
+
+    /// The `sha256` of a secret, beside `owner`, which says whose it is. A secret in plain text is no
+    /// unknown key: it is told what to do about it.
+    fn hash(
+        &mut self,
+        owner: &str,
+        optional: &[&str],
+        hashes: &mut HashMap<[u8; 32], Origin>,
+    ) -> Option<[u8; 32]> {
+        if let Some(plain) = self.table.find(PLAIN) {
+            let place = &self.table.place;
+            let message = format!(
+                "`{PLAIN}` in {place} is a secret in plain text: keep its SHA-256 alone, as `sha256`; \
+                 `footfall {} new` makes a new one",
+                self.list
+            );
+            self.layers.mistakes.push(&plain.origin, message);
+            self.table.require(
+                &[owner],
+                &[optional, &[PLAIN, "sha256"]].concat(),
+                &mut self.layers.mistakes,
+            );
+        } else {
+            self.table.require(&[owner, "sha256"], optional, &mut self.layers.mistakes);
+        }
+        let sha256 = self.read("sha256", values::sha256)?;
+        self.refuse_twice("sha256", sha256, hashes);
+        Some(sha256)
+    }
+
     fn require_exactly(&mut self, keys: &[&str]) {
-        self.table.require_exactly(keys, &mut self.layers.mistakes);
+        self.table.require(keys, &[], &mut self.layers.mistakes);
     }
 
     /// `seen` holds where each value stood first.

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use footfall_event::Micros;
+use footfall_guard::Token;
 use footfall_sessionizer::Rules;
 
 use layers::Layers;
@@ -28,7 +29,8 @@ use toml_reader::Document;
 pub const DEFAULTS: &str = include_str!("../../../../config/footfall.toml");
 
 /// Variables with the prefix of settings that are read elsewhere.
-const OTHER_VARIABLES: [&str; 2] = ["FOOTFALL_CONFIG", "FOOTFALL_SERVER"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["FOOTFALL_CONFIG", "FOOTFALL_SERVER", "FOOTFALL_KEY", "FOOTFALL_TOKEN", "FOOTFALL_TOKEN_FILE"];
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Who may post, and for which site. Empty: posts on the loopback are taken.
     pub keys: Vec<Key>,
+    /// Who may see data. Empty: whoever reaches a listener, which is on the loopback then.
+    pub tokens: Vec<Token>,
     pub log: Log,
     /// A path or a URL; `None`: `lake` under `data_dir`.
     pub lake_url: Option<String>,
@@ -52,6 +56,8 @@ pub struct Config {
 pub struct Ingest {
     /// `host:port`, here and in the other sections; port 0 picks a free one.
     pub listen: String,
+    /// Files of PEM; both or neither.
+    pub tls: Option<TlsFiles>,
     pub default_site: String,
     pub body_bytes_max: usize,
     pub inflated_bytes_max: usize,
@@ -70,6 +76,15 @@ pub struct Key {
     pub site: String,
     /// SHA-256 of the key that clients send.
     pub sha256: [u8; 32],
+    /// As browsers send them, or `*`.
+    pub origins: Vec<String>,
+}
+
+/// What a listener needs for TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +104,7 @@ pub struct Log {
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     pub listen: String,
+    pub tls: Option<TlsFiles>,
     pub commit_interval: Duration,
     pub commit_rows_max: usize,
     pub snapshot_interval: Duration,
@@ -98,6 +114,7 @@ pub struct Pipeline {
 #[derive(Clone, Debug)]
 pub struct Query {
     pub listen: String,
+    pub tls: Option<TlsFiles>,
     pub time_max: Duration,
     pub rows_max: usize,
     pub memory_bytes_max: usize,
@@ -165,7 +182,7 @@ impl Config {
     }
 
     /// The effective configuration as TOML, each key with where its value comes from. Loading it
-    /// gives the same configuration, but for keys, whose hashes are shortened.
+    /// gives the same configuration, but for keys and tokens, whose hashes are shortened.
     pub fn show(&self) -> String {
         show::show(&self.settings)
     }

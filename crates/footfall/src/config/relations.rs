@@ -16,6 +16,7 @@ pub fn check(config: &Config, layers: &mut Layers<'_>) {
     check_times(config, layers);
     check_needs(config, layers);
     check_names(config, layers);
+    check_access(config, layers);
 }
 
 fn check_bytes(config: &Config, layers: &mut Layers<'_>) {
@@ -62,12 +63,6 @@ fn check_needs(config: &Config, layers: &mut Layers<'_>) {
 fn check_names(config: &Config, layers: &mut Layers<'_>) {
     let apart = config.log.topic != config.log.signals_topic;
     layers.relate(apart, "log.signals_topic", "another than", "log.topic");
-    // Of a name the address is known only to whoever listens; then it is checked there.
-    let listen: Result<SocketAddr, _> = config.ingest.listen.parse();
-    let is_public = listen.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
-    let fits = !is_public || !config.keys.is_empty();
-    let wish = "on the loopback, such as 127.0.0.1:8080, or posts need a";
-    layers.relate(fits, "ingest.listen", wish, "key");
     let listeners = [
         ("ingest.listen", &config.ingest.listen),
         ("query.listen", &config.query.listen),
@@ -79,6 +74,41 @@ fn check_names(config: &Config, layers: &mut Layers<'_>) {
             layers.relate(apart, key, "another than", other_key);
         }
     }
+}
+
+/// What other machines reach asks who they are.
+fn check_access(config: &Config, layers: &mut Layers<'_>) {
+    for section in ["ingest", "query", "pipeline"] {
+        let (certificate, key) =
+            (format!("{section}.tls_certificate"), format!("{section}.tls_key"));
+        let fits = layers.is_empty(&certificate) == layers.is_empty(&key);
+        layers.relate(fits, &certificate, "given together with", &key);
+    }
+    let fits = !is_public(&config.ingest.listen) || !config.keys.is_empty();
+    let wish = "on the loopback, such as 127.0.0.1:8080, or posts need a";
+    layers.relate(fits, "ingest.listen", wish, "key");
+    let (query, pipeline) = (&config.query, &config.pipeline);
+    for (listen, tls, key, certificate, what) in [
+        (&query.listen, &query.tls, "query.listen", "query.tls_certificate", "SQL needs"),
+        (
+            &pipeline.listen,
+            &pipeline.tls,
+            "pipeline.listen",
+            "pipeline.tls_certificate",
+            "signals need",
+        ),
+    ] {
+        let wish = format!("on the loopback, such as 127.0.0.1:8081, or {what}");
+        let is_public = is_public(listen);
+        layers.relate(!is_public || !config.tokens.is_empty(), key, &format!("{wish} a"), "token");
+        layers.relate(!is_public || tls.is_some(), key, &format!("{wish} TLS by"), certificate);
+    }
+}
+
+/// Of a name the address is known only to whoever listens; then it is checked there.
+fn is_public(listen: &str) -> bool {
+    let listen: Result<SocketAddr, _> = listen.parse();
+    listen.is_ok_and(|address| !address.ip().to_canonical().is_loopback())
 }
 
 fn micros(duration: Duration) -> Micros {

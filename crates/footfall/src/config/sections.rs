@@ -9,7 +9,9 @@ use footfall_sessionizer::{Conditions, Rules};
 
 use super::layers::Layers;
 use super::values;
-use super::{CheckSql, Config, Ingest, Log, LogFormat, Pipeline, Query, Telemetry, lists};
+use super::{
+    CheckSql, Config, Ingest, Log, LogFormat, Pipeline, Query, Telemetry, TlsFiles, lists,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -31,8 +33,9 @@ pub fn read(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Config {
         data_dir: layers.read("data_dir", values::some_text).into(),
         ingest: ingest(layers),
         keys: lists::keys(layers),
+        tokens: lists::tokens(layers),
         log: log(layers),
-        lake_url: some(layers.read("lake.url", values::text)),
+        lake_url: some(layers.read("lake.url", values::lake_url)),
         pipeline: pipeline(layers),
         query: query(layers),
         rules: rules(layers, check_sql),
@@ -45,6 +48,7 @@ fn ingest(layers: &mut Layers<'_>) -> Ingest {
     let timeout = Micros(100 * MILLISECOND.0)..=Micros::HOUR;
     Ingest {
         listen: layers.read("ingest.listen", values::address),
+        tls: tls(layers, "ingest"),
         default_site: layers.read("ingest.default_site", values::site),
         body_bytes_max: bytes(layers, "ingest.body_bytes_max", KIB..=GIB) as usize,
         inflated_bytes_max: bytes(layers, "ingest.inflated_bytes_max", KIB..=4 * GIB) as usize,
@@ -81,6 +85,7 @@ fn pipeline(layers: &mut Layers<'_>) -> Pipeline {
     let interval = Micros(10 * MILLISECOND.0)..=Micros::HOUR;
     Pipeline {
         listen: layers.read("pipeline.listen", values::address),
+        tls: tls(layers, "pipeline"),
         commit_interval: duration(layers, "pipeline.commit_interval", interval.clone()),
         commit_rows_max: count(layers, "pipeline.commit_rows_max", 1_000..=COUNT_MAX) as usize,
         snapshot_interval: duration(layers, "pipeline.snapshot_interval", interval),
@@ -99,6 +104,7 @@ fn query(layers: &mut Layers<'_>) -> Query {
     };
     Query {
         listen: layers.read("query.listen", values::address),
+        tls: tls(layers, "query"),
         time_max: duration(layers, "query.time_max", MILLISECOND..=Micros::DAY),
         rows_max: count(layers, "query.rows_max", 1..=COUNT_MAX) as usize,
         memory_bytes_max: bytes(layers, "query.memory_bytes_max", 16 * MIB..=16 * TIB) as usize,
@@ -151,6 +157,13 @@ fn telemetry(layers: &mut Layers<'_>) -> Telemetry {
         filter: layers.read("telemetry.filter", values::log_filter),
         format: layers.read("telemetry.format", |value| values::choice(value, &formats)),
     }
+}
+
+/// That neither file comes without the other is checked with the relations.
+fn tls(layers: &mut Layers<'_>, section: &str) -> Option<TlsFiles> {
+    let certificate = some(layers.read(&format!("{section}.tls_certificate"), values::text));
+    let key = some(layers.read(&format!("{section}.tls_key"), values::text));
+    Some(TlsFiles { certificate: certificate?.into(), key: key?.into() })
 }
 
 fn count(layers: &mut Layers<'_>, key: &str, range: RangeInclusive<u64>) -> u64 {

@@ -46,6 +46,13 @@ impl Setting {
         Setting { place, key: key.to_owned(), value, origin: given.origin.clone() }
     }
 
+    /// Of a list of texts.
+    pub fn of_list(place: Place, key: &str, texts: &[String], origin: &Origin) -> Setting {
+        let texts: Vec<String> = texts.iter().map(|text| quote(text)).collect();
+        let value = format!("[{}]", texts.join(", "));
+        Setting { place, key: key.to_owned(), value, origin: origin.clone() }
+    }
+
     /// A secret's stand-in.
     pub fn shortened(mut self, chars: usize) -> Setting {
         let text: String = self.value.trim_matches('"').chars().take(chars).collect();

@@ -138,12 +138,13 @@ impl<'d> Table<'d> {
         }
     }
 
-    /// Names each key that is not among `keys`, and each of `keys` that is not there, unless an unknown
-    /// one was meant to be it.
-    pub fn require_exactly(&self, keys: &[&str], mistakes: &mut Mistakes) {
-        self.refuse_unknown(keys, mistakes);
+    /// Names each key that is neither among `keys` nor `optional`, and each of `keys` that is not there,
+    /// unless an unknown one was meant to be it.
+    pub fn require(&self, keys: &[&str], optional: &[&str], mistakes: &mut Mistakes) {
+        let known = [keys, optional].concat();
+        self.refuse_unknown(&known, mistakes);
         let unknown = self.entries.keys().map(|key| key.get_ref().as_ref());
-        let unknown: Vec<&str> = unknown.filter(|key| !keys.contains(key)).collect();
+        let unknown: Vec<&str> = unknown.filter(|key| !known.contains(key)).collect();
         for key in keys {
             let is_meant = unknown.iter().any(|name| nearest(name, keys) == Some(*key));
             if !self.entries.contains_key(*key) && !is_meant && self.is_whole() {

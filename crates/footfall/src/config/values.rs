@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use footfall_event::Micros;
 use sha2::{Digest, Sha256};
 use toml::de::DeValue;
+use url::Url;
 
 use super::toml_reader::Value;
 
@@ -104,6 +105,35 @@ pub fn site(value: &Value<'_>) -> Result<String, String> {
     match footfall_event::check_site(&site) {
         Ok(()) => Ok(site),
         Err(fault) => Err(format!(": {fault}")),
+    }
+}
+
+/// A path or a URL, or nothing. A secret in it would be shown wherever the lake is named.
+pub fn lake_url(value: &Value<'_>) -> Result<String, String> {
+    let text = text(value)?;
+    let url = Url::parse(&text).ok().filter(|url| url.scheme().len() > 1);
+    let is_secret =
+        |url: Url| !url.username().is_empty() || url.password().is_some() || url.query().is_some();
+    match url.is_some_and(is_secret) {
+        true => Err(
+            " holds a user, a password or parameters: credentials must be in the environment, as \
+                     their store's variables such as AWS_SECRET_ACCESS_KEY"
+                .to_owned(),
+        ),
+        false => Ok(text),
+    }
+}
+
+/// The origin of pages as browsers send it, or `*` for all.
+pub fn origin(value: &Value<'_>) -> Result<String, String> {
+    let text = text(value)?;
+    let url = Url::parse(&text).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+    let normal = url.map(|url| url.origin().ascii_serialization());
+    match normal {
+        _ if text == "*" => Ok(text),
+        Some(normal) if normal == text => Ok(text),
+        Some(normal) => Err(must(value, &format!("be as browsers send it: \"{normal}\""))),
+        None => Err(must(value, "be an origin such as \"https://shop.example\", or \"*\"")),
     }
 }
 

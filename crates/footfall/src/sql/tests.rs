@@ -37,11 +37,12 @@ async fn a_servers_error_is_shown_like_the_lakes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = format!("http://{}/", listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();
-    let served = tokio::spawn(serve(listener, engine, registry, shutdown.clone()));
+    let guard = footfall_guard::Guard::default();
+    let served = tokio::spawn(serve(listener, engine, guard, registry, shutdown.clone()));
 
-    let error = ask_server(&server, STATEMENT, RowFormat::Csv).await.unwrap_err();
+    let error = ask_server(&server, None, STATEMENT, RowFormat::Csv).await.unwrap_err();
     assert_eq!(error.to_string(), REPORT);
-    let error = ask_server(&server, "-- nothing", RowFormat::Csv).await.unwrap_err();
+    let error = ask_server(&server, None, "-- nothing", RowFormat::Csv).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no statement");
 
     shutdown.cancel();
@@ -52,4 +53,34 @@ async fn a_servers_error_is_shown_like_the_lakes() {
 fn what_no_server_of_ours_says_is_shown_as_it_came() {
     assert_eq!(refusal(b"<h1>Bad gateway</h1>\n"), "<h1>Bad gateway</h1>");
     assert_eq!(refusal(br#"{"error": "no"}"#), r#"{"error": "no"}"#);
+}
+
+#[test]
+fn a_token_goes_over_tls_or_stays_on_this_machine() {
+    for server in [
+        "https://footfall.example",
+        "http://127.0.0.1:8081",
+        "http://localhost:1",
+        "http://[::1]:1",
+    ] {
+        assert!(require_secrecy(server).is_ok(), "{server}");
+    }
+    for server in
+        ["http://footfall.example", "http://192.0.2.1:8081", "http://127.0.0.1.example", "x"]
+    {
+        assert!(require_secrecy(server).is_err(), "{server}");
+    }
+}
+
+#[test]
+fn a_token_is_the_first_line_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, " fr_1 \nanything\n").unwrap();
+    assert_eq!(token(Some(&file)).unwrap().as_deref(), Some("fr_1"));
+    std::fs::write(&file, "\n").unwrap();
+    assert_eq!(token(Some(&file)).unwrap(), None);
+    let missing = folder.path().join("none");
+    let told = token(Some(&missing)).unwrap_err().to_string();
+    assert!(told.contains(&*missing.to_string_lossy()), "{told}");
 }

@@ -3,8 +3,8 @@
 
 use footfall_event::{Event, Text};
 
-use super::{Head, KEY_MISSING, KEY_UNKNOWN};
-use crate::keys::{self, Access};
+use super::Head;
+use crate::keys::{self, Access, Denial};
 use crate::protocol::{Names, Split};
 use crate::{IngestSettings, bot};
 
@@ -22,7 +22,7 @@ impl<'h> Door<'h> {
         let (site, is_admitted) = match &head.access {
             Access::Open => (None, true),
             Access::Site(site) => (Some(site.clone()), true),
-            Access::Missing | Access::Unknown => (None, false),
+            Access::Missing => (None, false),
         };
         Door { settings, head, site, is_admitted }
     }
@@ -34,12 +34,12 @@ impl<'h> Door<'h> {
     /// Admits the sender by the key in the body where the head held none.
     ///
     /// # Errors
-    /// A sentence that says why not.
-    pub fn admit(&mut self, split: &Split<'_>) -> Result<(), &'static str> {
+    /// Why it is not.
+    pub fn admit(&mut self, split: &Split<'_>) -> Result<(), Denial> {
         if !self.is_admitted {
-            let key = split.key.as_ref().ok_or(KEY_MISSING)?;
-            let site = keys::site_of(&self.settings.keys, key.as_bytes()).ok_or(KEY_UNKNOWN)?;
-            self.site = Some(site);
+            let key = split.key.as_ref().ok_or(Denial::Missing)?;
+            let origin = self.head.origin.as_deref();
+            self.site = Some(keys::site_of(&self.settings.keys, key.as_bytes(), origin)?);
             self.is_admitted = true;
         }
         Ok(())

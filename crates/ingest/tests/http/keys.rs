@@ -6,8 +6,12 @@ use sha2::{Digest, Sha256};
 use crate::server::{Server, event};
 
 fn settings() -> IngestSettings {
-    let keys = [("shop", "WK_SHOP"), ("blog", "WK_BLOG")]
-        .map(|(site, key)| Key { site: site.to_owned(), sha256: Sha256::digest(key).into() });
+    let origins = [("shop", "WK_SHOP", "https://shop.example"), ("blog", "WK_BLOG", "")];
+    let keys = origins.map(|(site, key, origin)| Key {
+        site: site.to_owned(),
+        sha256: Sha256::digest(key).into(),
+        origins: origin.split_whitespace().map(str::to_owned).collect(),
+    });
     IngestSettings { keys: keys.to_vec(), ..Default::default() }
 }
 
@@ -133,5 +137,67 @@ async fn strangers_that_say_nothing_keep_no_room() {
     let body = format!("{}{}", event("a", "v"), " ".repeat(190_000));
     assert_eq!(server.post("/v1/events", BASIC_SHOP, body.as_bytes()).await.status, 202);
     drop(strangers);
+    server.stop().await;
+}
+
+const SHOP_PAGE: &str = "Origin: https://shop.example\r\n";
+const OTHER_PAGE: &str = "Origin: https://evil.example\r\n";
+
+#[tokio::test]
+async fn a_page_sends_with_a_key_that_lists_its_origin_alone() {
+    let server = start().await;
+    let good = event("x", "v");
+    let in_body = |key: &str| format!(r#"{{"event":"e","writeKey":"{key}"}}"#);
+    let (shop, blog) = (in_body("WK_SHOP"), in_body("WK_BLOG"));
+    let cases: [(&str, &str, &str, &str, u16); 8] = [
+        ("/v1/events", BASIC_SHOP, SHOP_PAGE, &good, 202),
+        ("/v1/events", BASIC_SHOP, OTHER_PAGE, &good, 403),
+        ("/v1/events", BASIC_SHOP, "Origin: null\r\n", &good, 403),
+        ("/v1/events", "Authorization: Bearer WK_BLOG\r\n", SHOP_PAGE, &good, 403),
+        ("/v1/events", "Authorization: Bearer WK_BLOG\r\n", "", &good, 202),
+        ("/v1/track", "", SHOP_PAGE, &shop, 200),
+        ("/v1/track", "", OTHER_PAGE, &shop, 403),
+        ("/v1/track", "", SHOP_PAGE, &blog, 403),
+    ];
+    for (path, key, page, body, status) in cases {
+        let answer = server.post(path, &format!("{key}{page}"), body.as_bytes()).await;
+        let case = format!("{path} {key}{page}{body}: {} {}", answer.head, answer.body);
+        assert_eq!(answer.status, status, "{case}");
+        assert_eq!(answer.body.contains("list it in `origins`"), status == 403, "{case}");
+        // A page may read what is wrong with its request, if it may send at all.
+        let is_ours = page == SHOP_PAGE;
+        let allowed = answer.head.contains("access-control-allow-origin: https://shop.example");
+        assert_eq!(allowed, is_ours, "{case}");
+    }
+    let missing = server.post("/v1/events", SHOP_PAGE, good.as_bytes()).await;
+    assert_eq!(missing.status, 401);
+    assert!(missing.head.contains("access-control-allow-origin"), "{}", missing.head);
+    assert_eq!(server.rows().await.len(), 3);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_that_asks_first_is_told_what_it_may_send() {
+    let server = start().await;
+    let ask =
+        "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n";
+    let request = |page: &str| format!("OPTIONS /v1/events HTTP/1.1\r\nHost: x\r\n{page}{ask}\r\n");
+    let mut browser = server.connect().await;
+    browser.send(request(SHOP_PAGE).as_bytes()).await;
+    let head = browser.head().await;
+    assert!(head.starts_with("http/1.1 204"), "{head}");
+    for said in [
+        "access-control-allow-origin: https://shop.example",
+        "access-control-allow-methods: post",
+        "access-control-allow-headers: authorization, content-type, content-encoding",
+        "vary: origin",
+    ] {
+        assert!(head.contains(said), "no {said} in {head}");
+    }
+    browser.send(request(OTHER_PAGE).as_bytes()).await;
+    let refused = browser.answer().await.unwrap();
+    assert_eq!(refused.status, 403);
+    assert!(refused.body.contains("`https://evil.example` may not send here"), "{}", refused.body);
+    assert!(!refused.head.contains("access-control"), "{}", refused.head);
     server.stop().await;
 }

@@ -10,3 +10,4 @@ mod lifecycle;
 mod sdks;
 mod segment;
 mod server;
+mod tls;

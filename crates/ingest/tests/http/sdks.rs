@@ -13,7 +13,11 @@ const BASIC: &str = "Authorization: Basic V0tfVEVTVDo=\r\n";
 
 /// A server that knows the key of the shop.
 async fn start() -> Server {
-    let key = Key { site: "shop".to_owned(), sha256: Sha256::digest("WK_TEST").into() };
+    let key = Key {
+        site: "shop".to_owned(),
+        sha256: Sha256::digest("WK_TEST").into(),
+        origins: Vec::new(),
+    };
     Server::start(IngestSettings { keys: vec![key], ..Default::default() }).await
 }
 

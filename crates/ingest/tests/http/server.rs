@@ -6,7 +6,7 @@ use std::time::Duration;
 use footfall_ingest::{IngestSettings, Metrics, serve};
 use footfall_log::{EventLog, Kind, LocalLog, LocalSettings, Record};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -111,7 +111,7 @@ fn row(partition: i32, record: &Record) -> Row {
     Row { partition, kind: record.kind, json }
 }
 
-pub struct Client(TcpStream);
+pub struct Client<S = TcpStream>(pub S);
 
 pub struct Answer {
     pub status: u16,
@@ -119,7 +119,7 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.unwrap();
     }
@@ -165,7 +165,22 @@ impl Client {
         tokio::time::timeout(PATIENCE, self.read_answer()).await.expect("an answer in time")
     }
 
-    async fn read_answer(&mut self) -> Option<Answer> {
+    /// What still comes until the server closes.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut rest));
+        // A connection that is reset has ended too.
+        let _ = read.await.expect("an end in time");
+        rest
+    }
+
+    /// The head of an answer that has no body.
+    pub async fn head(&mut self) -> String {
+        let head = tokio::time::timeout(PATIENCE, self.read_head()).await;
+        head.expect("an answer in time").expect("an answer")
+    }
+
+    async fn read_head(&mut self) -> Option<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             match self.0.read_u8().await {
@@ -174,7 +189,11 @@ impl Client {
                 Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&head)),
             }
         }
-        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        Some(String::from_utf8(head).unwrap().to_ascii_lowercase())
+    }
+
+    async fn read_answer(&mut self) -> Option<Answer> {
+        let head = self.read_head().await?;
         let bytes = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
         let mut body = vec![0; bytes.parse().unwrap()];
         self.0.read_exact(&mut body).await.unwrap();

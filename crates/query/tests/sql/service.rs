@@ -10,6 +10,7 @@ use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
 use footfall_event::schema::Table;
+use footfall_guard::Guard;
 use footfall_lake::Lake;
 use footfall_query::{Engine, Metrics, QuerySettings, serve};
 use prometheus::Registry;
@@ -40,6 +41,10 @@ impl Service {
     }
 
     pub async fn start_with(settings: QuerySettings) -> Service {
+        Service::start_guarded(settings, Guard::default()).await
+    }
+
+    pub async fn start_guarded(settings: QuerySettings, guard: Guard) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::at(folder.path().to_str().unwrap(), Vec::new()).unwrap();
         let registry = Registry::new();
@@ -48,7 +53,7 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        tokio::spawn(serve(listener, engine, registry, shutdown.clone()));
+        tokio::spawn(serve(listener, engine, guard, registry, shutdown.clone()));
         Service { folder, lake, url, client: reqwest::Client::new(), shutdown }
     }
 

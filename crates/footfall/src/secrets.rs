@@ -1,0 +1,57 @@
+//! `footfall key new`, `footfall token new`: secrets that are shown once, and the lines that keep their
+//! hashes.
+
+use anyhow::anyhow;
+use footfall_guard::SecretHash;
+
+use crate::arguments::{KeyCommand, TokenCommand};
+
+/// Of a secret, from the system's generator: 192 bits, beyond all guessing.
+const RANDOM_BYTES: usize = 24;
+
+/// Makes a write key.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn key(KeyCommand::New { site, origins }: &KeyCommand) -> anyhow::Result<()> {
+    let secret = secret("fw")?;
+    let mut lines = lines("key", "site", site, &secret);
+    if !origins.is_empty() {
+        let list: Vec<toml::Value> =
+            origins.iter().map(|origin| toml::Value::String(origin.clone())).collect();
+        lines.push_str(&format!("origins = {}\n", toml::Value::Array(list)));
+    }
+    tell(&format!("write key of site `{site}`"), &secret, &lines);
+    Ok(())
+}
+
+/// Makes a read token.
+///
+/// # Errors
+/// As [`key`].
+pub fn token(TokenCommand::New { name }: &TokenCommand) -> anyhow::Result<()> {
+    let secret = secret("fr")?;
+    tell(&format!("read token `{name}`"), &secret, &lines("token", "name", name, &secret));
+    Ok(())
+}
+
+/// The lines alone are standard output: appended to a configuration, they do not bring the secret along.
+fn tell(what: &str, secret: &str, lines: &str) {
+    eprintln!("The {what}, shown this once and kept nowhere:\n\n  {secret}\n");
+    eprintln!("Its lines for the configuration, which keeps the hash alone:\n");
+    print!("{lines}");
+}
+
+/// The prefix tells write keys and read tokens apart, and lets scanners find those that leaked.
+fn secret(prefix: &str) -> anyhow::Result<String> {
+    let mut random = [0; RANDOM_BYTES];
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let filled = provider.secure_random.fill(&mut random);
+    filled.map_err(|_| anyhow!("the system gives no random bytes: try again"))?;
+    Ok(format!("{prefix}_{}", hex::encode(random)))
+}
+
+fn lines(list: &str, owner: &str, name: &str, secret: &str) -> String {
+    let hash = hex::encode(SecretHash::of(secret.as_bytes()).bytes());
+    format!("[[{list}]]\n{owner} = \"{name}\"\nsha256 = \"{hash}\"\n")
+}

@@ -1,0 +1,59 @@
+//! Read tokens: who may see data. Which paths show data is left to the listener.
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, ORIGIN};
+
+use crate::secret::{SecretHash, bearer};
+
+/// A token's hash, and whose it is.
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub name: String,
+    pub hash: SecretHash,
+}
+
+/// All tokens that open a listener. None: whoever reaches it is let in, but for pages.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens(Vec<Token>);
+
+/// Why a request is not let in, as a sentence that names the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("a read token is required: send it as `Authorization: Bearer TOKEN`")]
+    Missing,
+    #[error(
+        "the read token is not known here: `footfall token new` makes one, and its [[token]] goes into the \
+         configuration"
+    )]
+    Unknown,
+    #[error("web pages may not ask here without a read token: configure a [[token]] and send it")]
+    Page,
+}
+
+impl Tokens {
+    pub const fn new(tokens: Vec<Token>) -> Tokens {
+        Tokens(tokens)
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Lets a request in, or says why not. Every token is compared, so that the time taken does not tell
+    /// which of them was near.
+    ///
+    /// # Errors
+    /// When tokens are configured and the head shows none of them; when none is, and a page of a browser
+    /// asks: a browser runs on this machine what any site wrote.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if self.is_empty() {
+            return if headers.contains_key(ORIGIN) { Err(Refusal::Page) } else { Ok(()) };
+        }
+        if !headers.contains_key(AUTHORIZATION) {
+            return Err(Refusal::Missing);
+        }
+        let shown = SecretHash::of(bearer(headers).unwrap_or_default());
+        let known = self.0.iter().fold(false, |known, token| token.hash.is(&shown) | known);
+        if known { Ok(()) } else { Err(Refusal::Unknown) }
+    }
+}
