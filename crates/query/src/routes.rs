@@ -217,8 +217,14 @@ impl IntoResponse for QueryError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-            tracing::error!(error = %self, "a query failed");
+        match &self {
+            QueryError::Lake { .. } => tracing::error!(error = %self, "a query failed"),
+            // It may quote the statement, and so whom it asks for: who asked is told.
+            QueryError::Engine { .. } => {
+                tracing::error!("a query failed in the engine; its answer says why");
+                tracing::debug!(error = %self, "a query failed in the engine");
+            }
+            _ => {}
         }
         let mut error = json!({"code": self.outcome().label(), "message": self.to_string()});
         if let Some(place) = self.place() {

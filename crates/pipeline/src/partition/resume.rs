@@ -39,7 +39,11 @@ impl PartitionFold {
         let Some(last) = records.last() else { return Ok(()) };
         for record in records.iter().filter(|record| self.to_hold.contains_key(&record.offset)) {
             let pushed = self.decoder.push(&record.payload, record.offset, record.append_time);
-            pushed.map_err(|error| self.held_lost(record.offset, error.to_string()))?;
+            // What is wrong with it may quote the event.
+            pushed.map_err(|error| {
+                tracing::debug!(%error, offset = record.offset.0, "a held record is unreadable");
+                self.held_lost(record.offset, "is no event's record".to_owned())
+            })?;
         }
         let rows = self.decoder.finish().rows;
         self.places.keep(&rows);
