@@ -24,10 +24,20 @@ const ASIDE_BYTES: usize = 256 * 1024;
 /// Deflate makes at most 1,032 bytes of one.
 const INFLATION_MAX: usize = 1_032;
 
+/// What a request's events are judged for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The log keeps what was decided.
+    Keep,
+    /// Nothing is kept, whatever was decided: the answer alone is wanted.
+    Validate,
+}
+
 /// Collects the events of one request.
 pub async fn collect(
     shared: &Arc<Shared>,
     protocol: Protocol,
+    purpose: Purpose,
     request: &mut Request<Incoming>,
 ) -> Answer {
     let began = Instant::now();
@@ -36,7 +46,9 @@ pub async fn collect(
         Ok(head) => head,
         Err(why) => return denied(&why),
     };
-    if let Err(error) = shared.log.has_room() {
+    if purpose == Purpose::Keep
+        && let Err(error) = shared.log.has_room()
+    {
         return not_appended(&error);
     }
     let is_known = head.access != Access::Missing;
@@ -46,7 +58,9 @@ pub async fn collect(
         Ok(body) => body,
         Err(why) => return no_body(shared, &why),
     };
-    if let Body::Whole { bytes, .. } = &body {
+    if purpose == Purpose::Keep
+        && let Body::Whole { bytes, .. } = &body
+    {
         shared.metrics.bytes(bytes.len());
     }
     let judgement = if is_heavy(&body, &head.encoding) {
@@ -63,7 +77,8 @@ pub async fn collect(
         Judgement::Deny(why) => denied(&why),
         Judgement::Overloaded => no_body(shared, &NoBody::Overloaded),
         Judgement::Append { verdicts, status, error, hold } => {
-            append(shared, verdicts, status, error.as_deref(), hold, began).await
+            let keeping = (purpose == Purpose::Keep).then_some((shared.as_ref(), began));
+            conclude(keeping, verdicts, status, error.as_deref(), hold).await
         }
     }
 }
@@ -130,30 +145,36 @@ fn no_body(shared: &Shared, why: &NoBody) -> Answer {
     }
 }
 
-async fn append(
-    shared: &Shared,
+/// Answers, once the log holds the records where it is to keep them.
+async fn conclude(
+    keeping: Option<(&Shared, Instant)>,
     mut verdicts: Verdicts,
     status: StatusCode,
     error: Option<&str>,
     mut hold: Hold,
-    began: Instant,
 ) -> Answer {
     // Who does not take an answer holds its bytes like a body's. The list of events can be left out;
     // the promise of a 2xx cannot be taken back once the log holds them.
     if hold.grow_to(verdicts.answer_bytes()).is_err() {
         verdicts.omit_list();
     }
-    let before = Micros::clock();
-    let appended = match shared.log.append(verdicts.take_records()).await {
-        Ok(appended) => appended,
-        Err(error) => return not_appended(&error),
-    };
-    shared.metrics.acknowledged(began.elapsed());
-    shared.clock.observe(&shared.metrics, before, Micros::clock(), &appended);
-    verdicts.count(&shared.metrics);
+    if let Some((shared, began)) = keeping
+        && let Err(error) = append(shared, &mut verdicts, began).await
+    {
+        return not_appended(&error);
+    }
     let body = verdicts.answer(error);
     hold.shrink_to(body.len());
     answer::json(status, hold.with(body))
+}
+
+async fn append(shared: &Shared, verdicts: &mut Verdicts, began: Instant) -> Result<(), LogError> {
+    let before = Micros::clock();
+    let appended = shared.log.append(verdicts.take_records()).await?;
+    shared.metrics.acknowledged(began.elapsed());
+    shared.clock.observe(&shared.metrics, before, Micros::clock(), &appended);
+    verdicts.count(&shared.metrics);
+    Ok(())
 }
 
 /// Nothing of the request counts as taken: the client shall send it again, by the same ids.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{self, Answer};
 use crate::body;
 use crate::clock::ClockWatch;
-use crate::collect::collect;
+use crate::collect::{Purpose, collect};
 use crate::protocol::{Call, Protocol};
 use crate::{IngestSettings, Metrics, origins};
 
@@ -44,14 +44,17 @@ pub struct Shared {
 
 enum Route {
     Collect(Protocol),
+    /// What [`Route::Collect`] answers for Footfall's own events, and nothing is kept.
+    Validate,
     Live,
     Ready,
     Metrics,
 }
 
 /// All paths there are.
-const ROUTES: [(&str, Route); 8] = [
+const ROUTES: [(&str, Route); 9] = [
     ("/v1/events", Route::Collect(Protocol::Events)),
+    ("/v1/validate", Route::Validate),
     ("/v1/batch", Route::Collect(Protocol::Segment(Call::Batch))),
     ("/v1/track", Route::Collect(Protocol::Segment(Call::One("track")))),
     ("/v1/page", Route::Collect(Protocol::Segment(Call::One("page")))),
@@ -64,7 +67,7 @@ const ROUTES: [(&str, Route); 8] = [
 impl Route {
     const fn method(&self) -> Method {
         match self {
-            Route::Collect(_) => Method::POST,
+            Route::Collect(_) | Route::Validate => Method::POST,
             Route::Live | Route::Ready | Route::Metrics => Method::GET,
         }
     }
@@ -96,8 +99,13 @@ async fn route(shared: &Arc<Shared>, request: &mut Request<Incoming>, is_excess:
             origins::preflight(&shared.settings.keys, request.headers())
         }
         Some((_, route)) if route.method() != *request.method() => not_allowed(path, route),
-        Some((_, Route::Collect(_))) if is_excess => too_many_connections(shared),
-        Some((_, Route::Collect(protocol))) => collect(shared, *protocol, request).await,
+        Some((_, Route::Collect(_) | Route::Validate)) if is_excess => too_many_connections(shared),
+        Some((_, Route::Collect(protocol))) => {
+            collect(shared, *protocol, Purpose::Keep, request).await
+        }
+        Some((_, Route::Validate)) => {
+            collect(shared, Protocol::Events, Purpose::Validate, request).await
+        }
         Some((_, Route::Live)) => answer::text(StatusCode::OK, "ok\n"),
         Some((_, Route::Ready)) => ready(shared).await,
         Some((_, Route::Metrics)) => metrics(shared),

@@ -11,3 +11,4 @@ mod sdks;
 mod segment;
 mod server;
 mod tls;
+mod validate;
