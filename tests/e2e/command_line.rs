@@ -92,7 +92,10 @@ fn a_wrong_call_is_told_by_its_exit_code_and_starts_nothing() -> Result<()> {
 fn help_tells_the_exit_codes_of_every_command() -> Result<()> {
     let folder = TempDir::new()?;
     let footfall = Footfall::at(folder.path());
-    for command in ["", "up", "ingest", "pipeline", "query", "sql", "sample", "load", "verify"] {
+    for command in [
+        "", "up", "ingest", "pipeline", "query", "sql", "status", "tail", "sample", "load",
+        "verify",
+    ] {
         let arguments: Vec<&str> =
             [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let help = footfall.run_well(&arguments)?;

@@ -10,6 +10,7 @@ mod history;
 mod kafka;
 mod live;
 mod metrics;
+mod operations;
 mod pauses;
 mod repair;
 mod sample;

@@ -39,6 +39,29 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 called wrongly, as with a map that has mistakes; all of them are told.";
 
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  footfall status
+  footfall status --data-dir /var/lib/footfall
+  footfall status --server http://pipeline-1:8082 --server http://query:8081 --format json
+
+Without --server, the listeners of the configuration are asked, and where no query server answers the
+lake is read itself: so it also shows what a stopped system left. With --format csv each line is
+section,name,field,value.
+
+Exit codes: 0 done, 1 nothing runs and there is no lake, or a --server does not answer, 2 called wrongly.";
+
+const TAIL_EXAMPLES: &str = "\
+Examples:
+  footfall tail
+  footfall tail --status rejected --site shop
+  footfall tail --format json | jq 'select(.status != \"accepted\")'
+
+A line has: when the log took it (UTC), what became of it, its site and visitor, the event's name and
+page or why it was refused, and its id. Lines that this reader is too slow for are left out and counted.
+
+Exit codes: 0 its reader left, 1 the pipeline ended or does not answer, 2 called wrongly.";
+
 /// Footfall keeps every event of your storefronts exactly once, rebuilds visitors' sessions, and tells
 /// where and why they leave.
 ///
@@ -123,6 +146,23 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = RowFormat::Table)]
         format: RowFormat,
     },
+    /// Show the state of what runs: log, lag, watermark, freshness, sessions, tables, pending repairs.
+    ///
+    /// The one command to begin with when something seems wrong.
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status {
+        /// Ask this pipeline or query server, such as http://127.0.0.1:8082; may be given again.
+        #[arg(long, value_name = "URL")]
+        server: Vec<String>,
+        /// How to print it: tables for people, csv or json for scripts.
+        #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+        format: RowFormat,
+    },
+    /// Show events as the pipeline reads them: accepted, late, duplicate, or rejected and why.
+    ///
+    /// Until Ctrl-C. What was read before is in the tables.
+    #[command(after_help = TAIL_EXAMPLES)]
+    Tail(TailArguments),
     /// Make the traffic of a storefront that does not exist: the same for the same seed.
     ///
     /// Without --server, prints events as JSON lines, for `footfall load`. With it, posts them live.
@@ -236,6 +276,49 @@ pub struct SampleArguments {
     /// Post every event a second time.
     #[arg(long, requires = "server")]
     pub twice: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TailArguments {
+    /// Ask this pipeline [default: that of the configuration]; may be given again.
+    #[arg(long, value_name = "URL")]
+    pub server: Vec<String>,
+    /// Only records of this site.
+    #[arg(long)]
+    pub site: Option<String>,
+    /// Only what became this.
+    #[arg(long, value_enum)]
+    pub status: Option<RecordStatus>,
+    /// How to print a record: text for people, or json as the pipeline gives it.
+    #[arg(long, value_enum, default_value_t = LineFormat::Text)]
+    pub format: LineFormat,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecordStatus {
+    Accepted,
+    Late,
+    Duplicate,
+    Rejected,
+}
+
+impl RecordStatus {
+    pub const fn name(self) -> &'static str {
+        match self {
+            RecordStatus::Accepted => "accepted",
+            RecordStatus::Late => "late",
+            RecordStatus::Duplicate => "duplicate",
+            RecordStatus::Rejected => "rejected",
+        }
+    }
+}
+
+/// How records are printed, a line each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LineFormat {
+    Text,
+    Json,
 }
 
 /// How rows are printed.

@@ -12,7 +12,10 @@ mod map;
 mod parts;
 mod sample;
 mod secrets;
+mod server;
 mod sql;
+mod status;
+mod tail;
 mod telemetry;
 mod verify;
 
@@ -67,6 +70,8 @@ fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
             Command::Sql { statement, format, .. } => {
                 sql::ask_lake(&config, &statement, format).await
             }
+            Command::Status { server, format } => status::run(&config, &server, format).await,
+            Command::Tail(tail) => tail::run(&config, &tail).await,
             Command::Sample(sample) => live_sample::run(&config, &sample).await,
             Command::Load { files, map } => load::run(&config, &files, &map).await,
             Command::Maintain => maintain::run(&config).await,

@@ -8,7 +8,7 @@ use footfall_guard::{Guard, Tls};
 use footfall_ingest::IngestSettings;
 use footfall_lake::{Lake, LakeSettings};
 use footfall_log::{EventLog, KafkaLog, KafkaSettings, LocalLog, LocalSettings};
-use footfall_pipeline::{Health, Pipeline, PipelineSettings};
+use footfall_pipeline::{Health, Pipeline, PipelineSettings, Shown};
 use footfall_query::{Engine, QuerySettings};
 use footfall_sessionizer::Rules;
 use prometheus::Registry;
@@ -167,10 +167,11 @@ impl Parts {
         let metrics = footfall_pipeline::Metrics::register(&registry)?;
         let (settings, health) = (pipeline_settings(config), Health::default());
         let pipeline = Pipeline::open(log, lake, settings, metrics, health.clone()).await?;
-        let signals = pipeline.signals();
+        let (signals, tail) = (pipeline.signals(), pipeline.tail());
+        let shown = Shown { health, signals, tail, registry };
         let stop = self.pipeline.stop.clone();
         self.pipeline.tasks.spawn(async move {
-            Ok(footfall_pipeline::serve(listener, health, signals, guard, registry, stop).await?)
+            Ok(footfall_pipeline::serve(listener, shown, guard, stop).await?)
         });
         // The fold and the writing of files compute for long stretches: they have threads of their own,
         // and those that serve requests do not wait for them.

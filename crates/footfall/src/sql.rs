@@ -8,15 +8,11 @@ use footfall_lake::Lake;
 use footfall_query::{Engine, Format, Metrics, QueryError, report};
 use prometheus::Registry;
 use reqwest::StatusCode;
-use url::{Host, Url};
 
 use crate::arguments::RowFormat;
 use crate::config::{Config, process_environment};
-use crate::exit::CalledWrongly;
 use crate::parts::query_settings;
-
-/// Of a read token.
-const TOKEN_VARIABLE: &str = "FOOTFALL_TOKEN";
+use crate::server::{TOKEN_VARIABLE, with_token};
 
 /// Asks the lake and prints the rows.
 ///
@@ -66,11 +62,8 @@ pub async fn ask_server(
         RowFormat::Json => "json",
     };
     let url = format!("{}/v1/sql?format={name}", server.trim_end_matches('/'));
-    let mut request = reqwest::Client::new().post(&url).body(statement.to_owned());
-    if let Some(token) = token(token_file)? {
-        require_secrecy(server)?;
-        request = request.bearer_auth(token);
-    }
+    let request = reqwest::Client::new().post(&url).body(statement.to_owned());
+    let request = with_token(server, request, token_file)?;
     let answer = request.send().await;
     let answer = answer.with_context(|| format!("no server answers at {server}"))?;
     let status = answer.status();
@@ -86,33 +79,6 @@ pub async fn ask_server(
     }
     std::io::stdout().write_all(&body)?;
     Ok(())
-}
-
-fn token(file: Option<&Path>) -> anyhow::Result<Option<String>> {
-    let text = match file {
-        Some(file) => std::fs::read_to_string(file)
-            .with_context(|| format!("the read token in {} cannot be read", file.display()))?,
-        None => std::env::var(TOKEN_VARIABLE).unwrap_or_default(),
-    };
-    let token = text.lines().next().unwrap_or_default().trim();
-    Ok((!token.is_empty()).then(|| token.to_owned()))
-}
-
-/// A token goes over the network in TLS alone.
-fn require_secrecy(server: &str) -> Result<(), CalledWrongly> {
-    let url = Url::parse(server).ok();
-    let is_here = url.as_ref().is_some_and(|url| match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    });
-    match is_here || url.is_some_and(|url| url.scheme() == "https") {
-        true => Ok(()),
-        false => Err(CalledWrongly(format!(
-            "the read token could be read on the way to {server}: ask by https://, or without a token"
-        ))),
-    }
 }
 
 /// A server's error as it is told for the lake: the same report of the same parts. What is no such

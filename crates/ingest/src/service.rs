@@ -95,7 +95,7 @@ async fn route(shared: &Arc<Shared>, request: &mut Request<Incoming>, is_excess:
     let path = request.uri().path();
     match ROUTES.iter().find(|(known, _)| *known == path) {
         None => not_found(path),
-        Some((_, Route::Collect(_))) if *request.method() == Method::OPTIONS => {
+        Some((_, Route::Collect(_) | Route::Validate)) if *request.method() == Method::OPTIONS => {
             origins::preflight(&shared.settings.keys, request.headers())
         }
         Some((_, route)) if route.method() != *request.method() => not_allowed(path, route),

@@ -4,6 +4,7 @@
 mod commit;
 mod durable;
 mod error;
+mod facts;
 mod lake;
 mod old_files;
 mod parquet_file;
@@ -15,6 +16,7 @@ mod testing;
 pub use commit::{Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id};
 pub use deltalake_core::DeltaTable;
 pub use error::LakeError;
+pub use facts::TableFacts;
 pub use lake::{Lake, LakeSettings};
 pub use old_files::delete_old_files;
 pub use parquet_file::{FileWriter, WrittenFile};

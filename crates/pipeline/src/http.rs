@@ -1,29 +1,34 @@
-//! The pipeline's listener: health, metrics, and signals as server-sent events.
+//! The pipeline's listener: health, metrics, its status, and signals and records as server-sent events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
+use footfall_event::Micros;
 use footfall_guard::{Guard, Refusal, Tokens};
 use futures::{Stream, StreamExt};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use prometheus::{Registry, TextEncoder};
+use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Health, PipelineError, SignalHub};
+use crate::tail::{STATUSES, TailLine, Watching};
+use crate::{Health, PipelineError, SignalHub, Tail};
 
 /// Connections that are open at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
@@ -31,11 +36,13 @@ const CONNECTIONS_MAX: usize = 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// What the listener shows.
 #[derive(Clone)]
-struct Served {
-    health: Health,
-    signals: SignalHub,
-    registry: Registry,
+pub struct Shown {
+    pub health: Health,
+    pub signals: SignalHub,
+    pub tail: Tail,
+    pub registry: Registry,
 }
 
 /// Serves until `shutdown`, signals to whom `guard` lets in.
@@ -44,21 +51,13 @@ struct Served {
 /// `Listen` when the listener breaks.
 pub async fn serve(
     listener: TcpListener,
-    health: Health,
-    signals: SignalHub,
+    shown: Shown,
     guard: Guard,
-    registry: Registry,
     shutdown: CancellationToken,
 ) -> Result<(), PipelineError> {
     let Guard { tls, tokens } = guard;
-    let router = Router::new()
-        .route("/v1/signals", get(listen))
-        // What stands above shows data, what follows does not.
-        .route_layer(from_fn_with_state(tokens, admit))
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(Served { health, signals, registry });
+    let readers = readers().route_layer(from_fn_with_state(tokens, admit));
+    let router = open().merge(readers).with_state(shown);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accept = async || {
         let slot = slots.clone().acquire_owned().await;
@@ -108,27 +107,97 @@ async fn admit(State(tokens): State<Tokens>, request: Request, next: Next) -> Re
     }
 }
 
-async fn ready(State(served): State<Served>) -> Response {
-    match served.health.ready() {
+/// What anybody may see who reaches the listener.
+fn open() -> Router<Shown> {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+}
+
+/// What shows visitors, or how much is going on: for those who may read.
+fn readers() -> Router<Shown> {
+    Router::new()
+        .route("/v1/signals", get(listen))
+        .route("/v1/status", get(status))
+        .route("/v1/tail", get(tail))
+}
+
+async fn ready(State(shown): State<Shown>) -> Response {
+    match shown.health.ready() {
         Ok(()) => "ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 
-async fn metrics(State(served): State<Served>) -> Response {
-    match TextEncoder::new().encode_to_string(&served.registry.gather()) {
+async fn metrics(State(shown): State<Shown>) -> Response {
+    match TextEncoder::new().encode_to_string(&shown.registry.gather()) {
         Ok(text) => text.into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
 /// Signals from now on. One that a slow listener missed is in the topic.
-async fn listen(
-    State(served): State<Served>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let signals = BroadcastStream::new(served.signals.listen());
+async fn listen(State(shown): State<Shown>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let signals = BroadcastStream::new(shown.signals.listen());
     let events = signals.filter_map(|signal| async move {
         signal.ok().map(|json| Ok(Event::default().event("signal").data(json)))
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+}
+
+async fn status(State(shown): State<Shown>) -> Response {
+    Json(shown.health.status(Micros::clock())).into_response()
+}
+
+/// Which lines are wanted; all of them where nothing is said.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    site: Option<String>,
+    status: Option<String>,
+}
+
+impl Wanted {
+    fn has(&self, line: &TailLine) -> bool {
+        self.site.as_ref().is_none_or(|site| *site == line.site)
+            && self.status.as_ref().is_none_or(|status| status == line.status)
+    }
+}
+
+/// Records from now on, as they are read. A watcher that is too slow for them is told how many it missed.
+async fn tail(
+    State(shown): State<Shown>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
+    let bad = |message: String| (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response();
+    let Query(wanted) = match wanted {
+        Ok(wanted) => wanted,
+        Err(rejection) => return bad(rejection.body_text()),
+    };
+    if let Some(status) = wanted.status.as_deref().filter(|status| !STATUSES.contains(status)) {
+        return bad(format!("status `{status}`: there are {}", STATUSES.join(", ")));
+    }
+    let Watching { lines, place } = match shown.tail.watch() {
+        Ok(watching) => watching,
+        Err(count) => {
+            let message = format!("{count} watch already, and no more may; end one of them\n");
+            return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+        }
+    };
+    let events = BroadcastStream::new(lines).filter_map(move |line| {
+        // The place is given back with the stream.
+        let _place = &place;
+        let event = match line {
+            Ok(line) if wanted.has(&line) => {
+                Some(Event::default().event("record").data(&line.json))
+            }
+            Ok(_) => None,
+            Err(BroadcastStreamRecvError::Lagged(missed)) => {
+                Some(Event::default().event("missed").data(format!("{{\"missed\":{missed}}}")))
+            }
+        };
+        std::future::ready(event.map(Ok::<_, Infallible>))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }

@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::old_resend::{OldResends, Suspect};
 use crate::rows::{DuplicateRow, EventPlaces, Origin, RejectedRow};
 use crate::snapshot::Header;
+use crate::tail::{Place, Tail};
 
 /// A partition that is being folded.
 pub struct PartitionFold {
@@ -44,6 +45,8 @@ pub struct PartitionFold {
     settled_at: Option<Micros>,
     /// Held events that a snapshot names and that the log has yet to give again.
     to_hold: BTreeMap<Offset, Signalled>,
+    /// Who watches what is read.
+    tail: Tail,
 }
 
 /// What became final in a partition up to `position`, with all that rows are made of.
@@ -102,10 +105,16 @@ impl PartitionFold {
             last_append_time,
             settled_at: None,
             to_hold,
+            tail: Tail::default(),
         };
         made.settled_at = made.fold.clock().log_time();
         made.compile()?;
         Ok(made)
+    }
+
+    /// Shows what is read from here on to those who watch `tail`.
+    pub fn show_to(&mut self, tail: Tail) {
+        self.tail = tail;
     }
 
     /// The next record to fold.
@@ -231,6 +240,9 @@ impl PartitionFold {
                             self.note_duplicate(record.offset, &columns, row, &decoded.rows);
                         }
                         metrics.record(status);
+                        if self.tail.is_watched() {
+                            self.tail.event(&self.place_of(record), status, &columns, row);
+                        }
                         row += 1;
                     }
                 },
@@ -239,6 +251,11 @@ impl PartitionFold {
         self.position = last.offset.next();
         self.last_append_time = last.append_time;
         Ok(())
+    }
+
+    fn place_of(&self, record: &Record) -> Place {
+        let Record { offset, append_time, .. } = *record;
+        Place { partition: self.origin.partition, offset, append_time }
     }
 
     fn note_duplicate(
@@ -285,6 +302,9 @@ impl PartitionFold {
         let offset = record.offset;
         let status = self.fold.rejection(offset, record.append_time, &rejection.site, key);
         metrics.record(status);
+        if self.tail.is_watched() {
+            self.tail.rejection(&self.place_of(record), status, &rejection);
+        }
         if status == Status::Duplicate {
             let Rejection { site, id: event_id, received_time, .. } = rejection;
             self.duplicates.push(DuplicateRow { offset, site, event_id, received_time });

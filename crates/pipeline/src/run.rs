@@ -23,6 +23,7 @@ use crate::patience::Patience;
 use crate::rows::Origin;
 use crate::signals::SignalHub;
 use crate::start::{Start, control_record, first_rules, start};
+use crate::tail::Tail;
 use crate::{Health, PipelineError, PipelineSettings, snapshot};
 use interval::{Finished, Interval, Outlets};
 use lag::Lag;
@@ -41,6 +42,7 @@ pub struct Pipeline {
     settings: PipelineSettings,
     health: Health,
     outlets: Outlets,
+    tail: Tail,
     subscription: Box<dyn Subscription>,
     partitions: BTreeMap<Partition, Owned>,
     interval: Interval,
@@ -65,11 +67,13 @@ impl Pipeline {
         let signals = SignalHub::start(log.clone(), &settings.signals_topic, metrics.clone());
         let interval = Interval::new(&settings);
         let upkeep = Upkeep::new(&settings);
+        health.reads(log.topic(), log.partitions(), lake.url().as_str());
         Ok(Pipeline {
             log,
             settings,
             health,
             outlets: Outlets { committer, lake, signals, metrics },
+            tail: Tail::default(),
             subscription,
             partitions: BTreeMap::new(),
             interval,
@@ -81,6 +85,10 @@ impl Pipeline {
 
     pub fn signals(&self) -> SignalHub {
         self.outlets.signals.clone()
+    }
+
+    pub fn tail(&self) -> Tail {
+        self.tail.clone()
     }
 
     /// Runs until `shutdown`, then commits what is settled and publishes snapshots.
@@ -210,7 +218,8 @@ impl Pipeline {
         Ok(Owned::FindingRules { begin, end })
     }
 
-    fn folding(&self, fold: PartitionFold) -> Owned {
+    fn folding(&self, mut fold: PartitionFold) -> Owned {
+        fold.show_to(self.tail.clone());
         let resends = OldResends::new(
             &self.outlets.lake,
             self.log.topic(),

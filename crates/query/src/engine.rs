@@ -9,7 +9,7 @@ use bytes::Bytes;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::session_state::SessionState;
 use footfall_event::schema::Table;
-use footfall_lake::Lake;
+use footfall_lake::{Lake, TableFacts};
 use futures::{Stream, StreamExt};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -116,6 +116,24 @@ impl Engine {
         format: Format,
     ) -> Result<impl Stream<Item = Result<Bytes, QueryError>> + use<>, QueryError> {
         send(answer, format, self.settings.time_max, &self.threads)
+    }
+
+    /// Where the lake lies.
+    pub fn location(&self) -> &str {
+        self.tables.location()
+    }
+
+    /// How large each table is, as their logs tell it.
+    ///
+    /// # Errors
+    /// `Lake`; `Time` when the store does not answer within `time_max`.
+    pub async fn facts(&self) -> Result<Vec<TableFacts>, QueryError> {
+        let (tables, limit) = (self.tables.clone(), self.settings.time_max);
+        let read = self.spawn(async move { tables.facts().await });
+        match tokio::time::timeout(limit, read).await {
+            Ok(result) => result.map_err(engine_error)?,
+            Err(_) => Err(QueryError::Time { limit }),
+        }
     }
 
     /// Whether the lake can be read.

@@ -37,6 +37,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/sql", post(sql))
         .route("/v1/tables", get(tables))
+        .route("/v1/status", get(status))
         // What stands above shows data, what follows does not.
         .route_layer(from_fn_with_state(shared.clone(), admit))
         .route("/livez", get(async || "ok\n"))
@@ -112,6 +113,17 @@ async fn sql(
 
 async fn tables() -> Response {
     axum::Json(json!({"tables": catalog::listing()})).into_response()
+}
+
+/// What `footfall status` asks: where the lake lies, and how large its tables are.
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.engine.facts().await {
+        Ok(tables) => {
+            let lake = shared.engine.location();
+            axum::Json(json!({"part": "query", "lake": lake, "tables": tables})).into_response()
+        }
+        Err(error) => error.into_response(),
+    }
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {

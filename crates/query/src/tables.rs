@@ -9,7 +9,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use deltalake_core::DeltaTable;
 use footfall_event::schema::Table;
-use footfall_lake::Lake;
+use footfall_lake::{Lake, TableFacts};
 use tokio::sync::Mutex;
 
 use crate::QueryError;
@@ -41,6 +41,26 @@ impl Tables {
             Some(delta) => delta.table_provider().await.map_err(|error| lake(table, error)),
             None => Ok(Arc::new(EmptyTable::new(schema_as_read(table)))),
         }
+    }
+
+    /// Where the tables lie.
+    pub(crate) fn location(&self) -> &str {
+        self.lake.url().as_str()
+    }
+
+    /// How large each table is, with every commit that ended before this call.
+    ///
+    /// # Errors
+    /// `Lake`.
+    pub(crate) async fn facts(&self) -> Result<Vec<TableFacts>, QueryError> {
+        let mut all = Vec::new();
+        for table in Table::ALL {
+            let delta = self.refreshed(table).await?;
+            let facts =
+                TableFacts::of(table, delta.as_ref()).map_err(|error| lake(table, error))?;
+            all.push(facts);
+        }
+        Ok(all)
     }
 
     async fn refreshed(&self, table: Table) -> Result<Option<DeltaTable>, QueryError> {

@@ -54,33 +54,3 @@ fn what_no_server_of_ours_says_is_shown_as_it_came() {
     assert_eq!(refusal(b"<h1>Bad gateway</h1>\n"), "<h1>Bad gateway</h1>");
     assert_eq!(refusal(br#"{"error": "no"}"#), r#"{"error": "no"}"#);
 }
-
-#[test]
-fn a_token_goes_over_tls_or_stays_on_this_machine() {
-    for server in [
-        "https://footfall.example",
-        "http://127.0.0.1:8081",
-        "http://localhost:1",
-        "http://[::1]:1",
-    ] {
-        assert!(require_secrecy(server).is_ok(), "{server}");
-    }
-    for server in
-        ["http://footfall.example", "http://192.0.2.1:8081", "http://127.0.0.1.example", "x"]
-    {
-        assert!(require_secrecy(server).is_err(), "{server}");
-    }
-}
-
-#[test]
-fn a_token_is_the_first_line_of_its_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token");
-    std::fs::write(&file, " fr_1 \nanything\n").unwrap();
-    assert_eq!(token(Some(&file)).unwrap().as_deref(), Some("fr_1"));
-    std::fs::write(&file, "\n").unwrap();
-    assert_eq!(token(Some(&file)).unwrap(), None);
-    let missing = folder.path().join("none");
-    let told = token(Some(&missing)).unwrap_err().to_string();
-    assert!(told.contains(&*missing.to_string_lossy()), "{told}");
-}

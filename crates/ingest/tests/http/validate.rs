@@ -84,7 +84,8 @@ async fn what_is_validated_counts_as_no_event() {
 
 #[tokio::test]
 async fn a_key_is_wanted_where_events_want_one() {
-    let key = Key { site: "shop".to_owned(), sha256: Sha256::digest("WK").into() };
+    let key =
+        Key { site: "shop".to_owned(), sha256: Sha256::digest("WK").into(), origins: Vec::new() };
     let server = Server::start(IngestSettings { keys: vec![key], ..settings() }).await;
     let body = event("a", "v");
     let authorized = "Authorization: Bearer WK\r\n";
