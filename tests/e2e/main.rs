@@ -13,6 +13,7 @@ mod metrics;
 mod operations;
 mod pauses;
 mod repair;
+mod promql;
 mod sample;
 mod upgrade;
 mod verify;

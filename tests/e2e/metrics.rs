@@ -60,6 +60,7 @@ fn each_metric_of_the_pipeline_is_moved_to_a_known_value() -> Result<()> {
     ensure!(pipeline("footfall_pipeline_commit_conflicts_total")? == 0.0, "nobody else writes");
     queries(&running)?;
     documented(&running)?;
+    crate::promql::all_are_served(&running)?;
     running.stop()
 }
 
