@@ -15,7 +15,7 @@ use footfall_event::{EventDecoder, Micros, Offset, Partition, Text, Times, parse
 use footfall_lake::{
     Commit, FileWriter, Lake, LakeSettings, Outcome, Progress, TableWriter, app_id,
 };
-use footfall_pipeline::{Settled, rewrite};
+use footfall_pipeline::{SettledFiles, rewrite};
 use footfall_query::{Engine, QuerySettings};
 use footfall_sessionizer::{Conditions, Rules};
 use uuid::Uuid;
@@ -114,7 +114,7 @@ fn job(
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        let (mut settled, mut runs) = (Settled::default(), 0);
+        let (mut settled, mut runs) = (SettledFiles::default(), 0);
         while begun.recv().is_ok() {
             let done = runtime.block_on(rewrite(&lake, &rules, &mut settled));
             done.map_err(|error| error.to_string())?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use footfall_lake::Lake;
-use footfall_pipeline::{Compacted, Settled, rewrite};
+use footfall_pipeline::{Compacted, SettledFiles, rewrite};
 
 use crate::config::{Config, process_environment};
 use crate::parts::pipeline_rules;
@@ -18,7 +18,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
         anyhow::bail!("there is no lake at {}: name it by --lake or --data-dir", lake.url());
     }
     let rules = Arc::new(pipeline_rules(config));
-    let done = rewrite(&lake, &rules, &mut Settled::default()).await?;
+    let done = rewrite(&lake, &rules, &mut SettledFiles::default()).await?;
     let repaired = done.repaired;
     println!("{} late events of {} runs repaired", repaired.late_events, repaired.runs);
     if repaired.waiting > 0 {

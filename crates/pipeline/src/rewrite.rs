@@ -21,7 +21,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::PipelineError;
 
 pub use compaction::Compacted;
-pub use repair::{Repaired, Settled};
+pub use repair::{Repaired, SettledFiles};
 
 /// What a run of the job did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Rewritten {
 pub async fn rewrite(
     lake: &Lake,
     rules: &Arc<Rules>,
-    settled: &mut Settled,
+    settled: &mut SettledFiles,
 ) -> Result<Rewritten, PipelineError> {
     let mut done = Rewritten::default();
     loop {

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::SortExpr;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
+use footfall_event::Micros;
 use footfall_event::schema::Table;
 use footfall_lake::{DeltaTable, Lake, LakeError};
 
@@ -90,4 +91,16 @@ pub fn plain(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Pip
 
 pub fn failed(source: DataFusionError) -> PipelineError {
     PipelineError::Lake(LakeError::Delta { table: Table::Events, source: source.into() })
+}
+
+/// A text of a row; `None` for NULL.
+pub fn text_at<'r>(rows: &'r RecordBatch, column: &str, row: usize) -> Option<&'r str> {
+    let texts = rows.column_by_name(column)?.as_string_opt::<i32>()?;
+    texts.is_valid(row).then(|| texts.value(row))
+}
+
+/// A time of a row; `None` for NULL.
+pub fn time_at(rows: &RecordBatch, column: &str, row: usize) -> Option<Micros> {
+    let times = rows.column_by_name(column)?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    times.is_valid(row).then(|| Micros(times.value(row)))
 }

@@ -154,7 +154,9 @@ pub fn decoded(log: &str, lines: &[&str], received_time: Micros) -> RecordBatch 
     for (number, line) in lines.iter().enumerate() {
         let mut event = parse_event(line).unwrap();
         event.set_text(Text::Site, "shop");
-        event.set_text(Text::EventName, "page_view");
+        if event.text(Text::EventName).is_none() {
+            event.set_text(Text::EventName, "page_view");
+        }
         let event_time = event.client.timestamp.unwrap();
         let times = Times { event_time, received_time };
         decoder.push_event(&event, times, Offset(number as i64), None);

@@ -1,7 +1,6 @@
 //! Deliveries cut into pieces, and partitions that go on from a snapshot.
 
 use footfall_lake::Lake;
-use footfall_sessionizer::Conditions as Texts;
 use prometheus::Registry;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -13,28 +12,7 @@ use crate::snapshot;
 const BEGAN: i64 = 1_767_225_600;
 
 fn rules(slow_page_ms: i64) -> Arc<Rules> {
-    let never = || "event_name = 'never'".to_owned();
-    Arc::new(Rules {
-        session_gap: Micros(30 * Micros::MINUTE.0),
-        session_cap: Micros::DAY,
-        allowed_lateness: Micros(10 * Micros::SECOND.0),
-        signal_grace: Micros(0),
-        dedupe_window: Micros(20 * Micros::MINUTE.0),
-        dedupe_ids_max: 1_000,
-        open_sessions_max: 1_000,
-        events_per_session_max: 10_000,
-        slow_page_ms,
-        conditions: Texts {
-            conversion: never(),
-            page_view: never(),
-            error: never(),
-            zero_search: never(),
-            hidden: never(),
-            rage_target: never(),
-        },
-        steps: Vec::new(),
-        needs: Vec::new(),
-    })
+    Arc::new(Rules { slow_page_ms, ..crate::testing::rules() })
 }
 
 /// A fold, and what it reads with.

@@ -37,7 +37,7 @@ use refold::Refold;
 use replace::{SignalledNeeds, Taken, take_out};
 use runs::{Runs, find_runs};
 
-pub use queue::Settled;
+pub use queue::SettledFiles;
 
 /// The tables whose rows are replaced, in this order. `events` is last, for its rows tell what is left to
 /// do; it is opened last too, as a load commits it first: of a load that the others hold it has all rows.
@@ -74,7 +74,7 @@ impl Repaired {
 pub async fn repair(
     lake: &Lake,
     rules: &Arc<Rules>,
-    settled: &mut Settled,
+    settled: &mut SettledFiles,
 ) -> Result<Repaired, PipelineError> {
     let Some(settings) = lake.settings().await? else { return Ok(Repaired::default()) };
     let rules = rules_in_force(lake, &settings, rules).await?;

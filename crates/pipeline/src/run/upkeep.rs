@@ -10,7 +10,7 @@ use footfall_sessionizer::Rules;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::{PipelineError, PipelineSettings, Rewritten, Settled, rewrite};
+use crate::{PipelineError, PipelineSettings, Rewritten, SettledFiles, rewrite};
 
 /// Whose owner looks after the tables of all.
 pub const CARETAKER: Partition = Partition(0);
@@ -19,8 +19,8 @@ pub struct Upkeep {
     interval: Duration,
     rules: Arc<Rules>,
     due: Instant,
-    settled: Settled,
-    running: Option<JoinHandle<(Settled, Result<Rewritten, PipelineError>)>>,
+    settled: SettledFiles,
+    running: Option<JoinHandle<(SettledFiles, Result<Rewritten, PipelineError>)>>,
     stop: CancellationToken,
 }
 
@@ -31,7 +31,7 @@ impl Upkeep {
             interval,
             rules,
             due: Instant::now() + interval,
-            settled: Settled::default(),
+            settled: SettledFiles::default(),
             running: None,
             stop: CancellationToken::new(),
         }
@@ -73,7 +73,7 @@ impl Upkeep {
 
     fn take(
         &mut self,
-        ended: std::thread::Result<(Settled, Result<Rewritten, PipelineError>)>,
+        ended: std::thread::Result<(SettledFiles, Result<Rewritten, PipelineError>)>,
         metrics: &Metrics,
     ) {
         match ended {

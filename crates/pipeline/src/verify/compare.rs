@@ -15,8 +15,9 @@ use footfall_sessionizer::CloseCause;
 use super::Verified;
 use super::late_runs::{LateRun, LateRuns};
 use super::versions::Versions;
-use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor, text_at, visitor_at};
+use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor, visitor_at};
 use crate::PipelineError;
+use crate::scan::text_at;
 
 /// What the fold alone knows: whether a signal was due depends on when records arrived. Of loads it
 /// is known to be false.

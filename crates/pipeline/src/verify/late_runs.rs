@@ -11,10 +11,10 @@ use futures::StreamExt;
 
 use super::rules::KnownRules;
 use super::versions::Versions;
-use super::visitor_rows::{VisitorRows, text_at};
+use super::visitor_rows::VisitorRows;
 use crate::PipelineError;
 use crate::batch::place;
-use crate::scan::{context, failed, fold_order, plain};
+use crate::scan::{context, failed, fold_order, plain, text_at};
 
 /// What became of a run's late events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -138,7 +138,7 @@ fn receipts_of(rows: &RecordBatch) -> Vec<Receipt> {
     let receipt = |row: usize| Receipt {
         from: Offset(whole("from_offset", row)),
         to: Offset(whole("to_offset", row)),
-        site: super::visitor_rows::text_at(rows, "site", row).map(str::to_owned),
+        site: crate::scan::text_at(rows, "site", row).map(str::to_owned),
         hour: time("hour", row),
         day: Day(column("receipt_date").as_primitive::<Date32Type>().value(row)),
         counts: Counts {

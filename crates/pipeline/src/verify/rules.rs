@@ -11,9 +11,9 @@ use footfall_lake::Lake;
 use footfall_sessionizer::{Bits, RuleBook, RulesId};
 
 use super::versions::Versions;
-use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor, text_at, visitor_at};
+use super::visitor_rows::{VisitorKey, VisitorRows, by_visitor, visitor_at};
 use crate::conditions::Conditions;
-use crate::scan::{context, failed};
+use crate::scan::{context, failed, text_at};
 use crate::{PipelineError, rules_store};
 
 /// The rules that stand beside the tables. Their order says nothing of when each was in force.

@@ -15,9 +15,8 @@ use futures::StreamExt;
 use super::Verified;
 use super::receipts::{Counts, LogPart, Range};
 use super::versions::Versions;
-use super::visitor_rows::text_at;
 use crate::PipelineError;
-use crate::scan::{context, failed, plain};
+use crate::scan::{context, failed, plain, text_at};
 
 /// Holds the ranges against the rows of a log's partition.
 ///

@@ -1,6 +1,6 @@
 //! Rows of one partition's visitors, a batch at a time, in the plain types of their table.
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::SortExpr;
@@ -10,7 +10,7 @@ use footfall_event::{Partition, partition_of};
 use futures::{Stream, StreamExt};
 
 use crate::PipelineError;
-use crate::scan::{failed, fold_order, plain};
+use crate::scan::{failed, fold_order, plain, text_at};
 
 /// (site, visitor), as the tables sort them: NULL first.
 pub type VisitorKey = (Option<String>, Option<String>);
@@ -89,10 +89,4 @@ pub fn by_visitor() -> Vec<SortExpr> {
 /// Whose row it is.
 pub fn visitor_at(rows: &RecordBatch, row: usize) -> (Option<&str>, Option<&str>) {
     (text_at(rows, "site", row), text_at(rows, "visitor_id", row))
-}
-
-/// A text of a row; `None` for NULL.
-pub fn text_at<'r>(rows: &'r RecordBatch, column: &str, row: usize) -> Option<&'r str> {
-    let texts = rows.column_by_name(column)?.as_string_opt::<i32>()?;
-    texts.is_valid(row).then(|| texts.value(row))
 }

@@ -20,7 +20,9 @@ const GROUP_BYTES_MAX: i64 = 512 * 1024 * 1024;
 /// as much as itself: so each row is rewritten a few times at most, however many commits a day has.
 pub fn small_files(files: Vec<TableFile>) -> Vec<Vec<TableFile>> {
     let mut days: BTreeMap<Day, Vec<TableFile>> = BTreeMap::new();
-    for file in files.into_iter().filter(|file| file.bytes <= SMALL_BYTES_MAX) {
+    // Another program's file may not say how many rows it has, and then none could be missed.
+    let is_fit = |file: &TableFile| file.bytes <= SMALL_BYTES_MAX && file.rows.is_some();
+    for file in files.into_iter().filter(is_fit) {
         days.entry(file.day).or_default().push(file);
     }
     let groups = days.into_values().map(|mut files| {

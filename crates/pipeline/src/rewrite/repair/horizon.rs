@@ -85,7 +85,7 @@ impl Horizon {
     }
 }
 
-/// The loads that have a receipt or, as the receipt comes last, a row.
+/// The loads that have a receipt, which is committed last; any other is not whole.
 async fn loads(lake: &Lake) -> Result<Vec<String>, PipelineError> {
     let context = context()?;
     let rows = table(&context, lake, Table::Receipts).await?;

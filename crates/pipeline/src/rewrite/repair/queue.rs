@@ -25,12 +25,12 @@ const EVENTS_MAX: usize = 5_000_000;
 /// Files that are known to hold nothing that waits. Files never change, so none is looked at twice by
 /// one process.
 #[derive(Debug, Default)]
-pub struct Settled {
+pub struct SettledFiles {
     config_id: String,
     paths: HashSet<String>,
 }
 
-/// Waiting events by visitor, of the visitors of the lowest ids.
+/// When waiting events happened, ascending, by visitor: of the visitors of the lowest ids.
 #[derive(Debug, Default)]
 pub struct Queue {
     times: BTreeMap<(String, String), Vec<Micros>>,
@@ -47,7 +47,7 @@ impl Queue {
         files: &[TableFile],
         conditions: &Conditions,
         rules: &Rules,
-        settled: &mut Settled,
+        settled: &mut SettledFiles,
     ) -> Result<Queue, PipelineError> {
         settled.forget_others(files, rules.config_id());
         let mut queue = Queue::default();
@@ -78,6 +78,7 @@ impl Queue {
                 settled.paths.insert(file.path().to_owned());
             }
         }
+        queue.times.values_mut().for_each(|times| times.sort_unstable());
         Ok(queue)
     }
 
@@ -130,15 +131,18 @@ impl Queue {
     /// Whether an event of the visitor waits in that time.
     pub fn waits_within(&self, site: &str, visitor_id: &str, from: Micros, to: Micros) -> bool {
         let times = self.times.get(&(site.to_owned(), visitor_id.to_owned()));
-        times.is_some_and(|times| times.iter().any(|time| (from..=to).contains(time)))
+        times.is_some_and(|times| {
+            let first = times.partition_point(|time| *time < from);
+            times.get(first).is_some_and(|time| *time <= to)
+        })
     }
 }
 
-impl Settled {
+impl SettledFiles {
     /// Files that are gone, and, when other rules say what is hidden, all.
     fn forget_others(&mut self, files: &[TableFile], config_id: String) {
         if self.config_id != config_id {
-            *self = Settled { config_id, paths: HashSet::new() };
+            *self = SettledFiles { config_id, paths: HashSet::new() };
         }
         let standing: HashSet<&str> = files.iter().map(TableFile::path).collect();
         self.paths.retain(|path| standing.contains(path.as_str()));
@@ -146,7 +150,7 @@ impl Settled {
 }
 
 /// Which rows wait, unless they are hidden.
-pub fn waits(rows: &RecordBatch) -> BooleanArray {
+fn waits(rows: &RecordBatch) -> BooleanArray {
     let column = |name: &str| rows.column_by_name(name);
     let flag = |name: &str, row: usize| {
         let flags = column(name).and_then(|column| column.as_boolean_opt());

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Int32Type, Int64Type};
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::{FileWriter, Lake, TableFile, WrittenFile};
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::super::rows_of;
 use super::runs::{Place, Runs};
 use crate::PipelineError;
+use crate::scan::{text_at, time_at};
 
 /// Files that are to be replaced, and their other rows in new ones.
 #[derive(Debug, Default)]
@@ -95,7 +96,7 @@ fn is_of_runs(table: Table, rows: &RecordBatch, runs: &Runs) -> BooleanArray {
 
 /// The record that a row is of.
 pub fn place_of(rows: &RecordBatch, row: usize) -> Option<Place> {
-    let log = text(rows, "log", row)?.to_owned();
+    let log = text_at(rows, "log", row)?.to_owned();
     let partition = rows.column_by_name("log_partition")?.as_primitive::<Int32Type>().value(row);
     let offset = rows.column_by_name("log_offset")?.as_primitive::<Int64Type>().value(row);
     Some(Place { log, partition: Partition(partition), offset: Offset(offset) })
@@ -107,19 +108,9 @@ fn note_signalled(rows: &RecordBatch, signalled: &mut SignalledNeeds) {
         return;
     };
     for row in (0..rows.num_rows()).filter(|row| flags.is_valid(*row) && flags.value(*row)) {
-        let text = |column| text(rows, column, row).unwrap_or_default().to_owned();
-        if let Some(raised_at) = time(rows, "raised_at", row) {
+        let text = |column| text_at(rows, column, row).unwrap_or_default().to_owned();
+        if let Some(raised_at) = time_at(rows, "raised_at", row) {
             signalled.insert((text("site"), text("visitor_id"), text("need"), raised_at));
         }
     }
-}
-
-pub fn text<'r>(rows: &'r RecordBatch, column: &str, row: usize) -> Option<&'r str> {
-    let texts = rows.column_by_name(column)?.as_string_opt::<i32>()?;
-    texts.is_valid(row).then(|| texts.value(row))
-}
-
-pub fn time(rows: &RecordBatch, column: &str, row: usize) -> Option<Micros> {
-    let times = rows.column_by_name(column)?.as_primitive_opt::<TimestampMicrosecondType>()?;
-    times.is_valid(row).then(|| Micros(times.value(row)))
 }

@@ -17,10 +17,10 @@ use futures::StreamExt;
 use super::super::rows_of;
 use super::horizon::Horizon;
 use super::queue::Queue;
-use super::replace::{place_of, text, time};
+use super::replace::place_of;
 use crate::PipelineError;
 use crate::rows::DuplicateRow;
-use crate::scan::{failed, fold_order, plain};
+use crate::scan::{failed, fold_order, plain, text_at, time_at};
 use crate::sort::sorted;
 
 /// A record: where it stands in its log.
@@ -62,9 +62,9 @@ impl Runs {
 
     /// Whether a row with `site`, `visitor_id` and a time lies in a run.
     pub fn hold(&self, rows: &RecordBatch, time_column: &str, row: usize) -> bool {
-        let (site, visitor) = (text(rows, "site", row), text(rows, "visitor_id", row));
+        let (site, visitor) = (text_at(rows, "site", row), text_at(rows, "visitor_id", row));
         let (Some(site), Some(visitor)) = (site, visitor) else { return false };
-        time(rows, time_column, row).is_some_and(|time| self.at(site, visitor, time).is_some())
+        time_at(rows, time_column, row).is_some_and(|time| self.at(site, visitor, time).is_some())
     }
 
     /// The rows of `events` that are folded again.
@@ -195,7 +195,7 @@ impl<'q> Finder<'q> {
                 .column_by_name("event_time")
                 .map(|times| times.as_primitive::<TimestampMicrosecondType>().clone());
             for row in 0..batch.num_rows() {
-                let text = |column| text(&batch, column, row).unwrap_or_default();
+                let text = |column| text_at(&batch, column, row).unwrap_or_default();
                 let time = times.as_ref().map_or(Micros(0), |times| Micros(times.value(row)));
                 finder.take(text("site"), text("visitor_id"), time, text("log"));
             }
@@ -290,13 +290,13 @@ async fn without_doubles(
     while let Some(batch) = rows.next().await {
         let batch = mixed.only_counted(&batch?)?;
         for row in 0..batch.num_rows() {
-            let text = |column| text(&batch, column, row).unwrap_or_default().to_owned();
+            let text = |column| text_at(&batch, column, row).unwrap_or_default().to_owned();
             let Some(place) = place_of(&batch, row) else { continue };
             let told = DuplicateRow {
                 offset: place.offset,
                 site: text("site"),
                 event_id: text("event_id"),
-                received_time: time(&batch, "received_time", row).unwrap_or_default(),
+                received_time: time_at(&batch, "received_time", row).unwrap_or_default(),
             };
             let id = (text("site"), text("visitor_id"), text("event_id"));
             let row = (place, told);
@@ -337,7 +337,7 @@ fn of_visitors(
     visitors: &HashMap<String, std::collections::HashSet<String>>,
 ) -> Result<RecordBatch, ArrowError> {
     let is_of = |row: usize| {
-        let (site, visitor) = (text(rows, "site", row), text(rows, "visitor_id", row));
+        let (site, visitor) = (text_at(rows, "site", row), text_at(rows, "visitor_id", row));
         site.zip(visitor).is_some_and(|(site, visitor)| {
             visitors.get(site).is_some_and(|visitors| visitors.contains(visitor))
         })

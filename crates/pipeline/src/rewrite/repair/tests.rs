@@ -7,7 +7,7 @@ use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset};
 use footfall_sessionizer::EventRow;
 
-use crate::rewrite::{Rewritten, Settled, rewrite};
+use crate::rewrite::{Rewritten, SettledFiles, rewrite};
 use crate::rows::settled_rows;
 use crate::testing::{STARTED, Shop, TOPIC, at, decoded, named, rules};
 
@@ -22,7 +22,7 @@ const TABLES: [&str; 4] = [
 ];
 
 async fn repaired(shop: &Shop) -> Rewritten {
-    rewrite(&shop.lake, &Arc::new(rules()), &mut Settled::default()).await.unwrap()
+    rewrite(&shop.lake, &Arc::new(rules()), &mut SettledFiles::default()).await.unwrap()
 }
 
 /// Rows as live reading writes late ones.
@@ -158,9 +158,21 @@ async fn a_run_of_a_load_that_is_not_whole_waits() {
 
 #[tokio::test]
 async fn a_hidden_event_waits_for_nothing() {
-    let (a, b) = (at(0, "a", ""), at(60, "b", r#","event_name":"heartbeat""#));
     let shop = Shop::new().await;
-    shop.load("one", &[&a]).await;
-    shop.load("two", &[&b.replace("page_path", "was_path")]).await;
-    assert_eq!(shop.ask("SELECT count(*) FROM events WHERE late").await, ["1"]);
+    shop.load("one", &[&at(0, "a", "")]).await;
+    shop.load("two", &[&at(60, "b", r#","event_name":"heartbeat""#)]).await;
+    assert_eq!(shop.ask("SELECT event_id FROM events WHERE late").await, ["b"]);
+    let done = repaired(&shop).await.repaired;
+    assert_eq!((done.runs, done.waiting, done.late_events), (0, 0, 0));
+    let stands = shop.ask("SELECT event_id, session_id IS NULL FROM events ORDER BY 1").await;
+    assert_eq!(stands, ["a false", "b true"]);
+    let verified = crate::verify(&shop.lake).await.unwrap();
+    assert_eq!((verified.listed, verified.left_out), (Vec::new(), Vec::new()));
+    // Beside an event that waits it is folded, and still of no session.
+    shop.load("three", &[&at(30, "c", "")]).await;
+    let done = repaired(&shop).await.repaired;
+    assert_eq!((done.runs, done.late_events), (1, 1));
+    let stands = shop.ask("SELECT event_id, session_id IS NULL FROM events ORDER BY 1").await;
+    assert_eq!(stands, ["a false", "b true", "c false"]);
+    assert_eq!(shop.ask("SELECT event_count, revision FROM sessions").await, ["2 1"]);
 }
