@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use footfall_tests::{Footfall, Running, oracle_of_all, wait_until, watermarks};
+use footfall_tests::{Footfall, Running, oracle_of_all, python, wait_until, watermarks};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::pauses::Pauses;
 use crate::sample::{Posting, quick, quick_rules, wait_until_folded};
+use crate::verify::BY_HAND;
 
 /// Longer than a session gap, lateness, snapshots and repairs together.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -40,7 +42,38 @@ fn late_events_are_repaired_beside_the_live_fold() -> Result<()> {
     ensure!(running.number("SELECT count(*) FROM sessions WHERE revision > 0")? > 0, "no revision");
     let repaired = running.metric(running.pipeline(), "footfall_pipeline_repaired_total")?;
     ensure!(repaired > 0.0, "{repaired} late events were repaired");
-    check(&folder, &footfall, running)
+    // What was signalled stays so when its session is folded again.
+    let signalled = "SELECT count(*) FROM needs WHERE signalled AND revision > 0";
+    ensure!(running.number(signalled)? > 0, "no signal was taken over");
+    check(&folder, &footfall, running)?;
+    tampered_rows_are_seen(&folder, &footfall)
+}
+
+/// Rows of repaired runs are held against their events like all others.
+fn tampered_rows_are_seen(folder: &TempDir, footfall: &Footfall) -> Result<()> {
+    let changes = [
+        ("sessions", "revision > 0", "event_count", "event_count + 1"),
+        ("sessions", "revision > 0", "revision", "revision + 1"),
+        ("sessions", "revision > 0", "close_cause", "'cap'"),
+        ("needs", "revision > 0", "click_count", "click_count + 1"),
+        ("page_views", "revision > 0", "is_exit", "not is_exit"),
+        ("events", "late and session_id is not None", "session_id", "'0' * 32"),
+    ];
+    let copy = |number: usize| folder.path().join(format!("tampered-{number}"));
+    let case = |(number, (table, row, column, value)): (usize, (&str, &str, &str, &str))| {
+        json!({
+            "table": table, "kind": "change", "where": row, "column": column, "value": value,
+            "lake": copy(number).join("lake").to_string_lossy(),
+        })
+    };
+    let cases: Vec<Value> = changes.into_iter().enumerate().map(case).collect();
+    let lake = footfall.lake();
+    python(&["-c", BY_HAND, &lake.to_string_lossy(), &Value::from(cases.clone()).to_string()])?;
+    for (number, case) in cases.iter().enumerate() {
+        let verified = Footfall::at(&copy(number)).run(&["verify"])?;
+        ensure!(verified.status.code() == Some(1), "{case} was not seen");
+    }
+    Ok(())
 }
 
 /// The pipeline goes on, and repairs too.

@@ -62,9 +62,9 @@ const CHANGED: [(&str, &str, &str, &str); 38] = [
     ("receipts", "site is None", "watermark", "datetime.now(timezone.utc) + timedelta(days=1)"),
 ];
 
-/// Copies the lake for each case, and rewrites a table of the copy with one row removed, doubled or
+/// Copies a lake for each case, and rewrites a table of the copy with one row removed, doubled or
 /// changed. `rewrite` changes nothing: what is told must not come from the rewriting.
-const BY_HAND: &str = "
+pub const BY_HAND: &str = "
 import json, shutil, sys
 from datetime import datetime, timedelta, timezone
 import pyarrow as pa, deltalake
