@@ -13,14 +13,15 @@ pub const TOKEN_VARIABLE: &str = "FOOTFALL_TOKEN";
 
 /// The address at which a listener of the configuration can be asked from this machine: one that listens
 /// on all addresses does so on the loopback too. `None` for port 0, which is another at each start.
-pub fn url_of(listen: &str) -> Option<String> {
+pub fn url_of(listen: &str, has_tls: bool) -> Option<String> {
+    let scheme = if has_tls { "https" } else { "http" };
     let (host, port) = listen.rsplit_once(':')?;
     let host = match host {
         "0.0.0.0" | "" => "127.0.0.1",
         "[::]" => "[::1]",
         host => host,
     };
-    (port != "0").then(|| format!("http://{host}:{port}"))
+    (port != "0").then(|| format!("{scheme}://{host}:{port}"))
 }
 
 /// A path of a server, as `--server` names it.
@@ -110,7 +111,9 @@ mod tests {
             ("pipeline-1:8082", Some("http://pipeline-1:8082")),
             ("127.0.0.1:0", None),
         ] {
-            assert_eq!(url_of(listen).as_deref(), url, "{listen}");
+            assert_eq!(url_of(listen, false).as_deref(), url, "{listen}");
+            let https = url.map(|url| url.replace("http://", "https://"));
+            assert_eq!(url_of(listen, true), https, "{listen}");
         }
     }
 

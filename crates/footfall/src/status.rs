@@ -15,9 +15,15 @@ use serde_json::Value;
 use crate::arguments::RowFormat;
 use crate::config::Config;
 
-/// Rows of `events` that wait for their repair.
-const PENDING: &str = "SELECT count(*), CAST(min(event_time) AS VARCHAR) FROM events \
-    WHERE late AND session_id IS NULL AND visitor_id IS NOT NULL AND NOT overflow";
+/// Asks for the rows of `events` that wait for their repair: `hidden` ones, by the rules of this
+/// configuration, wait for nothing.
+fn pending_sql(config: &Config) -> String {
+    let hidden = &config.rules.conditions.hidden;
+    format!(
+        "SELECT count(*), CAST(min(event_time) AS VARCHAR) FROM events WHERE late \
+         AND session_id IS NULL AND visitor_id IS NOT NULL AND NOT overflow AND ({hidden}) IS NOT TRUE"
+    )
+}
 
 /// How far the tables speak, by the newest receipt of each partition.
 const RECEIPTS: &str = "SELECT log, log_partition, CAST(max(to_offset) AS BIGINT), \

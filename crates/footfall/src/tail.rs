@@ -55,7 +55,7 @@ fn servers(config: &Config, arguments: &TailArguments) -> anyhow::Result<Vec<Str
     let listen = &config.pipeline.listen;
     let missing =
         || format!("pipeline.listen is `{listen}`: say --server URL, as the start printed it");
-    Ok(vec![url_of(listen).ok_or_else(|| CalledWrongly(missing()))?])
+    Ok(vec![url_of(listen, config.pipeline.tls.is_some()).ok_or_else(|| CalledWrongly(missing()))?])
 }
 
 /// Whether somebody still reads.

@@ -12,7 +12,7 @@ use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{PENDING, Part, RECEIPTS, Status, pending, settled};
+use super::{Part, RECEIPTS, Status, pending, pending_sql, settled};
 use crate::config::{Config, process_environment};
 use crate::parts::query_settings;
 use crate::server::{path, send, url_of, with_token};
@@ -37,18 +37,18 @@ pub async fn all(config: &Config, servers: &[String]) -> anyhow::Result<Status> 
     let mut status = Status::default();
     if !servers.is_empty() {
         for server in servers {
-            part(&client, "server", server, &mut status).await?;
+            part(config, &client, ("server", server), &mut status).await?;
         }
         return Ok(status);
     }
     let listeners = [
-        ("ingest", &config.ingest.listen),
-        ("pipeline", &config.pipeline.listen),
-        ("query", &config.query.listen),
+        ("ingest", &config.ingest.listen, &config.ingest.tls),
+        ("pipeline", &config.pipeline.listen, &config.pipeline.tls),
+        ("query", &config.query.listen, &config.query.tls),
     ];
-    for (name, listen) in listeners {
-        let Some(server) = url_of(listen) else { continue };
-        if let Err(error) = part(&client, name, &server, &mut status).await {
+    for (name, listen, tls) in listeners {
+        let Some(server) = url_of(listen, tls.is_some()) else { continue };
+        if let Err(error) = part(config, &client, (name, &server), &mut status).await {
             let state = format!("{error:#}");
             status.parts.push(Part { name: name.to_owned(), server, state });
         }
@@ -63,9 +63,9 @@ pub async fn all(config: &Config, servers: &[String]) -> anyhow::Result<Status> 
 
 /// Asks one part whether it is ready, and what it knows.
 async fn part(
+    config: &Config,
     client: &Client,
-    name: &str,
-    server: &str,
+    (name, server): (&str, &str),
     status: &mut Status,
 ) -> anyhow::Result<()> {
     let ready = client.get(path(server, "/readyz")).timeout(PATIENCE).send().await;
@@ -92,7 +92,7 @@ async fn part(
         status.lake = Some(lake);
         status.tables = tables;
         let ask = async |statement: &str| rows(client, server, statement).await;
-        match (ask(RECEIPTS).await, ask(PENDING).await) {
+        match (ask(RECEIPTS).await, ask(&pending_sql(config)).await) {
             (Ok(receipts), Ok(waiting)) => {
                 status.settled = settled(&receipts);
                 status.pending_repairs = pending(&waiting);
@@ -123,7 +123,7 @@ async fn lake(config: &Config, status: &mut Status) -> anyhow::Result<()> {
     status.tables = engine.facts().await?;
     status.lake = Some(engine.location().to_owned());
     status.settled = settled(&own_rows(&engine, RECEIPTS).await?);
-    status.pending_repairs = pending(&own_rows(&engine, PENDING).await?);
+    status.pending_repairs = pending(&own_rows(&engine, &pending_sql(config)).await?);
     Ok(())
 }
 
