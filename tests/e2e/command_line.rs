@@ -93,8 +93,8 @@ fn help_tells_the_exit_codes_of_every_command() -> Result<()> {
     let folder = TempDir::new()?;
     let footfall = Footfall::at(folder.path());
     for command in [
-        "", "up", "ingest", "pipeline", "query", "sql", "status", "tail", "sample", "load",
-        "verify",
+        "", "up", "ingest", "pipeline", "query", "sql", "status", "tail", "rejected", "sample",
+        "load", "verify",
     ] {
         let arguments: Vec<&str> =
             [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();

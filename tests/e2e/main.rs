@@ -14,6 +14,7 @@ mod operations;
 mod pauses;
 mod promql;
 mod repair;
+mod replay;
 mod sample;
 mod upgrade;
 mod verify;

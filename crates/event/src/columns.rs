@@ -94,10 +94,11 @@ pub enum Column {
     /// The client's clock, in its JSON only.
     Timestamp,
     SentAt,
-    /// The collector's times, in the log's record only.
+    /// The collector's, in the log's record only.
     EventTime,
     ClientTime,
     ReceivedTime,
+    Replayed,
 }
 
 impl Column {
@@ -144,6 +145,7 @@ static RECORD_ORDER: LazyLock<Vec<(&'static str, Column)>> = LazyLock::new(|| {
         ("client_time", Column::ClientTime),
         ("sent_at", Column::SentAt),
         ("received_time", Column::ReceivedTime),
+        ("replayed", Column::Replayed),
         // In a client's JSON only.
         ("timestamp", Column::Timestamp),
     ];

@@ -35,6 +35,8 @@ pub struct Decoded {
     pub rows: RecordBatch,
     /// Each row's `sent_at`, which no table keeps.
     pub sent_at: Vec<Option<Micros>>,
+    /// Whether each row's event was replayed, which no table keeps either.
+    pub replayed: Vec<bool>,
 }
 
 impl EventDecoder {
@@ -106,6 +108,7 @@ impl EventDecoder {
             client_time: event.client.timestamp,
             received_time: Some(times.received_time),
             sent_at: event.client.sent_at,
+            is_replayed: event.is_replayed,
         };
         debug_assert_eq!(self.builders.missing(), None, "a checked event with an id lacks nothing");
         self.builders.end_row(offset, append_time);
@@ -195,6 +198,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                         Some(Column::ClientTime) => times.client_time = Some(map.next_value()?),
                         Some(Column::ReceivedTime) => times.received_time = Some(map.next_value()?),
                         Some(Column::SentAt) => times.sent_at = Some(map.next_value()?),
+                        Some(Column::Replayed) => times.is_replayed = map.next_value()?,
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
                     Ok(())

@@ -17,6 +17,8 @@ pub struct Event<'a> {
     /// A JSON object of what has no column.
     pub properties: Option<Cow<'a, str>>,
     pub client: ClientTimes,
+    /// Was it refused once, and taken when it was replayed? Then it may have been sent again since.
+    pub is_replayed: bool,
 }
 
 /// A product within an event.
@@ -71,6 +73,7 @@ impl Default for Event<'_> {
             items: Vec::new(),
             properties: None,
             client: ClientTimes::default(),
+            is_replayed: false,
         }
     }
 }

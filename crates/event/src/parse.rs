@@ -233,7 +233,8 @@ fn read_field<'de, A: MapAccess<'de>>(
             let raw: &RawValue = map.next_value()?;
             rest.properties = object(raw).map_err(A::Error::custom)?;
         }
-        Some(Column::EventTime | Column::ClientTime | Column::ReceivedTime) | None => {
+        Some(Column::EventTime | Column::ClientTime | Column::ReceivedTime | Column::Replayed)
+        | None => {
             let raw: &RawValue = map.next_value()?;
             rest.others.push((key.clone(), sound(raw).map_err(A::Error::custom)?));
         }

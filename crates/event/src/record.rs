@@ -37,7 +37,7 @@ pub fn rejected_payload(payload: &[u8]) -> String {
 
 impl Event<'_> {
     /// Appends the event's record to `out`: its columns, `event_time`, `client_time`, `sent_at` and
-    /// `received_time` as microseconds.
+    /// `received_time` as microseconds, and `replayed` where it was.
     pub fn write_record(&self, times: Times, out: &mut Vec<u8>) {
         out.push(b'{');
         for column in Text::ALL {
@@ -75,6 +75,10 @@ impl Event<'_> {
             number(out, "sent_at", sent_at.0);
         }
         number(out, "received_time", times.received_time.0);
+        if self.is_replayed {
+            key(out, "replayed");
+            out.extend_from_slice(b"true");
+        }
         out.push(b'}');
     }
 }

@@ -9,12 +9,15 @@ mod live_sample;
 mod load;
 mod maintain;
 mod map;
+mod operator;
 mod parts;
+mod rejected;
 mod sample;
 mod secrets;
 mod server;
 mod sql;
 mod status;
+mod tables;
 mod tail;
 mod telemetry;
 mod verify;
@@ -72,6 +75,7 @@ fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
             }
             Command::Status { server, format } => status::run(&config, &server, format).await,
             Command::Tail(tail) => tail::run(&config, &tail).await,
+            Command::Rejected { command } => rejected::run(&config, &command).await,
             Command::Sample(sample) => live_sample::run(&config, &sample).await,
             Command::Load { files, map } => load::run(&config, &files, &map).await,
             Command::Maintain => maintain::run(&config).await,

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access;
 use crate::config::{Config, process_environment};
 use crate::exit::CalledWrongly;
+use crate::operator;
 
 /// Threads on which the pipeline writes files and talks to the store, beside that of the fold.
 const PIPELINE_THREADS: usize = 2;
@@ -53,6 +54,7 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
     let log = local_log(&config).await?;
     let mut parts = Parts::default();
     parts.ingest(ingest, tls, log.clone(), &config);
+    parts.operator(log.clone(), &config);
     parts.pipeline(pipeline, signals, log, lake.clone(), &config).await?;
     parts.query(query, sql, lake, &config)?;
     welcome(urls.map(|(scheme, address)| format!("{scheme}://{address}")), &config);
@@ -152,6 +154,16 @@ impl Parts {
             let registry = registry()?;
             let metrics = footfall_ingest::Metrics::new(&registry)?;
             Ok(footfall_ingest::serve(listener, log, settings, metrics, stop).await?)
+        });
+    }
+
+    /// The door through which an operator replays what was rejected.
+    fn operator(&mut self, log: Arc<dyn EventLog>, config: &Config) {
+        let Some(listener) = operator::listen(&config.data_dir) else { return };
+        let (settings, stop) = (ingest_settings(config), self.ingest.stop.clone());
+        self.ingest.tasks.spawn(async move {
+            operator::serve(listener, log, settings, stop).await;
+            Ok(())
         });
     }
 
@@ -288,7 +300,11 @@ async fn local_log(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
     Ok(Arc::new(opened))
 }
 
-async fn kafka_log(config: &Config, brokers: &str) -> anyhow::Result<Arc<dyn EventLog>> {
+/// The log on Kafka.
+///
+/// # Errors
+/// Those of [`KafkaLog::open`].
+pub async fn kafka_log(config: &Config, brokers: &str) -> anyhow::Result<Arc<dyn EventLog>> {
     let log = &config.log;
     let mut settings = KafkaSettings::new(brokers, &log.topic, log.partitions);
     settings.retention_ms = log.retention.whole_ms();
@@ -296,7 +312,8 @@ async fn kafka_log(config: &Config, brokers: &str) -> anyhow::Result<Arc<dyn Eve
     Ok(Arc::new(KafkaLog::open(settings).await?))
 }
 
-fn ingest_settings(config: &Config) -> IngestSettings {
+/// What the collector takes, and from whom.
+pub fn ingest_settings(config: &Config) -> IngestSettings {
     let ingest = &config.ingest;
     let keys = config.keys.iter();
     IngestSettings {

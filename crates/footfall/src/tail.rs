@@ -38,7 +38,9 @@ pub async fn run(config: &Config, arguments: &TailArguments) -> anyhow::Result<(
     let mut pieces = stream::select_all(streams);
     let mut lines = BTreeMap::<&String, Lines>::new();
     while let Some(Some((server, piece))) = pieces.next().await {
-        let piece = piece.with_context(|| format!("the stream of {server} broke off"))?;
+        let piece = piece.with_context(|| {
+            format!("the stream of {server} broke off: it was stopped, or is out of reach")
+        })?;
         for data in lines.entry(server).or_default().take(&piece)? {
             if !print(&data, arguments.format)? {
                 return Ok(());

@@ -109,6 +109,7 @@ fn head(shared: &Shared, protocol: Protocol, request: &Request<Incoming>) -> Res
         encoding: encoding(headers),
         wants_list: !wants_summary,
         partitions: shared.log.partitions(),
+        replay_of: None,
     })
 }
 

@@ -33,6 +33,8 @@ pub struct Head {
     pub wants_list: bool,
     /// How many partitions the log has.
     pub partitions: u32,
+    /// Which refused row is replayed, where one is.
+    pub replay_of: Option<String>,
 }
 
 /// Of the body, as announced.
@@ -163,11 +165,12 @@ fn judge_event(
     };
     let has_id = event.text(Text::EventId).is_some();
     if !has_id {
-        event.set_text(Text::EventId, Uuid::now_v7().to_string());
+        event.set_text(Text::EventId, given_id(door.head, verdicts.decided()));
     }
     door.complete(&mut event, bots);
     match event.check(&door.settings.limits, door.head.received) {
         Ok(times) => {
+            event.is_replayed = door.head.replay_of.is_some();
             verdicts.accept(&event, times);
             Ok(())
         }
@@ -179,5 +182,14 @@ fn judge_event(
                 Names { event_id, visitor_id: name(Text::VisitorId), site: name(Text::Site) };
             Err(verdicts.reject(door, bad, &payload, names))
         }
+    }
+}
+
+/// The id of an event without one, number `index` of its body. A row that is replayed again gives the
+/// same.
+fn given_id(head: &Head, index: usize) -> String {
+    match &head.replay_of {
+        Some(row) => format!("{row}/{index}"),
+        None => Uuid::now_v7().to_string(),
     }
 }

@@ -420,7 +420,8 @@ fn rules_of(record: &Record) -> Option<Rules> {
     Conditions::compile(&rules).is_ok().then_some(rules)
 }
 
-/// Events whose clock says that they may be resends older than what the fold remembers.
+/// Events that may be resends older than what the fold remembers: their clock says so, or they were
+/// replayed, long after they and their resends came.
 fn suspects(decoded: &Decoded, columns: &HitColumns<'_>, fold: &Fold) -> Vec<Suspect> {
     let half = Micros(fold.rules().newest().1.dedupe_window.0 / 2);
     let times = |name| decoded.rows.column(place(name)).as_primitive::<TimestampMicrosecondType>();
@@ -429,9 +430,9 @@ fn suspects(decoded: &Decoded, columns: &HitColumns<'_>, fold: &Fold) -> Vec<Sus
     let is_suspect = |row: &usize| {
         let claimed = Micros(client.value(*row));
         let sent_at = decoded.sent_at[*row];
-        client.is_valid(*row)
-            && (far(claimed, Micros(received.value(*row)))
-                || sent_at.is_some_and(|sent_at| far(claimed, sent_at)))
+        let is_far = far(claimed, Micros(received.value(*row)))
+            || sent_at.is_some_and(|sent_at| far(claimed, sent_at));
+        decoded.replayed[*row] || client.is_valid(*row) && is_far
     };
     let suspect = |row: usize| {
         let text = |fact| columns.fact(row, fact).map(str::to_owned);

@@ -23,6 +23,7 @@ pub(super) struct RowTimes {
     pub client_time: Option<Micros>,
     pub received_time: Option<Micros>,
     pub sent_at: Option<Micros>,
+    pub is_replayed: bool,
 }
 
 /// Columns that a record must have.
@@ -54,6 +55,7 @@ pub(super) struct Builders {
     client_time: Vec<Option<i64>>,
     received_time: Vec<i64>,
     sent_at: Vec<Option<Micros>>,
+    replayed: Vec<bool>,
     discarded: Vec<usize>,
 }
 
@@ -75,6 +77,7 @@ impl Builders {
             client_time: Vec::new(),
             received_time: Vec::new(),
             sent_at: Vec::new(),
+            replayed: Vec::new(),
             discarded: Vec::new(),
         }
     }
@@ -91,6 +94,7 @@ impl Builders {
         self.client_time.reserve(rows);
         self.received_time.reserve(rows);
         self.sent_at.reserve(rows);
+        self.replayed.reserve(rows);
     }
 
     /// Rows that [`Builders::finish`] will return.
@@ -184,6 +188,7 @@ impl Builders {
         self.client_time.push(times.client_time.map(|time| time.0));
         self.received_time.push(times.received_time.map_or(0, |time| time.0));
         self.sent_at.push(times.sent_at);
+        self.replayed.push(times.is_replayed);
     }
 
     /// Ends a row that turned out bad: it is left out when the rows are finished.
@@ -229,7 +234,9 @@ impl Builders {
         let columns = columns.collect::<Vec<_>>();
         #[allow(clippy::expect_used)]
         let rows = RecordBatch::try_new(schema, columns).expect("every column has the row count");
-        let decoded = Decoded { rows, sent_at: std::mem::take(&mut self.sent_at) };
+        let (sent_at, replayed) =
+            (std::mem::take(&mut self.sent_at), std::mem::take(&mut self.replayed));
+        let decoded = Decoded { rows, sent_at, replayed };
         self.without_discarded(decoded)
     }
 
@@ -245,8 +252,13 @@ impl Builders {
         #[allow(clippy::expect_used)]
         let rows = filter_record_batch(&decoded.rows, &BooleanArray::from(kept.clone()))
             .expect("the mask has the row count");
-        let sent_at = decoded.sent_at.into_iter().zip(kept).filter(|(_, kept)| *kept);
-        Decoded { rows, sent_at: sent_at.map(|(time, _)| time).collect() }
+        let sent_at = decoded.sent_at.into_iter().zip(&kept).filter(|(_, kept)| **kept);
+        let replayed = decoded.replayed.into_iter().zip(&kept).filter(|(_, kept)| **kept);
+        Decoded {
+            rows,
+            sent_at: sent_at.map(|(time, _)| time).collect(),
+            replayed: replayed.map(|(is_replayed, _)| is_replayed).collect(),
+        }
     }
 }
 

@@ -145,10 +145,13 @@ fn refuse(record: &str, expected: &str) {
     let told = told.split(" at line ").next().unwrap_or_default();
     assert_eq!(told.strip_prefix("not an event's record: "), Some(expected), "for {record}");
     assert_eq!(decoder.len(), 1);
-    let second = GOOD.replace(r#""1""#, r#""2""#).replace('}', r#","sent_at":9,"user_id":"u"}"#);
+    let second = GOOD
+        .replace(r#""1""#, r#""2""#)
+        .replace('}', r#","sent_at":9,"replayed":true,"user_id":"u"}"#);
     decoder.push(second.as_bytes(), Offset(2), APPENDED).unwrap();
     let both = decoder.finish();
     assert_eq!(both.sent_at, [None, Some(Micros(9))], "for {record}");
+    assert_eq!(both.replayed, [false, true], "for {record}");
     let rows = [shown(&both.rows, 0), shown(&both.rows, 1)];
     let mut alone = self::decoder();
     alone.push(GOOD.as_bytes(), Offset(0), APPENDED).unwrap();
@@ -231,6 +234,7 @@ fn random_event(rng: &mut StdRng) -> Event<'static> {
     }
     event.client.timestamp = rng.random_bool(0.5).then(|| Micros(rng.random_range(-9..9_999)));
     event.client.sent_at = rng.random_bool(0.5).then(|| Micros(rng.random_range(-9..9_999)));
+    event.is_replayed = rng.random_bool(0.5);
     event
 }
 
@@ -286,6 +290,7 @@ fn rows_are_those_of_arrow_json_and_of_the_events_themselves() {
         let (by_record, by_event) = (by_record.finish(), by_event.finish());
         assert_eq!(by_record.rows, by_event.rows, "SEED={seed}");
         assert_eq!(by_record.sent_at, by_event.sent_at, "SEED={seed}");
+        assert_eq!(by_record.replayed, by_event.replayed, "SEED={seed}");
         let by_arrow = by_arrow(&records);
         for (field, theirs) in by_arrow.schema().fields().iter().zip(by_arrow.columns()) {
             let ours = by_record.rows.column_by_name(field.name()).unwrap();

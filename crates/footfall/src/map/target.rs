@@ -101,6 +101,7 @@ impl Target {
             Target::Column(Column::EventTime) => "event_time",
             Target::Column(Column::ClientTime) => "client_time",
             Target::Column(Column::ReceivedTime) => "received_time",
+            Target::Column(Column::Replayed) => "replayed",
         }
     }
 

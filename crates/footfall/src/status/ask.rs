@@ -6,16 +6,14 @@ use std::time::Duration;
 use anyhow::Context;
 use footfall_lake::{Lake, TableFacts};
 use footfall_pipeline::PipelineStatus;
-use footfall_query::{Engine, Format, Metrics};
-use prometheus::Registry;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Part, RECEIPTS, Status, pending, pending_sql, settled};
 use crate::config::{Config, process_environment};
-use crate::parts::query_settings;
-use crate::server::{path, send, url_of, with_token};
+use crate::server::{path, url_of, with_token};
+use crate::tables::Tables;
 
 /// How long a part may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,8 +89,8 @@ async fn part(
         let LakeStatus { lake, tables } = serde_json::from_value(told).with_context(unknown)?;
         status.lake = Some(lake);
         status.tables = tables;
-        let ask = async |statement: &str| rows(client, server, statement).await;
-        match (ask(RECEIPTS).await, ask(&pending_sql(config)).await) {
+        let asked = Tables::Server { client: client.clone(), server: server.to_owned() };
+        match (asked.rows(RECEIPTS).await, asked.rows(&pending_sql(config)).await) {
             (Ok(receipts), Ok(waiting)) => {
                 status.settled = settled(&receipts);
                 status.pending_repairs = pending(&waiting);
@@ -106,31 +104,16 @@ async fn part(
     Ok(())
 }
 
-async fn rows(client: &Client, server: &str, statement: &str) -> anyhow::Result<Vec<Value>> {
-    let request = client.post(path(server, "/v1/sql?format=json")).body(statement.to_owned());
-    let mut answer: Value = send(server, request).await?.json().await?;
-    Ok(answer["rows"].as_array_mut().map(std::mem::take).unwrap_or_default())
-}
-
-/// Reads the lake of the configuration.
+/// Reads the lake of the configuration, where there is one.
 async fn lake(config: &Config, status: &mut Status) -> anyhow::Result<()> {
     let lake = Lake::at(&config.lake(), process_environment())?;
     if lake.settings().await?.is_none() {
         return Ok(());
     }
-    let metrics = Metrics::new(&Registry::new())?;
-    let engine = Engine::open(lake, query_settings(config), metrics)?;
-    status.tables = engine.facts().await?;
-    status.lake = Some(engine.location().to_owned());
-    status.settled = settled(&own_rows(&engine, RECEIPTS).await?);
-    status.pending_repairs = pending(&own_rows(&engine, &pending_sql(config)).await?);
+    let tables = Tables::open(config, None).await?;
+    status.tables = lake.facts().await?;
+    status.lake = Some(lake.url().to_string());
+    status.settled = settled(&tables.rows(RECEIPTS).await?);
+    status.pending_repairs = pending(&tables.rows(&pending_sql(config)).await?);
     Ok(())
-}
-
-async fn own_rows(engine: &Engine, statement: &str) -> anyhow::Result<Vec<Value>> {
-    let answer = engine.sql(statement).await?;
-    let mut json = Vec::new();
-    footfall_query::write(answer.schema(), answer.batches(), Format::Json, &mut json)?;
-    let mut answer: Value = serde_json::from_slice(&json)?;
-    Ok(answer["rows"].as_array_mut().map(std::mem::take).unwrap_or_default())
 }

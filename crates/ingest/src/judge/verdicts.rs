@@ -55,6 +55,11 @@ impl Verdicts {
         }
     }
 
+    /// How many events were decided about.
+    pub fn decided(&self) -> usize {
+        self.records.len()
+    }
+
     pub fn accept(&mut self, event: &Event<'_>, times: Times) {
         let (site, id) = (event.text(Text::Site), event.text(Text::EventId));
         let (site, id) = (site.unwrap_or_default(), id.unwrap_or_default());

@@ -127,6 +127,22 @@ impl Protocol {
     }
 }
 
+/// By which path a payload came, as far as it tells: what names an `event_name` is Footfall's own, what
+/// has names of Segment's is one of its calls, and else it is Footfall's.
+pub fn form_of(payload: &str) -> Protocol {
+    let Ok(fields) = Fields::parse(payload) else { return Protocol::Events };
+    let has = |name| fields.get(name).is_some();
+    match () {
+        () if has("event_name") => Protocol::Events,
+        () if has("batch") => Protocol::Segment(Call::Batch),
+        () if has("traits") => Protocol::Segment(Call::One("identify")),
+        () if has("event") || has("messageId") || has("anonymousId") => {
+            Protocol::Segment(Call::One("track"))
+        }
+        () => Protocol::Events,
+    }
+}
+
 /// Text that is no JSON is told by line and column too: there may be no field to name.
 pub fn place(bad: BadField, text: &str) -> BadField {
     let broken = serde_json::from_str::<&RawValue>(text).err();

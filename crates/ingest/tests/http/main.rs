@@ -7,6 +7,7 @@ mod bodies;
 mod bounds;
 mod keys;
 mod lifecycle;
+mod replay;
 mod sdks;
 mod segment;
 mod server;
