@@ -12,6 +12,7 @@ use hyper::{Request, StatusCode};
 
 use crate::answer::{self, Answer};
 use crate::body::{self, Body, Hold, NoBody};
+use crate::crowd::Guest;
 use crate::judge::{Encoding, Head, Judgement, Verdicts, judge};
 use crate::keys::{self, Access, Denial};
 use crate::origins;
@@ -39,6 +40,7 @@ pub async fn collect(
     protocol: Protocol,
     purpose: Purpose,
     request: &mut Request<Incoming>,
+    guest: &Guest,
 ) -> Answer {
     let began = Instant::now();
     let settings = &shared.settings;
@@ -58,6 +60,7 @@ pub async fn collect(
         Ok(body) => body,
         Err(why) => return no_body(shared, &why),
     };
+    guest.served();
     if purpose == Purpose::Keep
         && let Body::Whole { bytes, .. } = &body
     {

@@ -7,6 +7,7 @@ mod bot;
 mod clock;
 mod collect;
 mod config;
+mod crowd;
 mod error;
 mod gzip;
 mod judge;

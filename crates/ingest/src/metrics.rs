@@ -44,6 +44,7 @@ pub struct Metrics {
     acknowledge: Histogram,
     bytes: IntCounter,
     in_flight: IntGauge,
+    turned_out: IntCounter,
     clock_offset: Gauge,
 }
 
@@ -75,6 +76,10 @@ impl Metrics {
             "Bytes of the bodies taken, as they were sent.",
         )?;
         let in_flight = IntGauge::new("footfall_ingest_in_flight", "Requests under way.")?;
+        let turned_out = IntCounter::new(
+            "footfall_ingest_turned_out_total",
+            "Connections closed to make room for others.",
+        )?;
         let clock_offset = Gauge::new(
             "footfall_ingest_clock_offset_seconds",
             "The log's clock less this one's, at the last append.",
@@ -89,6 +94,7 @@ impl Metrics {
         registry.register(Box::new(accepted.clone()))?;
         registry.register(Box::new(bytes.clone()))?;
         registry.register(Box::new(in_flight.clone()))?;
+        registry.register(Box::new(turned_out.clone()))?;
         registry.register(Box::new(clock_offset.clone()))?;
         registry.register(Box::new(acknowledge.clone()))?;
         Ok(Metrics {
@@ -100,6 +106,7 @@ impl Metrics {
             acknowledge,
             bytes,
             in_flight,
+            turned_out,
             clock_offset,
         })
     }
@@ -135,6 +142,10 @@ impl Metrics {
     pub(crate) fn in_flight(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
+    }
+
+    pub(crate) fn turned_out(&self) {
+        self.turned_out.inc();
     }
 
     pub(crate) fn clock_offset(&self, offset: Micros) {

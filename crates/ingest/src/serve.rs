@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::ClockWatch;
+use crate::crowd::{Crowd, Guest};
 use crate::service::{self, Shared};
 use crate::stream::{Patience, Stream, Turns};
 use crate::{IngestError, IngestSettings, Metrics};
@@ -58,6 +59,7 @@ pub async fn serve(
         cut: CancellationToken::new(),
         slots: Arc::new(Semaphore::new(shared.settings.connections_max)),
         excess: Arc::new(Semaphore::new(EXCESS_CONNECTIONS_MAX)),
+        crowd: Arc::default(),
         shared,
     };
     connections.accept_all(&listener).await;
@@ -73,6 +75,7 @@ struct Connections {
     cut: CancellationToken,
     slots: Arc<Semaphore>,
     excess: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
 }
 
 /// A connection's place: among those served, or among those told that there are too many.
@@ -102,23 +105,36 @@ impl Connections {
         }
     }
 
-    /// A place for a connection; waits when even the excess is taken. `None` at shutdown.
+    /// A place for a connection, if need be that of one which keeps the collector waiting; waits when
+    /// even the excess is taken by who is served. `None` at shutdown.
     async fn place(&self) -> Option<Place> {
-        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Some(Place { is_excess: false, _permit: permit });
+        for (places, is_excess) in [(&self.slots, false), (&self.excess, true)] {
+            if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
+                return Some(Place { is_excess, _permit: permit });
+            }
+            if self.crowd.turn_one_out(is_excess) {
+                return self.wait_for(places, is_excess).await;
+            }
         }
-        let excess = Arc::clone(&self.excess).acquire_owned();
-        let permit = self.shared.shutdown.run_until_cancelled(excess).await?.ok()?;
-        Some(Place { is_excess: true, _permit: permit })
+        self.wait_for(&self.excess, true).await
+    }
+
+    async fn wait_for(&self, places: &Arc<Semaphore>, is_excess: bool) -> Option<Place> {
+        let free = Arc::clone(places).acquire_owned();
+        let permit = self.shared.shutdown.run_until_cancelled(free).await?.ok()?;
+        Some(Place { is_excess, _permit: permit })
     }
 
     fn spawn(&self, socket: TcpStream, place: Place) {
         let (shared, cut) = (Arc::clone(&self.shared), self.cut.clone());
+        let (crowd, guest) = (Arc::clone(&self.crowd), self.crowd.enter(place.is_excess));
         self.tracker.spawn(async move {
             tokio::select! {
-                () = serve_connection(socket, &shared, place.is_excess) => {}
+                () = serve_connection(socket, &shared, place.is_excess, &guest) => {}
+                () = guest.turned_out.cancelled() => shared.metrics.turned_out(),
                 () = cut.cancelled() => {}
             }
+            crowd.leave(&guest);
             drop(place);
         });
     }
@@ -136,7 +152,12 @@ impl Connections {
 }
 
 /// Serves requests until the client closes, breaks a bound, or the collector drains.
-async fn serve_connection(socket: TcpStream, shared: &Arc<Shared>, is_excess: bool) {
+async fn serve_connection(
+    socket: TcpStream,
+    shared: &Arc<Shared>,
+    is_excess: bool,
+    guest: &Arc<Guest>,
+) {
     let turns = Turns::default();
     let settings = &shared.settings;
     let patience = Patience {
@@ -156,7 +177,9 @@ async fn serve_connection(socket: TcpStream, shared: &Arc<Shared>, is_excess: bo
         let turns = &turns;
         async move {
             turns.turn();
-            let answer = service::respond(shared, request, is_excess).await;
+            guest.waited_for();
+            let answer = service::respond(shared, request, is_excess, guest).await;
+            guest.waited_for();
             turns.turn();
             Ok::<_, Infallible>(answer)
         }

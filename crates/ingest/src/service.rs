@@ -14,6 +14,7 @@ use crate::answer::{self, Answer};
 use crate::body;
 use crate::clock::ClockWatch;
 use crate::collect::{Purpose, collect};
+use crate::crowd::Guest;
 use crate::protocol::{Call, Protocol};
 use crate::{IngestSettings, Metrics, origins};
 
@@ -79,9 +80,10 @@ pub async fn respond(
     shared: &Arc<Shared>,
     mut request: Request<Incoming>,
     is_excess: bool,
+    guest: &Guest,
 ) -> Answer {
     let _in_flight = shared.metrics.in_flight();
-    let answer = route(shared, &mut request, is_excess).await;
+    let answer = route(shared, &mut request, is_excess, guest).await;
     // Who asks first whether to send a body is told by the answer that it is not wanted.
     let has_asked = request.headers().contains_key(EXPECT);
     if BODY_UNREAD.contains(&answer.status()) && !has_asked {
@@ -91,7 +93,12 @@ pub async fn respond(
     origins::readable(answer, &shared.settings.keys, request.headers())
 }
 
-async fn route(shared: &Arc<Shared>, request: &mut Request<Incoming>, is_excess: bool) -> Answer {
+async fn route(
+    shared: &Arc<Shared>,
+    request: &mut Request<Incoming>,
+    is_excess: bool,
+    guest: &Guest,
+) -> Answer {
     let path = request.uri().path();
     match ROUTES.iter().find(|(known, _)| *known == path) {
         None => not_found(path),
@@ -101,10 +108,10 @@ async fn route(shared: &Arc<Shared>, request: &mut Request<Incoming>, is_excess:
         Some((_, route)) if route.method() != *request.method() => not_allowed(path, route),
         Some((_, Route::Collect(_) | Route::Validate)) if is_excess => too_many_connections(shared),
         Some((_, Route::Collect(protocol))) => {
-            collect(shared, *protocol, Purpose::Keep, request).await
+            collect(shared, *protocol, Purpose::Keep, request, guest).await
         }
         Some((_, Route::Validate)) => {
-            collect(shared, Protocol::Events, Purpose::Validate, request).await
+            collect(shared, Protocol::Events, Purpose::Validate, request, guest).await
         }
         Some((_, Route::Live)) => answer::text(StatusCode::OK, "ok\n"),
         Some((_, Route::Ready)) => ready(shared).await,

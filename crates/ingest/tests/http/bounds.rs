@@ -225,6 +225,19 @@ async fn connections_beyond_the_bound_are_told() {
 }
 
 #[tokio::test]
+async fn who_says_nothing_gives_up_its_place() {
+    let server = Server::start(IngestSettings { connections_max: 1, ..Default::default() }).await;
+    let mut silent = server.connect().await;
+    let mut slow = server.connect().await;
+    slow.send(b"POST /v1/events HTTP/1.1\r\nHost:").await;
+    let answer = server.post("/v1/events", "", event("a", "v").as_bytes()).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    assert!(silent.answer().await.is_none() && slow.answer().await.is_none());
+    assert_eq!(server.metric("footfall_ingest_turned_out_total").await, 2.0);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_full_log_is_told() {
     let server = Server::start_with(IngestSettings::default(), |log| {
         (log.bytes_max, log.segment_ms) = (Some(1), 40);

@@ -1,0 +1,144 @@
+//! Who has a place among the connections, and who gives it up to another when none is free: the one that
+//! has kept the collector waiting longest. Accepting and serving are left to `serve`.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+/// How long a client that has shown itself, by a request, is waited for before its place may go to
+/// another. A stranger has no such time: it may be one of thousands that never say anything.
+const WAIT_MIN: Duration = Duration::from_secs(5);
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum State {
+    /// For the head of its first request.
+    Stranger,
+    /// For the rest of a body, or for the next request.
+    Client,
+    /// For nothing of the client: its request is being worked on.
+    Served,
+}
+
+/// One connection, as its server tells of it.
+pub struct Guest {
+    is_excess: bool,
+    state: AtomicU8,
+    /// Since when, in milliseconds of the crowd's clock.
+    since_ms: AtomicU64,
+    began: Instant,
+    /// Cancelled when the place goes to another.
+    pub turned_out: CancellationToken,
+}
+
+/// All connections that have a place.
+pub struct Crowd {
+    began: Instant,
+    guests: Mutex<Vec<Arc<Guest>>>,
+}
+
+impl Default for Crowd {
+    fn default() -> Crowd {
+        Crowd { began: Instant::now(), guests: Mutex::default() }
+    }
+}
+
+impl Guest {
+    fn set(&self, state: State) {
+        self.since_ms.store(self.began.elapsed().as_millis() as u64, Relaxed);
+        self.state.store(state as u8, Relaxed);
+    }
+
+    /// The client is to send something: a body, or its next request.
+    pub fn waited_for(&self) {
+        self.set(State::Client);
+    }
+
+    /// A whole request is there.
+    pub fn served(&self) {
+        self.set(State::Served);
+    }
+
+    /// What the guest is turned out by: strangers first, then who was waited for longest. `None`: it
+    /// keeps its place.
+    fn order(&self, now_ms: u64) -> Option<(bool, u64)> {
+        let (state, since) = (self.state.load(Relaxed), self.since_ms.load(Relaxed));
+        let waited = now_ms.saturating_sub(since);
+        if state == State::Stranger as u8 {
+            return Some((false, since));
+        }
+        let is_ripe = state == State::Client as u8 && waited >= WAIT_MIN.as_millis() as u64;
+        is_ripe.then_some((true, since))
+    }
+}
+
+impl Crowd {
+    /// A connection takes a place.
+    pub fn enter(&self, is_excess: bool) -> Arc<Guest> {
+        let guest = Arc::new(Guest {
+            is_excess,
+            state: AtomicU8::new(State::Stranger as u8),
+            since_ms: AtomicU64::new(self.began.elapsed().as_millis() as u64),
+            began: self.began,
+            turned_out: CancellationToken::new(),
+        });
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&guest));
+        guest
+    }
+
+    /// A connection has ended.
+    pub fn leave(&self, guest: &Arc<Guest>) {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        // Order is kept: of those that came in one millisecond the first goes first.
+        guests.retain(|other| !Arc::ptr_eq(other, guest));
+    }
+
+    /// Turns out one guest, if any may be; whether one was.
+    pub fn turn_one_out(&self, is_excess: bool) -> bool {
+        let now_ms = self.began.elapsed().as_millis() as u64;
+        let guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let staying = guests
+            .iter()
+            .filter(|guest| guest.is_excess == is_excess && !guest.turned_out.is_cancelled());
+        let ordered = staying.filter_map(|guest| Some((guest.order(now_ms)?, guest)));
+        let Some((_, guest)) = ordered.min_by_key(|(order, _)| *order) else { return false };
+        guest.turned_out.cancel();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets a guest have been waited for since so many seconds before the crowd's time `at_s`.
+    fn age(guest: &Guest, state: State, seconds: u64) {
+        guest.set(state);
+        let now = guest.since_ms.load(Relaxed);
+        guest.since_ms.store(now.saturating_sub(seconds * 1_000), Relaxed);
+    }
+
+    #[test]
+    fn the_longest_waited_for_goes_first_and_strangers_before_clients() {
+        let began = Instant::now().checked_sub(Duration::from_secs(3_600)).unwrap();
+        let crowd = Crowd { began, guests: Mutex::default() };
+        let [served, idle, fresh, old, new] = [0; 5].map(|_| crowd.enter(false));
+        age(&served, State::Served, 100);
+        age(&idle, State::Client, 90);
+        age(&fresh, State::Client, 4);
+        age(&old, State::Stranger, 3);
+        age(&new, State::Stranger, 1);
+        let excess = crowd.enter(true);
+        for guest in [&old, &new, &idle] {
+            assert!(crowd.turn_one_out(false) && guest.turned_out.is_cancelled());
+        }
+        assert!(!crowd.turn_one_out(false), "who is served, or was waited for shortly, stays");
+        assert!(!served.turned_out.is_cancelled() && !fresh.turned_out.is_cancelled());
+        assert!(crowd.turn_one_out(true) && excess.turned_out.is_cancelled());
+        crowd.leave(&fresh);
+        assert_eq!(crowd.guests.lock().unwrap().len(), 5);
+    }
+}
