@@ -27,3 +27,5 @@ require_rust() {
 }
 
 BUILD_PACKAGES=(build-essential pkg-config libssl-dev zlib1g-dev)
+# What attacks a running collector in tests.
+TEST_PACKAGES=(slowhttptest)

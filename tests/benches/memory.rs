@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use footfall_tests::{Footfall, Running, wait_until};
+use anyhow::{Result, ensure};
+use footfall_tests::{Footfall, wait_until};
 use tempfile::TempDir;
 
 const EVENTS_PER_SESSION: usize = 3;
@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     let folder = TempDir::new()?;
     let running = Footfall::at(folder.path()).start("up")?;
     std::thread::sleep(SETTLING);
-    println!("idle: {} MB resident", resident(&running)?.0);
+    println!("idle: {} MB resident", running.resident_mb()?.0);
     for round in 0..EVENTS_PER_SESSION {
         for first in (0..sessions).step_by(BATCH_EVENTS) {
             let last = sessions.min(first + BATCH_EVENTS);
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     let open = running.metric(running.pipeline(), "footfall_pipeline_open_sessions")?;
     ensure!(open == sessions as f64, "{open} sessions are open");
     std::thread::sleep(SETTLING);
-    let (resident, peak) = resident(&running)?;
+    let (resident, peak) = running.resident_mb()?;
     println!(
         "{sessions} sessions open, {EVENTS_PER_SESSION} events each: {resident} MB resident, {peak} MB at most"
     );
@@ -59,15 +59,4 @@ fn body(round: usize, visitors: std::ops::Range<usize>) -> String {
         );
     }
     body
-}
-
-/// Resident memory and its peak, in MB of a million bytes.
-fn resident(running: &Running) -> Result<(u64, u64)> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.process()))?;
-    let megabytes = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).context("no such line")?;
-        let kibibytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        anyhow::Ok(kibibytes * 1_024 / 1_000_000)
-    };
-    Ok((megabytes("VmRSS")?, megabytes("VmHWM")?))
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod attacks;
 mod bad_input;
 mod command_line;
 mod crash;
@@ -10,9 +11,11 @@ mod history;
 mod kafka;
 mod live;
 mod metrics;
+mod naughty;
 mod operations;
 mod pauses;
 mod promql;
+mod queries;
 mod repair;
 mod replay;
 mod sample;

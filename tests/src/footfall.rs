@@ -276,6 +276,32 @@ impl Running {
         self.child.id()
     }
 
+    /// The process of queries, a child of `up`; `None` while there is none.
+    pub fn query_process(&self) -> Option<u32> {
+        let processes = std::fs::read_dir("/proc").ok()?;
+        let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        numbers.into_iter().find(|number: &u32| parent(*number) == Some(self.process()))
+    }
+
+    /// Resident memory of all its processes and the greatest that each had, in MB of a million bytes.
+    ///
+    /// # Errors
+    /// When a process is gone.
+    pub fn resident_mb(&self) -> Result<(u64, u64)> {
+        let (mut resident, mut peak) = (0, 0);
+        for process in [Some(self.process()), self.query_process()].into_iter().flatten() {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+            let megabytes = |name: &str| {
+                let line = status.lines().find(|line| line.starts_with(name));
+                let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+                number.map_or(0, |kibibytes: u64| kibibytes * 1_024 / 1_000_000)
+            };
+            resident += megabytes("VmRSS");
+            peak += megabytes("VmHWM");
+        }
+        Ok((resident, peak))
+    }
+
     /// kill -9.
     ///
     /// # Errors
@@ -324,6 +350,12 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The fourth field of `stat`, behind the name, which may hold anything.
+fn parent(process: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
 }
 
 fn get(url: &str) -> Result<(u16, String)> {

@@ -1,5 +1,6 @@
 //! What end-to-end tests start and ask: the built binary, a real Kafka, Python's readers.
 
+pub mod attack;
 mod certificate;
 mod cpu;
 mod footfall;

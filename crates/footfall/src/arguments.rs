@@ -1,5 +1,6 @@
 //! The command line. A flag that sets a key of the configuration is that key's highest source.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -130,7 +131,7 @@ struct Settings {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run ingest, pipeline and query in one process, on an embedded log and a local lake.
+    /// Run ingest, pipeline and query together, on an embedded log and a local lake.
     ///
     /// It needs nothing else, and prints where to post, where to ask and what to try next.
     #[command(after_help = UP_EXAMPLES)]
@@ -150,7 +151,12 @@ pub enum Command {
     ///
     /// Needs the lake alone (--lake): no Kafka, and no pipeline that runs.
     #[command(after_help = EXIT_CODES)]
-    Query,
+    Query {
+        /// By `footfall up` alone: the listener is standard output, the end of standard input is that of
+        /// `up`, and spilled rows go to this folder.
+        #[arg(long, value_name = "DIR", hide = true)]
+        spill_under_up: Option<PathBuf>,
+    },
     /// Ask one question in SQL, of the lake or of a running server.
     ///
     /// Example: footfall sql "SELECT event_name, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC"
@@ -460,15 +466,7 @@ impl Arguments {
     /// All mistakes of all of them.
     pub fn configuration(&self) -> Result<Config, Mistakes> {
         let settings = &self.settings;
-        let flags = [
-            ("--data-dir", "data_dir", &settings.data_dir),
-            ("--ingest-listen", "ingest.listen", &settings.ingest_listen),
-            ("--query-listen", "query.listen", &settings.query_listen),
-            ("--pipeline-listen", "pipeline.listen", &settings.pipeline_listen),
-            ("--brokers", "log.brokers", &settings.brokers),
-            ("--lake", "lake.url", &settings.lake),
-        ];
-        let flags = flags.into_iter().filter_map(|(flag, key, value)| {
+        let flags = settings.flags().into_iter().filter_map(|(flag, key, value)| {
             let value = value.clone()?;
             Some(Override { flag: flag.to_owned(), key: key.to_owned(), value })
         });
@@ -480,6 +478,32 @@ impl Arguments {
         let overrides: Vec<Override> = flags.chain(sets).collect();
         let check = footfall_pipeline::check_condition;
         Config::load(settings.config.as_deref(), process_environment(), &overrides, &check)
+    }
+
+    /// The arguments that give another command, in the same environment, the same configuration.
+    pub fn settings_again(&self) -> Vec<OsString> {
+        let settings = &self.settings;
+        let file = settings.config.iter().map(|path| ("--config", path.clone().into_os_string()));
+        let flags = settings.flags().into_iter();
+        let flags = flags.filter_map(|(flag, _, value)| Some((flag, value.clone()?.into())));
+        let sets =
+            settings.set.iter().map(|(key, value)| ("--set", format!("{key}={value}").into()));
+        let all = file.chain(flags).chain(sets);
+        all.flat_map(|(flag, value): (_, OsString)| [OsString::from(flag), value]).collect()
+    }
+}
+
+impl Settings {
+    /// Each flag with the key that it sets.
+    fn flags(&self) -> [(&'static str, &'static str, &Option<String>); 6] {
+        [
+            ("--data-dir", "data_dir", &self.data_dir),
+            ("--ingest-listen", "ingest.listen", &self.ingest_listen),
+            ("--query-listen", "query.listen", &self.query_listen),
+            ("--pipeline-listen", "pipeline.listen", &self.pipeline_listen),
+            ("--brokers", "log.brokers", &self.brokers),
+            ("--lake", "lake.url", &self.lake),
+        ]
     }
 }
 

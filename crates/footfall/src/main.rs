@@ -11,6 +11,7 @@ mod maintain;
 mod map;
 mod operator;
 mod parts;
+mod query_process;
 mod rejected;
 mod sample;
 mod secrets;
@@ -61,12 +62,16 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let settings_again = arguments.settings_again();
     runtime.block_on(async {
         match arguments.command {
-            Command::Up => parts::up(config).await,
+            Command::Up => parts::up(config, settings_again).await,
             Command::Ingest => parts::ingest(config).await,
             Command::Pipeline => parts::pipeline(config).await,
-            Command::Query => parts::query(config).await,
+            Command::Query { spill_under_up: Some(spill) } => {
+                parts::query_under_up(config, spill).await
+            }
+            Command::Query { spill_under_up: None } => parts::query(config).await,
             Command::Sql { statement, server: Some(server), token_file, format } => {
                 sql::ask_server(&server, token_file.as_deref(), &statement, format).await
             }

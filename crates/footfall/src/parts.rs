@@ -1,5 +1,7 @@
 //! The parts of Footfall as processes: which listens where, on which log and lake, and how they stop.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -21,15 +23,17 @@ use crate::access;
 use crate::config::{Config, process_environment};
 use crate::exit::CalledWrongly;
 use crate::operator;
+use crate::query_process::{self, QueryProcess};
 
 /// Threads on which the pipeline writes files and talks to the store, beside that of the fold.
 const PIPELINE_THREADS: usize = 2;
 
-/// `footfall up`: all parts in this process.
+/// `footfall up`: all parts, queries in a process of their own. `settings_again` are the arguments that
+/// give it this configuration.
 ///
 /// # Errors
 /// What keeps a part from starting, or made it stop.
-pub async fn up(config: Config) -> anyhow::Result<()> {
+pub async fn up(config: Config, settings_again: Vec<OsString>) -> anyhow::Result<()> {
     refuse_brokers(&config)?;
     let (tls, sql, signals) = (
         access::tls(config.ingest.tls.as_ref())?,
@@ -55,8 +59,8 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
     let mut parts = Parts::default();
     parts.ingest(ingest, tls, log.clone(), &config);
     parts.operator(log.clone(), &config);
-    parts.pipeline(pipeline, signals, log, lake.clone(), &config).await?;
-    parts.query(query, sql, lake, &config)?;
+    parts.pipeline(pipeline, signals, log, lake, &config).await?;
+    parts.query_process(query, settings_again)?;
     welcome(urls.map(|(scheme, address)| format!("{scheme}://{address}")), &config);
     parts.supervise().await
 }
@@ -107,9 +111,28 @@ pub async fn query(config: Config) -> anyhow::Result<()> {
     access::require_guard("SQL", &guard, address)?;
     let lake = Lake::at(&config.lake(), process_environment())?;
     let mut parts = Parts::default();
-    parts.query(listener, guard, lake, &config)?;
+    parts.query(listener, guard, lake, query_settings(&config).with_process_watched())?;
     println!("ask SQL at       {scheme}://{address}/v1/sql");
     parts.supervise().await
+}
+
+/// The query part of `footfall up`, in this process of its own.
+///
+/// # Errors
+/// As [`up`].
+pub async fn query_under_up(config: Config, spill: PathBuf) -> anyhow::Result<()> {
+    let guard = access::query(&config)?;
+    let listener = query_process::given_listener()?;
+    let lake = Lake::at(&config.lake(), process_environment())?;
+    // Within a folder that nobody else may enter: the engine makes its own anew.
+    let spill_folder = Some(spill.join("rows"));
+    let settings = QuerySettings { spill_folder, ..query_settings(&config) };
+    let mut parts = Parts::default();
+    parts.query(listener, guard, lake, settings.with_process_watched())?;
+    tokio::select! {
+        ended = parts.query.ended() => ended,
+        told = query_process::stop_told(spill) => told.and(parts.query.stop().await),
+    }
 }
 
 /// The parts of this process. They stop one after the other: nothing may come in that nobody folds.
@@ -200,16 +223,27 @@ impl Parts {
         Ok(())
     }
 
+    fn query_process(
+        &mut self,
+        listener: TcpListener,
+        settings: Vec<OsString>,
+    ) -> anyhow::Result<()> {
+        let process = QueryProcess::new(listener, settings)?;
+        let stop = self.query.stop.clone();
+        self.query.tasks.spawn(process.run(stop));
+        Ok(())
+    }
+
     fn query(
         &mut self,
         listener: TcpListener,
         guard: Guard,
         lake: Lake,
-        config: &Config,
+        settings: QuerySettings,
     ) -> anyhow::Result<()> {
         let registry = registry()?;
         let metrics = footfall_query::Metrics::new(&registry)?;
-        let engine = Arc::new(Engine::open(lake, query_settings(config), metrics)?);
+        let engine = Arc::new(Engine::open(lake, settings, metrics)?);
         let stop = self.query.stop.clone();
         self.query.tasks.spawn(async move {
             footfall_query::serve(listener, engine, guard, registry, stop).await;
@@ -368,6 +402,7 @@ pub fn query_settings(config: &Config) -> QuerySettings {
         memory_bytes_max: query.memory_bytes_max,
         spill_bytes_max: query.spill_bytes_max,
         spill_folder: None,
+        process_bytes_max: None,
         time_max: query.time_max,
         rows_max: query.rows_max,
         concurrency_max: query.concurrency_max,

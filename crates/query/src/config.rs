@@ -22,6 +22,9 @@ pub struct QuerySettings {
     pub rows_max: usize,
     /// Queries that run at once; as many again may wait for a short time.
     pub concurrency_max: usize,
+    /// Memory of the whole process, in bytes; beyond it queries end, and the process with them if that
+    /// does not help. `None`: not watched, as where other parts live in the process.
+    pub process_bytes_max: Option<u64>,
     /// Threads that run queries; they run nothing else. 0: one for each core.
     pub threads: usize,
 }
@@ -35,12 +38,24 @@ impl Default for QuerySettings {
             time_max: Duration::from_secs(60),
             rows_max: 1_000_000,
             concurrency_max: 4,
+            process_bytes_max: None,
             threads: 0,
         }
     }
 }
 
+/// What a process of queries takes beside their memory: itself, and the files it has open.
+const PROCESS_BYTES: u64 = 256 * 1024 * 1024;
+
 impl QuerySettings {
+    /// Watches the process, which is to hold queries alone: half as much again as they may take, for
+    /// what DataFusion does not account for, and the process itself.
+    #[must_use]
+    pub fn with_process_watched(self) -> Self {
+        let queries = self.memory_bytes_max as u64;
+        Self { process_bytes_max: Some(queries + queries / 2 + PROCESS_BYTES), ..self }
+    }
+
     /// All that is wrong with the settings, each as `key: why`; empty when they are fit.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::diagnose::diagnose;
+use crate::fence::Fence;
 use crate::format::Format;
 use crate::send::send;
 use crate::tables::Tables;
@@ -43,6 +44,7 @@ pub struct Engine {
     /// Queries that run.
     running: Arc<Semaphore>,
     threads: Handle,
+    fence: Arc<Fence>,
     _runtime: OwnRuntime,
 }
 
@@ -74,7 +76,16 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|error| failed(error.to_string()))?;
+        let fence = Arc::new(Fence::new(settings.time_max));
+        if let Some(bytes_max) = settings.process_bytes_max {
+            let fence = fence.clone();
+            let thread = std::thread::Builder::new().name("query-fence".to_owned());
+            thread
+                .spawn(move || fence.keep(bytes_max))
+                .map_err(|error| failed(error.to_string()))?;
+        }
         Ok(Self {
+            fence,
             template: session::template(&settings).map_err(|error| failed(error.to_string()))?,
             tables: Arc::new(Tables::new(lake)),
             admitted: Arc::new(Semaphore::new(2 * settings.concurrency_max)),
@@ -158,9 +169,15 @@ impl Engine {
         let text = text.to_owned();
         let query = self.spawn(async move { run(session, &text, rows_max, slot).await });
         let limit = self.settings.time_max;
-        match tokio::time::timeout(limit, query).await {
-            Ok(result) => result.map_err(engine_error)?,
-            Err(_) => Err(QueryError::Time { limit }),
+        // Without a watch nobody would forget the query again.
+        if self.settings.process_bytes_max.is_none() {
+            return within(limit, query).await;
+        }
+        let must_end = self.fence.watch(query.abort_handle());
+        tokio::select! {
+            biased;
+            Ok(why) = must_end => Err(why),
+            result = within(limit, query) => result,
         }
     }
 
@@ -181,6 +198,16 @@ impl Engine {
         future: impl Future<Output = T> + Send + 'static,
     ) -> AbortOnDropHandle<T> {
         AbortOnDropHandle::new(self.threads.spawn(future))
+    }
+}
+
+async fn within(
+    limit: Duration,
+    query: AbortOnDropHandle<Result<Answer, QueryError>>,
+) -> Result<Answer, QueryError> {
+    match tokio::time::timeout(limit, query).await {
+        Ok(result) => result.map_err(engine_error)?,
+        Err(_) => Err(QueryError::Time { limit }),
     }
 }
 

@@ -9,6 +9,7 @@ mod depth;
 mod diagnose;
 mod engine;
 mod error;
+mod fence;
 mod format;
 mod growth;
 mod metrics;

@@ -1,0 +1,135 @@
+//! The query part of `footfall up` as a process of its own, for a query may bring its process down: `up`
+//! holds the listener and starts the process again; clients wait in the listener's queue meanwhile.
+//! What is answered is left to `footfall query`.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio_util::sync::CancellationToken;
+
+/// Before a process that ended is started again: one that ends at once must not take up a CPU.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+/// How long it may take to stop, beyond the time in which it drains.
+const STOP_MAX: Duration = Duration::from_secs(20);
+/// How much less of a contended CPU queries get than what takes events: niceness, 0 to 19.
+const NICENESS: &str = "10";
+/// What `up` writes to its child when it is to stop. Where standard input ends without it, `up` is gone.
+const STOP: u8 = b's';
+
+/// The process as `up` runs it.
+pub struct QueryProcess {
+    listener: std::net::TcpListener,
+    /// Of `footfall query`.
+    settings: Vec<OsString>,
+    /// Deleted with this.
+    spill: TempDir,
+}
+
+impl QueryProcess {
+    /// `settings` are the arguments that give the child the configuration of this process.
+    ///
+    /// # Errors
+    /// When the temporary folder takes nothing.
+    pub fn new(listener: TcpListener, settings: Vec<OsString>) -> anyhow::Result<QueryProcess> {
+        let spill = tempfile::Builder::new().prefix("footfall-query-").tempdir();
+        let spill = spill.with_context(|| {
+            format!("no folder for queries in {}", std::env::temp_dir().display())
+        })?;
+        Ok(QueryProcess { listener: listener.into_std()?, settings, spill })
+    }
+
+    /// Runs the process, again and again, until `stop`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let mut child = self.start()?;
+            // Waiting for a child closes what is left in it.
+            let input = child.stdin.take();
+            tokio::select! {
+                ended = child.wait() => {
+                    let ended = ended.context("the query process is lost")?;
+                    tracing::error!(%ended, "the query process ended and is started again");
+                }
+                () = stop.cancelled() => return end(child, input).await,
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(RESTART_PAUSE)).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Starts it with less claim on the CPU than this process; without that where there is no `nice`.
+    fn start(&self) -> anyhow::Result<Child> {
+        let program = std::env::current_exe().context("this program is not found")?;
+        let mut nice = Command::new("nice");
+        nice.args(["-n", NICENESS]).arg(&program);
+        self.spawn(nice)
+            .or_else(|_| self.spawn(Command::new(&program)))
+            .with_context(|| format!("{} query does not start", program.display()))
+    }
+
+    fn spawn(&self, mut command: Command) -> std::io::Result<Child> {
+        command.arg("query").arg("--spill-under-up").arg(self.spill.path()).args(&self.settings);
+        let listener = OwnedFd::from(self.listener.try_clone()?);
+        command.stdin(Stdio::piped()).stdout(Stdio::from(listener)).kill_on_drop(true).spawn()
+    }
+}
+
+async fn end(mut child: Child, input: Option<ChildStdin>) -> anyhow::Result<()> {
+    if let Some(mut input) = input {
+        // One that has ended takes nothing, and need not.
+        let _ = input.write_all(&[STOP]).await;
+    }
+    if tokio::time::timeout(STOP_MAX, child.wait()).await.is_err() {
+        tracing::warn!("the query process did not stop in time and is killed");
+        child.kill().await.context("the query process cannot be killed")?;
+    }
+    Ok(())
+}
+
+/// The child's side: the listener that `up` gave it.
+///
+/// # Errors
+/// When standard output is none.
+pub fn given_listener() -> anyhow::Result<TcpListener> {
+    let listener = std::io::stdout().as_fd().try_clone_to_owned()?;
+    let listener = std::net::TcpListener::from(listener);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener).context("standard output is no listener")
+}
+
+/// Returns when `up` says that this process shall stop; ends it at once when `up` is gone. TERM and Ctrl-C
+/// are for `up` alone, which stops its parts in order, but reach all processes of a unit or a terminal.
+///
+/// # Errors
+/// When signals cannot be listened to.
+pub async fn stop_told(spill: PathBuf) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _term = signal(SignalKind::terminate())?;
+    let _interrupt = signal(SignalKind::interrupt())?;
+    let (told, stop) = tokio::sync::oneshot::channel();
+    // A thread, for a blocking read of the runtime's would hold up its end.
+    std::thread::Builder::new().name("up-watch".to_owned()).spawn(move || {
+        let mut said = [0];
+        match std::io::stdin().read(&mut said) {
+            Ok(1) if said[0] == STOP => drop(told.send(())),
+            _ => {
+                // What `up` cannot delete any more.
+                let _ = std::fs::remove_dir_all(spill);
+                std::process::exit(1)
+            }
+        }
+    })?;
+    stop.await.context("nobody watches `footfall up`")
+}
