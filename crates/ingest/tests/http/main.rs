@@ -11,5 +11,6 @@ mod replay;
 mod sdks;
 mod segment;
 mod server;
+mod suites;
 mod tls;
 mod validate;
