@@ -5,10 +5,12 @@ mod certificate;
 mod cpu;
 mod footfall;
 mod kafka;
+mod mutations;
 mod python;
 
 pub use certificate::Certificate;
 pub use cpu::{children_cpu_seconds, cpu_seconds};
 pub use footfall::{Footfall, Running, binary, wait_until};
 pub use kafka::Kafka;
+pub use mutations::for_mutants;
 pub use python::{oracle, oracle_of_all, python, repository, watermarks};

@@ -5,6 +5,8 @@
 
 mod builders;
 #[cfg(test)]
+mod mutants;
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;

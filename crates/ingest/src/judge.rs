@@ -2,6 +2,8 @@
 //! Reads no socket and writes no log.
 
 mod door;
+#[cfg(test)]
+mod mutants;
 mod verdicts;
 
 use footfall_event::{BadField, Micros, Reason, Text};

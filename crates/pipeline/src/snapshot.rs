@@ -4,6 +4,8 @@
 //! Layout: `_footfall/snapshots/<topic>/<partition>/<offset, 20 digits>`, zstd over postcard over
 //! ([`Header`], the fold's state).
 
+use std::io::Read;
+
 use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::Lake;
@@ -16,6 +18,9 @@ use crate::PipelineError;
 const VERSION: u32 = 3;
 /// How many are kept of each partition.
 const KEPT: usize = 2;
+
+/// Largest state of a partition: far beyond a million open sessions and all ids that are remembered.
+const BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 /// What a restart must know besides the fold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +60,8 @@ pub fn encode(header: &Header, fold: &Fold) -> Result<Vec<u8>, PipelineError> {
         |reason: String| PipelineError::Snapshot { name: "(in memory)".to_owned(), reason };
     let level = zstd::DEFAULT_COMPRESSION_LEVEL.min(1);
     let mut out = zstd::Encoder::new(Vec::new(), level).map_err(|e| failed(e.to_string()))?;
+    // A byte that changed on the disk is found here, not by what the fold would make of it.
+    out.include_checksum(true).map_err(|error| failed(error.to_string()))?;
     let content = (header, fold.view());
     postcard::to_io(&content, &mut out).map_err(|error| failed(error.to_string()))?;
     out.finish().map_err(|error| failed(error.to_string()))
@@ -111,7 +118,7 @@ pub async fn newest(
 
 fn decode(name: &str, bytes: &[u8]) -> Result<(Header, FoldState), PipelineError> {
     let failed = |reason: String| PipelineError::Snapshot { name: name.to_owned(), reason };
-    let bytes = zstd::decode_all(bytes).map_err(|error| failed(error.to_string()))?;
+    let bytes = inflate(bytes).map_err(failed)?;
     // The version is what comes first in every layout.
     let (version, _) =
         postcard::take_from_bytes::<u32>(&bytes).map_err(|error| failed(error.to_string()))?;
@@ -122,8 +129,24 @@ fn decode(name: &str, bytes: &[u8]) -> Result<(Header, FoldState), PipelineError
     postcard::from_bytes(&bytes).map_err(|error| failed(error.to_string()))
 }
 
+fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut inflated = Vec::new();
+    let decoder = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;
+    let taken = decoder.take(BYTES_MAX + 1).read_to_end(&mut inflated);
+    taken.map_err(|error| error.to_string())?;
+    match inflated.len() as u64 <= BYTES_MAX {
+        true => Ok(inflated),
+        false => Err(format!("it holds more than {BYTES_MAX} bytes, which no partition has")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use footfall_sessionizer::{Conditions, Rules};
+    use footfall_tests::for_mutants;
+
     use super::*;
 
     #[test]
@@ -137,5 +160,53 @@ mod tests {
             );
             assert!(refused.as_ref().is_some_and(|refused| refused.contains(&told)), "{refused:?}");
         }
+    }
+
+    fn snapshot() -> Vec<u8> {
+        let never = || "event_name = 'never'".to_owned();
+        let rules = Rules {
+            session_gap: Micros(30 * Micros::MINUTE.0),
+            session_cap: Micros::DAY,
+            allowed_lateness: Micros(10 * Micros::SECOND.0),
+            signal_grace: Micros(0),
+            dedupe_window: Micros(20 * Micros::MINUTE.0),
+            dedupe_ids_max: 1_000,
+            open_sessions_max: 1_000,
+            events_per_session_max: 10_000,
+            slow_page_ms: 4_000,
+            conditions: Conditions {
+                conversion: never(),
+                page_view: never(),
+                error: never(),
+                zero_search: never(),
+                hidden: never(),
+                rage_target: never(),
+            },
+            steps: Vec::new(),
+            needs: Vec::new(),
+        };
+        let fold = Fold::new(Arc::new(rules), Offset(5));
+        let header = Header::new(Offset(7), Micros(3), Offset(5), Vec::new());
+        encode(&header, &fold).unwrap()
+    }
+
+    #[test]
+    fn a_snapshot_is_read_as_it_was_written_and_refused_when_a_byte_changed() {
+        let written = snapshot();
+        let (header, state) = decode("s", &written).unwrap();
+        assert_eq!((header.offset, header.resume_from), (Offset(7), Offset(5)));
+        assert_eq!(encode(&header, &Fold::restore(state, Offset(5))).unwrap(), written);
+        for_mutants(&[&written], |bytes| {
+            assert!(bytes == written || decode("s", bytes).is_err(), "a changed snapshot is read");
+        });
+    }
+
+    /// Its checksum is right, as that of one which another program wrote.
+    #[test]
+    fn a_snapshot_of_any_content_is_read_or_refused() {
+        let content = zstd::decode_all(&snapshot()[..]).unwrap();
+        for_mutants(&[&content], |bytes| {
+            drop(decode("s", &zstd::encode_all(bytes, 1).unwrap()));
+        });
     }
 }

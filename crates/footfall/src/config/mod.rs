@@ -4,6 +4,8 @@
 mod layers;
 mod lists;
 mod mistakes;
+#[cfg(test)]
+mod mutants;
 mod relations;
 mod sections;
 mod show;

@@ -250,3 +250,14 @@ fn a_file_is_known_by_its_name() {
         assert_eq!(Format::of_file(Path::new(name)), format, "{name}");
     }
 }
+
+#[test]
+fn any_text_is_a_map_or_has_mistakes() {
+    let seeds = [REES46.as_bytes(), FOOTFALL.as_bytes(), COMPLETE.as_bytes()];
+    footfall_tests::for_mutants(&seeds, |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        if let Err(mistakes) = LoadMap::parse(Path::new("m.toml"), text) {
+            assert!(!mistakes.to_string().is_empty(), "a mistake that is not told");
+        }
+    });
+}
