@@ -161,6 +161,8 @@ fn rules() -> Rules {
         dedupe_window: Micros(20 * Micros::MINUTE.0),
         dedupe_ids_max: 1_000,
         open_sessions_max: 1_000,
+        held_events_max: 1_000_000,
+        held_events_per_visitor_max: 10_000,
         events_per_session_max: 10_000,
         slow_page_ms: 4_000,
         conditions: Conditions {

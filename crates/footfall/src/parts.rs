@@ -379,6 +379,7 @@ pub fn pipeline_rules(config: &Config) -> Rules {
     let mut rules = config.rules.clone();
     let partitions = u64::from(config.log.partitions.max(1));
     rules.dedupe_ids_max = (rules.dedupe_ids_max / partitions).max(1);
+    rules.held_events_max = (rules.held_events_max / partitions).max(1);
     rules
 }
 

@@ -4,6 +4,8 @@
 //! Layout: `_footfall/snapshots/<topic>/<partition>/<offset, 20 digits>`, zstd over postcard over
 //! ([`Header`], the fold's state).
 
+mod layout_3;
+
 use std::io::Read;
 
 use bytes::Bytes;
@@ -14,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
 
-/// Raised when the layout changes; a snapshot of another is refused.
-const VERSION: u32 = 3;
+/// Raised when the layout changes; the one before is read too, any other refused.
+const VERSION: u32 = 4;
 /// How many are kept of each partition.
 const KEPT: usize = 2;
 
@@ -122,11 +124,15 @@ fn decode(name: &str, bytes: &[u8]) -> Result<(Header, FoldState), PipelineError
     // The version is what comes first in every layout.
     let (version, _) =
         postcard::take_from_bytes::<u32>(&bytes).map_err(|error| failed(error.to_string()))?;
-    if version != VERSION {
-        let name = name.to_owned();
-        return Err(PipelineError::SnapshotVersion { name, version, known: VERSION });
-    }
-    postcard::from_bytes(&bytes).map_err(|error| failed(error.to_string()))
+    let content = match version {
+        VERSION => postcard::from_bytes(&bytes),
+        layout_3::VERSION => layout_3::raised(&bytes).and_then(|raised| postcard::from_bytes(&raised)),
+        _ => {
+            let name = name.to_owned();
+            return Err(PipelineError::SnapshotVersion { name, version, known: VERSION });
+        }
+    };
+    content.map_err(|error| failed(error.to_string()))
 }
 
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
@@ -151,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_of_another_layout_is_refused() {
-        for version in [VERSION - 1, VERSION + 1] {
+        for version in [layout_3::VERSION - 1, VERSION + 1] {
             let written = postcard::to_stdvec(&(version, "of another layout")).unwrap();
             let bytes = zstd::encode_all(&written[..], 1).unwrap();
             let refused = decode("events/0/7", &bytes).err().map(|error| error.to_string());
@@ -172,6 +178,8 @@ mod tests {
             dedupe_window: Micros(20 * Micros::MINUTE.0),
             dedupe_ids_max: 1_000,
             open_sessions_max: 1_000,
+            held_events_max: 1_000_000,
+            held_events_per_visitor_max: 10_000,
             events_per_session_max: 10_000,
             slow_page_ms: 4_000,
             conditions: Conditions {

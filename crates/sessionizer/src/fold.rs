@@ -241,8 +241,22 @@ impl Fold {
         }
         match self.clock.watermark() {
             Some(watermark) if hit.event_time < watermark => Status::Late,
+            _ if self.has_no_room(hit) => Status::Late,
             _ => Status::OnTime,
         }
+    }
+
+    /// Whether as many events are held as may be, of all visitors or of the hit's own: one who sends
+    /// millions must not make the others late.
+    fn has_no_room(&self, hit: &Hit) -> bool {
+        let rules = self.book.newest().1;
+        let held = self.held.len() as u64;
+        if held < rules.held_events_per_visitor_max.min(rules.held_events_max) {
+            return false;
+        }
+        let own = hit.visitor().and_then(|(site, visitor_id)| self.visitors.find(site, visitor_id));
+        held >= rules.held_events_max
+            || own.is_some_and(|own| own.held.len() as u64 >= rules.held_events_per_visitor_max)
     }
 
     fn hold(&mut self, hit: Hit) {

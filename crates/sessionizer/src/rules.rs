@@ -24,12 +24,28 @@ pub struct Rules {
     /// How many ids a partition remembers at most.
     pub dedupe_ids_max: u64,
     pub open_sessions_max: u64,
+    /// Events that wait for the watermark at once; one beyond is late. Rules of before there was such a
+    /// bound name none, and keep their id.
+    #[serde(default = "unbounded", skip_serializing_if = "is_unbounded")]
+    pub held_events_max: u64,
+    /// Of them, those of one visitor.
+    #[serde(default = "unbounded", skip_serializing_if = "is_unbounded")]
+    pub held_events_per_visitor_max: u64,
     pub events_per_session_max: u64,
     /// A larger LCP makes a page slow, in ms (web.dev: over 4 s is poor).
     pub slow_page_ms: i64,
     pub conditions: Conditions,
     pub steps: Vec<Step>,
     pub needs: Vec<Need>,
+}
+
+fn unbounded() -> u64 {
+    u64::MAX
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_unbounded(bound: &u64) -> bool {
+    *bound == unbounded()
 }
 
 /// SQL boolean expressions over the columns of `events`.
@@ -113,7 +129,26 @@ pub struct RuleBook {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Named {
     config_id: Arc<str>,
+    /// As in the log: rules may get another field, and a snapshot's layout stays.
+    #[serde(with = "as_json")]
     rules: Arc<Rules>,
+}
+
+mod as_json {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+    use super::Rules;
+
+    pub fn serialize<S: Serializer>(rules: &Arc<Rules>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&serde_json::to_string(rules).map_err(ser::Error::custom)?)
+    }
+
+    pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Arc<Rules>, D::Error> {
+        let json = String::deserialize(deserializer)?;
+        serde_json::from_str(&json).map_err(de::Error::custom)
+    }
 }
 
 impl Named {
@@ -125,6 +160,12 @@ impl Named {
 impl RuleBook {
     pub fn new(first: Arc<Rules>) -> RuleBook {
         RuleBook { sets: BTreeMap::from([(RulesId(0), Named::new(first))]) }
+    }
+
+    /// The sets of another layout, each with its id.
+    pub fn of(sets: impl IntoIterator<Item = (RulesId, Rules)>) -> RuleBook {
+        let named = |(id, rules)| (id, Named::new(Arc::new(rules)));
+        RuleBook { sets: sets.into_iter().map(named).collect() }
     }
 
     /// Adds a set that holds from here on.

@@ -52,6 +52,12 @@ impl Visitors {
         place
     }
 
+    pub fn find(&self, site: &str, visitor_id: &str) -> Option<&Entry> {
+        let hash = visitor_hash(site, visitor_id);
+        let place = self.places.find(hash, |place| self.is_at(*place, site, visitor_id))?;
+        self.at(VisitorPlace(*place))
+    }
+
     pub fn at(&self, place: VisitorPlace) -> Option<&Entry> {
         self.entries.get(place.0 as usize)?.as_ref()
     }

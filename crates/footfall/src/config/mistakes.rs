@@ -1,6 +1,7 @@
 //! What is wrong with a configuration or a map, and where: collected, so that all is told at once.
 //! Finding it is left to the readers.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,26 +36,29 @@ pub struct Mistake {
     pub message: String,
 }
 
+/// How many mistakes are shown: nobody reads more of a file that is none of ours.
+const SHOWN_MAX: usize = 100;
+
 /// All mistakes of a configuration or a map; shown one a line, by origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mistakes {
-    all: Vec<Mistake>,
+    all: BTreeSet<Mistake>,
     /// Lines that are no TOML: whatever else is found there follows from that.
-    broken: Vec<Origin>,
+    broken: BTreeSet<Origin>,
 }
 
 impl Mistakes {
     pub fn push(&mut self, origin: &Origin, message: impl Into<String>) {
         let mistake = Mistake { origin: origin.clone(), message: message.into() };
-        if !self.broken.contains(origin) && !self.all.contains(&mistake) {
-            self.all.push(mistake);
+        if !self.broken.contains(origin) {
+            self.all.insert(mistake);
         }
     }
 
     /// Of syntax; before all others of its document.
     pub fn push_syntax(&mut self, origin: &Origin, message: String) {
         self.push(origin, message);
-        self.broken.push(origin.clone());
+        self.broken.insert(origin.clone());
     }
 
     pub fn is_empty(&self) -> bool {
@@ -65,12 +69,8 @@ impl Mistakes {
     ///
     /// # Errors
     /// The mistakes in the order of their lines.
-    pub fn or<T>(mut self, value: T) -> Result<T, Mistakes> {
-        if self.is_empty() {
-            return Ok(value);
-        }
-        self.all.sort_by(|a, b| a.origin.cmp(&b.origin));
-        Err(self)
+    pub fn or<T>(self, value: T) -> Result<T, Mistakes> {
+        if self.is_empty() { Ok(value) } else { Err(self) }
     }
 }
 
@@ -94,11 +94,14 @@ impl std::error::Error for Mistakes {}
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, mistake) in self.all.iter().enumerate() {
-            let end = if i + 1 < self.all.len() { "\n" } else { "" };
-            write!(f, "{}: {}{end}", mistake.origin, mistake.message)?;
+        for (i, mistake) in self.all.iter().take(SHOWN_MAX).enumerate() {
+            let start = if i > 0 { "\n" } else { "" };
+            write!(f, "{start}{}: {}", mistake.origin, mistake.message)?;
         }
-        Ok(())
+        match self.all.len().saturating_sub(SHOWN_MAX) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more mistakes"),
+        }
     }
 }
 

@@ -21,3 +21,12 @@ fn any_text_is_a_configuration_or_has_mistakes() {
         }
     });
 }
+
+#[test]
+fn of_a_file_that_is_something_else_the_first_mistakes_are_told() {
+    let text = "no line of this is TOML\n".repeat(100_000);
+    let file = Some((Path::new("f.toml"), text.as_str()));
+    let read = Config::read(file, &[], &[], &|_| Ok(()), Mistakes::default());
+    let told = read.err().map(|mistakes| mistakes.to_string()).unwrap_or_default();
+    assert!(told.starts_with("f.toml:1: ") && told.lines().count() == 101, "{told}");
+}

@@ -124,6 +124,12 @@ fn rules(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Rules {
         dedupe_window: span(layers, "rules.dedupe_window", MILLISECOND..=YEAR),
         dedupe_ids_max: count(layers, "rules.dedupe_ids_max", 1..=COUNT_MAX),
         open_sessions_max: count(layers, "rules.open_sessions_max", 1..=COUNT_MAX),
+        held_events_max: count(layers, "rules.held_events_max", 1..=COUNT_MAX),
+        held_events_per_visitor_max: count(
+            layers,
+            "rules.held_events_per_visitor_max",
+            1..=COUNT_MAX,
+        ),
         events_per_session_max: count(
             layers,
             "rules.events_per_session_max",

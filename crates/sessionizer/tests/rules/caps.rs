@@ -141,3 +141,37 @@ fn the_events_cap_counts_in_event_order_and_leaves_hidden_ones_out() {
          event c overflow session=a",
     );
 }
+
+#[test]
+fn an_event_beyond_those_that_may_be_held_is_late_and_there_is_room_again_when_some_are_due() {
+    check(
+        "rules held_max=2
+         12:00:00 v1 page_view id=a
+         12:00:01 v2 page_view id=b
+         12:00:02 v3 page_view id=c
+         12:00:30 v3 page_view id=d",
+        "event a session=a
+         event b session=b
+         event c late session=-
+         event d session=d",
+    );
+}
+
+#[test]
+fn a_visitor_who_has_too_many_held_makes_nobody_else_late() {
+    check(
+        "rules held_own_max=2
+         12:00:00 bot page_view id=a
+         12:00:01 bot page_view id=b
+         12:00:02 bot page_view id=c
+         12:00:02 other/bot page_view id=d
+         12:00:03 v1 page_view id=e
+         12:00:30 bot page_view id=f",
+        "event a session=a
+         event b session=a
+         event c late session=-
+         event d session=d
+         event e session=e
+         event f session=a",
+    );
+}

@@ -33,6 +33,8 @@ pub fn shipped() -> Rules {
         dedupe_window: span("20m"),
         dedupe_ids_max: 20_000_000,
         open_sessions_max: 1_000_000,
+        held_events_max: 1_000_000,
+        held_events_per_visitor_max: 10_000,
         events_per_session_max: 10_000,
         slow_page_ms: 4_000,
         conditions: Conditions {
@@ -70,6 +72,8 @@ fn set(rules: &mut Rules, key: &str, value: &str) {
         ["window"] => rules.dedupe_window = span(value),
         ["ids_max"] => rules.dedupe_ids_max = number(),
         ["open_max"] => rules.open_sessions_max = number(),
+        ["held_max"] => rules.held_events_max = number(),
+        ["held_own_max"] => rules.held_events_per_visitor_max = number(),
         ["events_max"] => rules.events_per_session_max = number(),
         ["conversion"] => rules.conditions.conversion = value.into(),
         ["error"] => rules.conditions.error = value.into(),

@@ -107,8 +107,9 @@ fn any_log(rng: &mut StdRng) -> String {
     lines.shuffle(rng);
     lines.sort_by_key(|(at, _)| *at);
     let ids_max = ["ids_max=5", ""].choose(rng).unwrap();
+    let held = ["held_max=3", "held_own_max=2", "", ""].choose(rng).unwrap();
     let lines = lines.into_iter().map(|(_, line)| line + "\n");
-    format!("{} {ids_max}\n", settings(rng)) + &lines.collect::<String>()
+    format!("{} {ids_max} {held}\n", settings(rng)) + &lines.collect::<String>()
 }
 
 fn fold(log: &Log) -> Vec<Row> {
