@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How long a client that has shown itself, by a request, is waited for before its place may go to
-/// another. A stranger has no such time: it may be one of thousands that never say anything.
-const WAIT_MIN: Duration = Duration::from_secs(5);
+/// another. A stranger has no such time: it may be one of thousands that never say anything. The places
+/// by this are the connections a second that bodies which never come can take: longer would be fewer.
+const WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// What a connection is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,7 +129,9 @@ mod tests {
         let [served, idle, fresh, old, new] = [0; 5].map(|_| crowd.enter(false));
         age(&served, State::Served, 100);
         age(&idle, State::Client, 90);
-        age(&fresh, State::Client, 4);
+        age(&fresh, State::Client, 0);
+        // However long this test stands still.
+        fresh.since_ms.fetch_add(3_600_000, Relaxed);
         age(&old, State::Stranger, 3);
         age(&new, State::Stranger, 1);
         let excess = crowd.enter(true);

@@ -126,7 +126,9 @@ fn decode(name: &str, bytes: &[u8]) -> Result<(Header, FoldState), PipelineError
         postcard::take_from_bytes::<u32>(&bytes).map_err(|error| failed(error.to_string()))?;
     let content = match version {
         VERSION => postcard::from_bytes(&bytes),
-        layout_3::VERSION => layout_3::raised(&bytes).and_then(|raised| postcard::from_bytes(&raised)),
+        layout_3::VERSION => {
+            layout_3::raised(&bytes).and_then(|raised| postcard::from_bytes(&raised))
+        }
         _ => {
             let name = name.to_owned();
             return Err(PipelineError::SnapshotVersion { name, version, known: VERSION });
