@@ -366,8 +366,10 @@ pub fn ingest_settings(config: &Config) -> IngestSettings {
         event_bytes_max: ingest.event_bytes_max,
         bodies_in_flight_bytes_max: ingest.bodies_in_flight_bytes_max,
         connections_max: ingest.connections_max,
+        header_bytes_max: ingest.header_bytes_max,
         header_timeout: ingest.header_timeout,
         body_timeout: ingest.body_timeout,
+        keep_alive_timeout: ingest.keep_alive_timeout,
         drain_timeout: ingest.drain_timeout,
         allowed_lateness: config.rules.allowed_lateness,
         ..IngestSettings::default()

@@ -43,6 +43,8 @@ pub struct IngestSettings {
     pub bodies_in_flight_bytes_max: usize,
     /// Connections served at once; beyond it 503 and the connection is closed.
     pub connections_max: usize,
+    /// Largest head of a request, in bytes; beyond it 431, and the connection is closed.
+    pub header_bytes_max: usize,
     /// How long a request's head may take from its first byte, the first one's and the handshake of TLS
     /// from the connection on; then the connection is closed.
     pub header_timeout: Duration,
@@ -82,6 +84,7 @@ impl Default for IngestSettings {
             event_bytes_max: 64 * KIB,
             bodies_in_flight_bytes_max: 64 * MIB,
             connections_max: 512,
+            header_bytes_max: 64 * KIB,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),

@@ -29,8 +29,7 @@ use crate::{IngestError, IngestSettings, Metrics};
 const EXCESS_CONNECTIONS_MAX: usize = 256;
 /// Pause after an accept that failed, as when the process has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Largest head of a request, and most header fields in it.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most header fields of a request.
 const HEADERS_MAX: usize = 100;
 
 /// Serves the collector on `listener` until `shutdown` is cancelled; then accepts no more, finishes
@@ -189,7 +188,7 @@ async fn serve_connection(
         .header_read_timeout(None)
         .keep_alive(!is_excess)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_buf_size(settings.header_bytes_max)
         .serve_connection(stream, service);
     let mut connection = pin!(connection);
     let mut shutdown = pin!(shared.shutdown.cancelled());

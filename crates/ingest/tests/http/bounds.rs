@@ -141,6 +141,22 @@ async fn the_list_of_events_is_left_out_where_it_has_no_room() {
 }
 
 #[tokio::test]
+async fn a_head_beyond_its_bound_is_refused() {
+    let settings = IngestSettings { header_bytes_max: 8 * 1024, ..Default::default() };
+    let server = Server::start(settings).await;
+    for (bytes, status) in [(7_000, 202), (9_000, 431)] {
+        let mut client = server.connect().await;
+        let headers = format!("X-Long: {}\r\n", "x".repeat(bytes));
+        client.send_head("/v1/events", &headers, event("a", "v").len()).await;
+        if status == 202 {
+            client.send(event("a", "v").as_bytes()).await;
+        }
+        assert_eq!(client.answer().await.map(|answer| answer.status), Some(status), "{bytes}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_slow_head_is_cut() {
     let settings = IngestSettings { header_timeout: SHORT, ..Default::default() };
     let server = Server::start(settings).await;
