@@ -1,7 +1,7 @@
 //! What is wrong with a configuration or a map, and where: collected, so that all is told at once.
 //! Finding it is left to the readers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,29 +29,27 @@ pub enum Origin {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mistake {
-    pub origin: Origin,
-    /// Names the thing, its value and the way out.
-    pub message: String,
-}
-
 /// How many mistakes are shown: nobody reads more of a file that is none of ours.
 const SHOWN_MAX: usize = 100;
 
 /// All mistakes of a configuration or a map; shown one a line, by origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mistakes {
-    all: BTreeSet<Mistake>,
+    /// Of each line in the order found. A message names the thing, its value and the way out.
+    all: BTreeMap<Origin, Vec<String>>,
     /// Lines that are no TOML: whatever else is found there follows from that.
     broken: BTreeSet<Origin>,
 }
 
 impl Mistakes {
     pub fn push(&mut self, origin: &Origin, message: impl Into<String>) {
-        let mistake = Mistake { origin: origin.clone(), message: message.into() };
-        if !self.broken.contains(origin) {
-            self.all.insert(mistake);
+        let message = message.into();
+        if self.broken.contains(origin) {
+            return;
+        }
+        let of_line = self.all.entry(origin.clone()).or_default();
+        if !of_line.contains(&message) {
+            of_line.push(message);
         }
     }
 
@@ -94,11 +92,13 @@ impl std::error::Error for Mistakes {}
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, mistake) in self.all.iter().take(SHOWN_MAX).enumerate() {
+        let all = self.all.iter();
+        let all = all.flat_map(|(origin, of_line)| of_line.iter().map(move |m| (origin, m)));
+        for (i, (origin, message)) in all.clone().take(SHOWN_MAX).enumerate() {
             let start = if i > 0 { "\n" } else { "" };
-            write!(f, "{start}{}: {}", mistake.origin, mistake.message)?;
+            write!(f, "{start}{origin}: {message}")?;
         }
-        match self.all.len().saturating_sub(SHOWN_MAX) {
+        match all.count().saturating_sub(SHOWN_MAX) {
             0 => Ok(()),
             more => write!(f, "\nand {more} more mistakes"),
         }
