@@ -4,7 +4,7 @@ use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::pauses::Pauses;
-use crate::sample::{Posting, check, quick, wait_until_folded};
+use crate::sample::{Posting, check, free_port, quick, wait_until_folded};
 
 /// How often the process is killed.
 const KILLS: u64 = 20;
@@ -63,8 +63,4 @@ fn stops_right_behind_a_start_lose_nothing() -> Result<()> {
     let totals = posting.finish()?;
     wait_until_folded(&running, &totals)?;
     check(folder.path(), &footfall, running, &truth)
-}
-
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -5,6 +5,7 @@
 mod access;
 mod attacks;
 mod bad_input;
+mod changed_rules;
 mod command_line;
 mod crash;
 mod history;

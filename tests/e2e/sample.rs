@@ -22,6 +22,11 @@ pub fn quick(folder: &Path) -> Footfall {
         .set("pipeline.snapshot_interval=3s")
 }
 
+/// A port that nobody listens at, for a collector that is started again where it was.
+pub fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 /// The oracle's rules file: the defaults with the gap of live tests.
 pub fn quick_rules(folder: &Path) -> Result<PathBuf> {
     let defaults = footfall_tests::repository().join("tests/oracle/default_rules.json");

@@ -13,6 +13,7 @@ mod operator;
 mod parts;
 mod query_process;
 mod rejected;
+mod reload;
 mod sample;
 mod secrets;
 mod server;

@@ -24,6 +24,7 @@ use crate::config::{Config, process_environment};
 use crate::exit::CalledWrongly;
 use crate::operator;
 use crate::query_process::{self, QueryProcess};
+use crate::reload::follow_rules;
 
 /// Threads on which the pipeline writes files and talks to the store, beside that of the fold.
 const PIPELINE_THREADS: usize = 2;
@@ -203,6 +204,8 @@ impl Parts {
         let (settings, health) = (pipeline_settings(config), Health::default());
         let pipeline = Pipeline::open(log, lake, settings, metrics, health.clone()).await?;
         let (signals, tail) = (pipeline.signals(), pipeline.tail());
+        let follow = follow_rules(config.clone(), pipeline.rules(), self.pipeline.stop.clone());
+        self.pipeline.tasks.spawn(follow);
         let shown = Shown { health, signals, tail, registry };
         let stop = self.pipeline.stop.clone();
         self.pipeline.tasks.spawn(async move {

@@ -12,12 +12,12 @@ use footfall_lake::{Commit, FileWriter, Lake, Outcome, Progress, TableWriter, ap
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::PipelineError;
 use crate::metrics::Metrics;
 use crate::partition::Settled;
 use crate::rows::{
     duplicate_rows, need_rows, page_view_rows, receipt_rows, rejected_rows, session_rows,
 };
+use crate::{PipelineError, rules_store};
 
 /// Attempts to commit a table before the interval fails. Each lost race brings the table's progress
 /// forward, so more than a few mean that something else is wrong.
@@ -30,6 +30,8 @@ pub struct Committer {
     writer_id: Uuid,
     metrics: Metrics,
     tables: Vec<Mutex<TableState>>,
+    /// Rules that are known to stand beside the tables, by their ids.
+    kept_rules: Mutex<BTreeSet<String>>,
 }
 
 struct TableState {
@@ -49,7 +51,8 @@ impl Committer {
             tables.push(Mutex::new(TableState { table, writer, committed: BTreeMap::new() }));
         }
         let (lake, topic) = (lake.clone(), Arc::from(topic));
-        Ok(Committer { lake, topic, writer_id: Uuid::new_v4(), metrics, tables })
+        let (writer_id, kept_rules) = (Uuid::new_v4(), Mutex::default());
+        Ok(Committer { lake, topic, writer_id, metrics, tables, kept_rules })
     }
 
     /// Reads how far each table speaks of `partition`, as it stands in the lake; `None` where nothing
@@ -82,12 +85,29 @@ impl Committer {
     /// # Errors
     /// `Lake`, `Rows`. What was committed stays; committing the same again adds nothing.
     pub async fn commit(&self, settled: &[Settled]) -> Result<BTreeSet<Partition>, PipelineError> {
+        self.keep_rules(settled).await?;
         let commits = self
             .tables
             .iter()
             .map(|state| async move { self.commit_table(&mut *state.lock().await, settled).await });
         let overtaken = futures::future::try_join_all(commits).await?;
         Ok(overtaken.into_iter().flatten().collect())
+    }
+
+    /// Rules that rows name stand beside the tables before them, whoever put them in force: a log that is
+    /// read again into another lake has rules that are configured nowhere any more.
+    async fn keep_rules(&self, settled: &[Settled]) -> Result<(), PipelineError> {
+        let mut kept = self.kept_rules.lock().await;
+        for part in settled {
+            for (id, rules) in part.book.iter() {
+                let config_id = part.book.config_id(id);
+                if !kept.contains(config_id) {
+                    rules_store::keep(&self.lake, rules).await?;
+                    kept.insert(config_id.to_owned());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether every table speaks exactly up to `offset` of the partition.

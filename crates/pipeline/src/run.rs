@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use footfall_event::{Offset, Partition};
 use footfall_lake::Lake;
 use footfall_log::{Delivery, EventLog, LogError, Record, Subscription};
+use footfall_sessionizer::Rules;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::committer::Committer;
@@ -48,6 +50,9 @@ pub struct Pipeline {
     interval: Interval,
     lag: Lag,
     upkeep: Upkeep,
+    /// The rules that are to be in force.
+    wanted: watch::Receiver<Arc<Rules>>,
+    rules: watch::Sender<Arc<Rules>>,
     shutdown: CancellationToken,
 }
 
@@ -67,6 +72,7 @@ impl Pipeline {
         let signals = SignalHub::start(log.clone(), &settings.signals_topic, metrics.clone());
         let interval = Interval::new(&settings);
         let upkeep = Upkeep::new(&settings);
+        let (rules, wanted) = watch::channel(settings.rules.clone());
         health.reads(log.topic(), log.partitions(), lake.url().as_str());
         Ok(Pipeline {
             log,
@@ -79,6 +85,8 @@ impl Pipeline {
             interval,
             lag: Lag::default(),
             upkeep,
+            wanted,
+            rules,
             shutdown: CancellationToken::new(),
         })
     }
@@ -89,6 +97,12 @@ impl Pipeline {
 
     pub fn tail(&self) -> Tail {
         self.tail.clone()
+    }
+
+    /// Where other rules are given while it runs; they must be right, with the lake's gap and cap. They
+    /// hold for what follows the control records that say them.
+    pub fn rules(&self) -> watch::Sender<Arc<Rules>> {
+        self.rules.clone()
     }
 
     /// Runs until `shutdown`, then commits what is settled and publishes snapshots.
@@ -115,6 +129,7 @@ impl Pipeline {
         let delivery = self.subscription.next(LOOK_INTERVAL).await;
         self.take_delivery(delivery).await?;
         self.start_waiting().await?;
+        self.take_rules();
         self.look_after_commits().await?;
         self.look_after_tables();
         self.send_ticks()?;
@@ -237,7 +252,7 @@ impl Pipeline {
         &mut self,
         partition: Partition,
         begin: Begin,
-        rules: Arc<footfall_sessionizer::Rules>,
+        rules: Arc<Rules>,
     ) -> Result<Owned, PipelineError> {
         let Begin { offset, receipts_from } = begin;
         let (topic, lake) = (self.log.topic(), &self.outlets.lake);
@@ -323,6 +338,21 @@ impl Pipeline {
             self.begin_commit(&barriers)?;
         }
         Ok(())
+    }
+
+    /// Takes up rules that were given since the last turn; each partition is told them next.
+    fn take_rules(&mut self) {
+        if !self.wanted.has_changed().unwrap_or(false) {
+            return;
+        }
+        self.settings.rules = self.wanted.borrow_and_update().clone();
+        self.upkeep.follow(self.settings.rules.clone());
+        tracing::info!(config_id = self.settings.rules.config_id(), "the rules are changed");
+        for owned in self.partitions.values_mut() {
+            if let Owned::Folding(folding) = owned {
+                folding.announced_at = None;
+            }
+        }
     }
 
     fn look_after_tables(&mut self) {

@@ -52,6 +52,14 @@ pub struct Config {
     pub rules: Rules,
     pub telemetry: Telemetry,
     settings: Vec<Setting>,
+    sources: Sources,
+}
+
+/// Where it was read from, besides the environment.
+#[derive(Clone, Debug, Default)]
+struct Sources {
+    file: Option<PathBuf>,
+    overrides: Vec<Override>,
 }
 
 #[derive(Clone, Debug)]
@@ -162,7 +170,19 @@ impl Config {
         let text = file.and_then(|path| toml_reader::read_file(path, &mut mistakes));
         let file = file.zip(text.as_deref());
         let environment: Vec<(String, String)> = environment.into_iter().collect();
-        Config::read(file, &environment, overrides, check_sql, mistakes)
+        let mut config = Config::read(file, &environment, overrides, check_sql, mistakes)?;
+        config.sources.file = file.map(|(path, _)| path.to_owned());
+        config.sources.overrides = overrides.to_owned();
+        Ok(config)
+    }
+
+    /// Reads the same sources again, as they are.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn reread(&self, check_sql: CheckSql<'_>) -> Result<Config, Mistakes> {
+        let Sources { file, overrides } = &self.sources;
+        Config::load(file.as_deref(), process_environment(), overrides, check_sql)
     }
 
     fn read(

@@ -41,6 +41,7 @@ pub fn read(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Config {
         rules: rules(layers, check_sql),
         telemetry: telemetry(layers),
         settings: Vec::new(),
+        sources: super::Sources::default(),
     }
 }
 

@@ -37,6 +37,11 @@ impl Upkeep {
         }
     }
 
+    /// Repairs by other rules from here on, where no live log tells which are in force.
+    pub fn follow(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+    }
+
     /// Takes up a run that has ended, and begins the next when it is time. One that failed leaves nothing
     /// behind that the next would not find.
     pub fn look(&mut self, is_caretaker: bool, lake: &Lake, metrics: &Metrics) {

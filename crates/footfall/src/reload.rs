@@ -1,0 +1,62 @@
+//! The rules of a running pipeline, changed by SIGHUP: the configuration is read again, and its rules
+//! hold for what follows. Every other key is read once, at the start.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use anyhow::bail;
+use footfall_sessionizer::Rules;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::parts::pipeline_rules;
+
+/// Gives the pipeline the rules that are configured at each SIGHUP, until `stop`. On a terminal the
+/// signal says that it was closed, and ends the process as ever.
+///
+/// # Errors
+/// When the system does not let it listen.
+pub async fn follow_rules(
+    config: Config,
+    rules: watch::Sender<Arc<Rules>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    if std::io::stdout().is_terminal() {
+        stop.cancelled().await;
+        return Ok(());
+    }
+    let mut asked = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = asked.recv() => {}
+        }
+        match reread(&config) {
+            Ok(reread) if reread == **rules.borrow() => {
+                tracing::info!("the configuration was read again: its rules are those in force");
+            }
+            Ok(reread) => drop(rules.send_replace(Arc::new(reread))),
+            Err(error) => tracing::error!("the rules stay what they are: {error:#}"),
+        }
+    }
+}
+
+/// The rules of the sources that `config` was read from, as they are.
+fn reread(config: &Config) -> anyhow::Result<Rules> {
+    let reread = match config.reread(&footfall_pipeline::check_condition) {
+        Ok(reread) => reread.rules,
+        Err(mistakes) => bail!("{mistakes}"),
+    };
+    let fixed = |rules: &Rules| (rules.session_gap, rules.session_cap);
+    if fixed(&reread) != fixed(&config.rules) {
+        bail!(
+            "rules.session_gap and rules.session_cap are fixed when a lake is made: set them back"
+        );
+    }
+    // The shares are those of the partitions that it runs with.
+    let mut config = config.clone();
+    config.rules = reread;
+    Ok(pipeline_rules(&config))
+}
