@@ -19,6 +19,7 @@ mod promql;
 mod queries;
 mod repair;
 mod replay;
+mod retention;
 mod sample;
 mod upgrade;
 mod verify;

@@ -73,11 +73,32 @@ impl std::fmt::Display for Micros {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(pub i32);
 
+impl Day {
+    /// The first microsecond of the day.
+    pub const fn start(self) -> Micros {
+        Micros(self.0 as i64 * Micros::DAY.0)
+    }
+
+    pub const fn next(self) -> Day {
+        Day(self.0 + 1)
+    }
+}
+
+impl std::str::FromStr for Day {
+    type Err = String;
+
+    /// A UTC day as `YYYY-MM-DD`.
+    fn from_str(text: &str) -> Result<Day, String> {
+        let date = text.parse::<chrono::NaiveDate>();
+        let bad = |_| format!("`{text}` is no day: write it as YYYY-MM-DD, such as 2026-01-31");
+        Ok(Day(date.map_err(bad)?.to_epoch_days()))
+    }
+}
+
 impl std::fmt::Display for Day {
     /// `YYYY-MM-DD`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let start = Micros(i64::from(self.0) * Micros::DAY.0);
-        match chrono::DateTime::from_timestamp_micros(start.0) {
+        match chrono::DateTime::from_timestamp_micros(self.start().0) {
             Some(time) => write!(f, "{}", time.format("%Y-%m-%d")),
             None => write!(f, "day {}", self.0),
         }

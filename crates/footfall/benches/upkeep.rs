@@ -15,7 +15,7 @@ use footfall_event::{EventDecoder, Micros, Offset, Partition, Text, Times, parse
 use footfall_lake::{
     Commit, FileWriter, Lake, LakeSettings, Outcome, Progress, TableWriter, app_id,
 };
-use footfall_pipeline::{SettledFiles, rewrite};
+use footfall_pipeline::{Retention, SettledFiles, rewrite};
 use footfall_query::{Engine, QuerySettings};
 use footfall_sessionizer::{Conditions, Rules};
 use uuid::Uuid;
@@ -116,7 +116,8 @@ fn job(
         let runtime = runtime.map_err(|error| error.to_string())?;
         let (mut settled, mut runs) = (SettledFiles::default(), 0);
         while begun.recv().is_ok() {
-            let done = runtime.block_on(rewrite(&lake, &rules, &mut settled));
+            let done =
+                runtime.block_on(rewrite(&lake, &rules, &Retention::default(), &mut settled));
             done.map_err(|error| error.to_string())?;
             runs += 1;
         }

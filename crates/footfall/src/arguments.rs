@@ -223,8 +223,8 @@ pub enum Command {
         after_help = "Exit codes: 0 the tables agree, 1 they differ, or cannot be read, 2 called wrongly."
     )]
     Verify,
-    /// Look after the tables once: repair sessions that late events belong to, make few files of many,
-    /// delete old ones.
+    /// Look after the tables once: repair sessions that late events belong to, remove days beyond their
+    /// retention, make few files of many, delete old ones.
     ///
     /// A running pipeline does so by itself every `pipeline.rewrite_interval`; both may run at once.
     #[command(after_help = EXIT_CODES)]

@@ -10,7 +10,7 @@ use footfall_guard::{Guard, Tls};
 use footfall_ingest::IngestSettings;
 use footfall_lake::{Lake, LakeSettings};
 use footfall_log::{EventLog, KafkaLog, KafkaSettings, LocalLog, LocalSettings};
-use footfall_pipeline::{Health, Pipeline, PipelineSettings, Shown};
+use footfall_pipeline::{Health, Pipeline, PipelineSettings, Retention, Shown};
 use footfall_query::{Engine, QuerySettings};
 use footfall_sessionizer::Rules;
 use prometheus::Registry;
@@ -396,6 +396,7 @@ fn pipeline_settings(config: &Config) -> PipelineSettings {
         commit_rows_max: config.pipeline.commit_rows_max,
         snapshot_interval: config.pipeline.snapshot_interval,
         rewrite_interval: config.pipeline.rewrite_interval,
+        retention: Retention(config.retention.clone()),
         max_age: config.ingest.max_age,
         rules: Arc::new(pipeline_rules(config)),
     }

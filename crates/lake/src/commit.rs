@@ -12,8 +12,8 @@ use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, Trans
 use deltalake_core::kernel::{Action, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
-use footfall_event::Partition;
 use footfall_event::schema::Table;
+use footfall_event::{Day, Partition};
 
 use crate::{Lake, LakeError, TableFile, WrittenFile};
 
@@ -34,6 +34,11 @@ pub fn app_id(table: Table, topic: &str, partition: Partition) -> String {
 /// would both win where one says that it changed no data; of two with one id, one is refused.
 fn rewrite_app_id(table: Table) -> String {
     format!("footfall/{}/rewrite", table.name())
+}
+
+/// `footfall/<table>/removed_before`: whose version is the first day, since 1970-01-01, that retention left.
+pub fn removed_before_app_id(table: Table) -> String {
+    format!("footfall/{}/removed_before", table.name())
 }
 
 /// `footfall/<table>/load/<hash>`: whose version is 1 when the load's rows are in the table.
@@ -64,6 +69,8 @@ pub struct Rewrite {
     pub files: Vec<WrittenFile>,
     /// Whether the rows are others than before, and not only elsewhere.
     pub changes_rows: bool,
+    /// Application ids that stand at these versions from here on.
+    pub marks: Vec<(String, i64)>,
 }
 
 /// What became of a commit.
@@ -165,6 +172,15 @@ impl TableWriter {
         }
     }
 
+    /// The first day that retention left in the table; `None` where it removed nothing.
+    ///
+    /// # Errors
+    /// `Delta`.
+    pub async fn removed_before(&mut self) -> Result<Option<Day>, LakeError> {
+        let day = self.progress(&removed_before_app_id(self.table)).await?;
+        Ok(day.and_then(|day| i32::try_from(day).ok()).map(Day))
+    }
+
     /// The files of the snapshot held.
     ///
     /// # Errors
@@ -194,8 +210,10 @@ impl TableWriter {
         });
         let actions = removed.chain(added).collect();
         let operation = DeltaOperation::Update { predicate: None };
-        let transaction = Transaction::new(&id, before.unwrap_or(0) + 1);
-        let failed = match self.build(actions, vec![transaction], operation).await {
+        let mut transactions = vec![Transaction::new(&id, before.unwrap_or(0) + 1)];
+        transactions
+            .extend(rewrite.marks.iter().map(|(id, version)| Transaction::new(id, *version)));
+        let failed = match self.build(actions, transactions, operation).await {
             Ok(_) => return Ok(true),
             Err(source) => source,
         };

@@ -13,7 +13,10 @@ mod table_file;
 #[cfg(test)]
 mod testing;
 
-pub use commit::{Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id};
+pub use commit::{
+    Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id,
+    removed_before_app_id,
+};
 pub use deltalake_core::DeltaTable;
 pub use error::LakeError;
 pub use facts::TableFacts;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use footfall_event::Micros;
 use footfall_sessionizer::Rules;
 
+use crate::Retention;
+
 #[derive(Clone, Debug)]
 pub struct PipelineSettings {
     /// Consumer group of all pipelines of a lake.
@@ -18,6 +20,8 @@ pub struct PipelineSettings {
     pub snapshot_interval: Duration,
     /// Time between runs of the job that repairs late events and compacts the tables.
     pub rewrite_interval: Duration,
+    /// How long each table keeps its rows.
+    pub retention: Retention,
     /// Oldest event time that the collector takes.
     pub max_age: Micros,
     pub rules: Arc<Rules>,

@@ -35,7 +35,9 @@ pub use health::Health;
 pub use history::{HistoryBatch, HistoryFiles, HistorySource, Load, LoadReceipt, load};
 pub use http::{Shown, serve};
 pub use metrics::Metrics;
-pub use rewrite::{Compacted, Repaired, Rewritten, SettledFiles, rewrite};
+pub use rewrite::{
+    Compacted, Expired, Repaired, Retention, Rewritten, SettledFiles, rewrite,
+};
 pub use run::Pipeline;
 pub use signals::SignalHub;
 pub use status::{PartitionStatus, PipelineStatus};

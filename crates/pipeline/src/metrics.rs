@@ -36,6 +36,7 @@ pub struct Metrics {
     repair_waiting: IntGauge,
     repaired: IntCounter,
     rewrite_files: IntCounterVec,
+    expired_rows: IntCounterVec,
     rewrite_failures: IntCounter,
     rewrite_seconds: Histogram,
 }
@@ -152,8 +153,13 @@ impl Metrics {
             )?,
             rewrite_files: counters(
                 "footfall_pipeline_rewrite_files_total",
-                "Files of tables that the rewrite job replaced, wrote in their place, or deleted as old",
+                "Files of tables that the rewrite job replaced, wrote in their place, deleted as old, or removed with their days",
                 "action",
+            )?,
+            expired_rows: counters(
+                "footfall_pipeline_expired_rows_total",
+                "Rows of days that retention removed",
+                "table",
             )?,
             rewrite_failures: counter(
                 "footfall_pipeline_rewrite_failures_total",
@@ -250,9 +256,13 @@ impl Metrics {
             ("replaced", compacted().map(|compacted| compacted.replaced).sum::<usize>()),
             ("written", compacted().map(|compacted| compacted.written).sum()),
             ("deleted", done.deleted.values().sum()),
+            ("expired", done.expired.values().map(|expired| expired.files).sum()),
         ];
         for (action, files) in counts {
             self.rewrite_files.with_label_values(&[action]).inc_by(files as u64);
+        }
+        for (table, expired) in &done.expired {
+            self.expired_rows.with_label_values(&[table.name()]).inc_by(expired.rows as u64);
         }
     }
 

@@ -1,5 +1,5 @@
-//! The one job that rewrites files: late events are repaired, the small files of commits become few, and
-//! files that no version of the last day has are deleted.
+//! The one job that rewrites files: late events are repaired, days beyond a table's retention are removed,
+//! the small files of commits become few, and files that no version of the last day has are deleted.
 //!
 //! It may run beside appends and beside another one started by hand, and die at any time: nothing is
 //! visible of a table before its commit, what was begun is done again, and what is left behind is deleted
@@ -7,11 +7,13 @@
 
 mod compaction;
 mod repair;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use footfall_event::Micros;
 use footfall_event::schema::Table;
 use footfall_lake::{Lake, LakeError, TableFile, delete_old_files, read_file};
 use footfall_sessionizer::Rules;
@@ -19,20 +21,23 @@ use futures::stream::{BoxStream, iter};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::PipelineError;
+use retention::remove_old_days;
 
 pub use compaction::Compacted;
 pub use repair::{Repaired, SettledFiles};
+pub use retention::{Expired, Retention};
 
 /// What a run of the job did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewritten {
     pub repaired: Repaired,
+    pub expired: BTreeMap<Table, Expired>,
     pub compacted: BTreeMap<Table, Compacted>,
     /// Old files that were deleted.
     pub deleted: BTreeMap<Table, usize>,
 }
 
-/// Looks after every table once. `rules` are those to repair by where no live log tells which are in
+/// Looks after every table once, and leaves of each the days that `retention` keeps. `rules` are those to repair by where no live log tells which are in
 /// force; `settled` is kept from one run of a process to the next.
 ///
 /// # Errors
@@ -40,6 +45,7 @@ pub struct Rewritten {
 pub async fn rewrite(
     lake: &Lake,
     rules: &Arc<Rules>,
+    retention: &Retention,
     settled: &mut SettledFiles,
 ) -> Result<Rewritten, PipelineError> {
     let mut done = Rewritten::default();
@@ -51,6 +57,8 @@ pub async fn rewrite(
         }
     }
     for table in Table::ALL {
+        let expired = remove_old_days(lake, table, retention, Micros::clock()).await?;
+        done.expired.insert(table, expired);
         done.compacted.insert(table, compaction::compact(lake, table).await?);
         done.deleted.insert(table, delete_old_files(lake, table).await?);
     }

@@ -120,6 +120,16 @@ async fn verify_partition(
             "{waiting} runs of partition {partition}, whose late events wait for their repair"
         ));
     }
+    if late_runs.cut > 0 {
+        let cut = late_runs.cut;
+        verified.leave_out(format!(
+            "{cut} runs of partition {partition}, of whose events retention may have removed some"
+        ));
+    }
+    for (table, day) in versions.removed() {
+        verified
+            .leave_out(format!("days of `{}` before {day}: retention removed them", table.name()));
+    }
     let repaired = late_runs.repaired > 0;
     let watermarks = receipts::verify(&versions, rules, barrier, repaired, verified).await?;
     recompute::verify(&versions, rules, &watermarks, late_runs, verified).await

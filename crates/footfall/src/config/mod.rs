@@ -14,10 +14,12 @@ mod tests;
 pub mod toml_reader;
 pub mod values;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use footfall_event::Micros;
+use footfall_event::schema::Table;
 use footfall_guard::Token;
 use footfall_sessionizer::Rules;
 
@@ -48,6 +50,8 @@ pub struct Config {
     /// A path or a URL; `None`: `lake` under `data_dir`.
     pub lake_url: Option<String>,
     pub pipeline: Pipeline,
+    /// How long tables keep their rows; without an entry for ever.
+    pub retention: BTreeMap<Table, Micros>,
     pub query: Query,
     pub rules: Rules,
     pub telemetry: Telemetry,

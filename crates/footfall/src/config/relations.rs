@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use footfall_event::Micros;
+use footfall_event::schema::Table;
 use footfall_ingest::INFLATE_EXTRA_BYTES;
 
 use super::Config;
 use super::layers::Layers;
 use super::toml_reader::in_place;
-use super::values::show_size;
+use super::values::{show_size, show_span};
 
 pub fn check(config: &Config, layers: &mut Layers<'_>) {
     check_bytes(config, layers);
@@ -48,6 +49,11 @@ fn check_times(config: &Config, layers: &mut Layers<'_>) {
     layers.relate(fits, commit, "at most", snapshot);
     let fits = micros(pipeline.snapshot_interval) <= log.retention;
     layers.relate(fits, snapshot, "at most", "log.retention");
+    // An old resend is looked up among events that may be twice as old as the door takes.
+    let needed = Micros(2 * (config.ingest.max_age.0 + Micros::DAY.0));
+    let fits = config.retention.get(&Table::Events).is_none_or(|kept_for| *kept_for >= needed);
+    let wish = format!("at least {}: two days more than twice", show_span(needed));
+    layers.relate(fits, "retention.events", &wish, "ingest.max_age");
     layers.relate(log.segment <= log.retention, "log.segment", "at most", "log.retention");
 }
 

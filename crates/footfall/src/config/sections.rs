@@ -1,10 +1,12 @@
 //! Reads the sections of the configuration: each key's type and the range that makes sense. Lists are
 //! left to `lists`, what must hold between keys to `relations`.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use footfall_event::Micros;
+use footfall_event::schema::Table;
 use footfall_sessionizer::{Conditions, Rules};
 
 use super::layers::Layers;
@@ -26,6 +28,7 @@ const EVENTS_PER_SESSION_MAX: u64 = 1_000_000;
 const COUNT_MAX: u64 = 1_000_000_000;
 const MILLISECOND: Micros = Micros(1_000);
 const YEAR: Micros = Micros(366 * Micros::DAY.0);
+const CENTURY: Micros = Micros(100 * YEAR.0);
 
 /// The configuration as the sources have it; relations between settings are not checked yet.
 pub fn read(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Config {
@@ -37,6 +40,7 @@ pub fn read(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Config {
         log: log(layers),
         lake_url: some(layers.read("lake.url", values::lake_url)),
         pipeline: pipeline(layers),
+        retention: retention(layers),
         query: query(layers),
         rules: rules(layers, check_sql),
         telemetry: telemetry(layers),
@@ -98,6 +102,27 @@ fn pipeline(layers: &mut Layers<'_>) -> Pipeline {
             Micros::SECOND..=Micros::DAY,
         ),
     }
+}
+
+/// `receipts` are not among them: they account for what was removed too.
+pub const EXPIRING: [Table; 6] = [
+    Table::Events,
+    Table::Sessions,
+    Table::Needs,
+    Table::PageViews,
+    Table::Rejected,
+    Table::Duplicates,
+];
+
+fn retention(layers: &mut Layers<'_>) -> BTreeMap<Table, Micros> {
+    let range = Micros::DAY..=CENTURY;
+    let mut kept_for = BTreeMap::new();
+    for table in EXPIRING {
+        let key = format!("retention.{}", table.name());
+        let span = layers.read(&key, |value| values::span_or_none(value, range.clone()));
+        kept_for.extend(span.map(|span| (table, span)));
+    }
+    kept_for
 }
 
 fn query(layers: &mut Layers<'_>) -> Query {

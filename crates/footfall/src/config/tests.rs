@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use footfall_event::Micros;
+use footfall_event::schema::Table;
 use footfall_sessionizer::{NEEDS_MAX, STEPS_MAX};
 
 use super::{Config, DEFAULTS, LogFormat, Mistakes, Override};
@@ -75,6 +76,23 @@ fn the_defaults_are_right_and_those_of_the_semantics() {
     assert_eq!(config.pipeline.commit_interval, Duration::from_secs(5));
     assert_eq!((config.keys.len(), &config.log.brokers, config.query.threads), (0, &None, None));
     assert_eq!(config.lake(), "./footfall-data/lake");
+}
+
+#[test]
+fn tables_keep_their_rows_for_ever_unless_told_otherwise() {
+    assert!(right("", &Over::default()).retention.is_empty());
+    let config = right("[retention]\nevents = '16d'\nrejected = ' '\n", &Over::default());
+    assert_eq!(config.retention, [(Table::Events, Micros(16 * Micros::DAY.0))].into());
+    check(
+        "[retention]\nevents = '15d'\n",
+        &[
+            "f.toml:2: `retention.events` is `\"15d\"`: must be at least 16d: two days more than twice `ingest.max_age`, which is `\"7d\"`",
+        ],
+    );
+    check(
+        "[retention]\nsessions = '1h'\n",
+        &["f.toml:2: `sessions` in `[retention]` is `\"1h\"`: must be 1d to 36600d"],
+    );
 }
 
 #[test]

@@ -68,6 +68,17 @@ pub fn span(value: &Value<'_>, range: RangeInclusive<Micros>) -> Result<Micros, 
     Err(must(value, &format!("be {least} to {most}")))
 }
 
+/// A duration, or none for an empty text.
+pub fn span_or_none(
+    value: &Value<'_>,
+    range: RangeInclusive<Micros>,
+) -> Result<Option<Micros>, String> {
+    match as_text(value).is_some_and(|text| text.trim().is_empty()) {
+        true => Ok(None),
+        false => span(value, range).map(Some),
+    }
+}
+
 /// `host:port`; a host is a name, an IPv4 address or an IPv6 address in brackets.
 pub fn address(value: &Value<'_>) -> Result<String, String> {
     match as_text(value).filter(|text| is_address(text)) {

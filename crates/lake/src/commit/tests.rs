@@ -148,7 +148,7 @@ async fn a_table_that_was_not_made_cannot_be_written() {
 
 async fn rewritten(writer: &TableWriter, lake: &Lake, id: &str, changes_rows: bool) -> Rewrite {
     let replaced = writer.files().unwrap();
-    Rewrite { replaced, files: files(lake, id).await, changes_rows }
+    Rewrite { replaced, files: files(lake, id).await, changes_rows, marks: Vec::new() }
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ async fn joined(
             format!("its files say {rows} rows and hold {written}: they are left as they are");
         return Err(LakeError::Unreadable { path: table.name().to_owned(), reason }.into());
     }
-    Ok(Rewrite { replaced: group, files, changes_rows: false })
+    Ok(Rewrite { replaced: group, files, ..Rewrite::default() })
 }
 
 /// People's rows go by person, which is how they are looked for, repaired and erased; all others by

@@ -238,5 +238,5 @@ async fn put(
         return Ok(true);
     }
     tracing::debug!(table = table.name(), files = replaced.len(), "rows of runs replaced");
-    Ok(writer.rewrite(Rewrite { replaced, files: kept, changes_rows: true }).await?)
+    Ok(writer.rewrite(Rewrite { replaced, files: kept, changes_rows: true, marks: Vec::new() }).await?)
 }

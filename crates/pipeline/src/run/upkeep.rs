@@ -10,7 +10,7 @@ use footfall_sessionizer::Rules;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::{PipelineError, PipelineSettings, Rewritten, SettledFiles, rewrite};
+use crate::{PipelineError, PipelineSettings, Retention, Rewritten, SettledFiles, rewrite};
 
 /// Whose owner looks after the tables of all.
 pub const CARETAKER: Partition = Partition(0);
@@ -18,6 +18,7 @@ pub const CARETAKER: Partition = Partition(0);
 pub struct Upkeep {
     interval: Duration,
     rules: Arc<Rules>,
+    retention: Retention,
     due: Instant,
     settled: SettledFiles,
     running: Option<JoinHandle<(SettledFiles, Result<Rewritten, PipelineError>)>>,
@@ -30,6 +31,7 @@ impl Upkeep {
         Upkeep {
             interval,
             rules,
+            retention: settings.retention.clone(),
             due: Instant::now() + interval,
             settled: SettledFiles::default(),
             running: None,
@@ -58,14 +60,15 @@ impl Upkeep {
 
     /// It computes for long stretches, and commits must not wait for it: it has a thread of its own.
     fn begin(&mut self, lake: Lake, metrics: Metrics) -> std::io::Result<()> {
-        let (rules, stop) = (self.rules.clone(), self.stop.clone());
+        let (rules, retention) = (self.rules.clone(), self.retention.clone());
+        let stop = self.stop.clone();
         let mut settled = std::mem::take(&mut self.settled);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             let began = Instant::now();
             let done = runtime.block_on(async {
                 tokio::select! {
-                    done = rewrite(&lake, &rules, &mut settled) => done,
+                    done = rewrite(&lake, &rules, &retention, &mut settled) => done,
                     () = stop.cancelled() => Err(PipelineError::Stopping),
                 }
             });

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use datafusion::prelude::SessionContext;
-use footfall_event::Micros;
 use footfall_event::schema::Table;
+use footfall_event::{Day, Micros};
 use footfall_sessionizer::CloseCause;
 
 use super::Verified;
@@ -66,7 +66,7 @@ impl Comparison {
         let of = (versions.partitions, versions.partition);
         Ok(Comparison {
             table,
-            rows: Encoder::new(table, late_runs)?,
+            rows: Encoder::new(table, Judged::of(versions, table, late_runs))?,
             found: VisitorRows::sorted(rows, table.schema(), by_visitor(), of).await?,
             read: VecDeque::new(),
             ignores_others: !versions.has_live(),
@@ -196,20 +196,37 @@ struct Encoder {
     table: Table,
     compared: Vec<usize>,
     converter: RowConverter,
+    judged: Judged,
+}
+
+/// Which rows are compared, and how.
+#[derive(Default)]
+struct Judged {
     late_runs: Arc<LateRuns>,
+    /// The first day that retention left in this table, and in `events`.
+    from: Option<Day>,
+    events_from: Option<Day>,
+}
+
+impl Judged {
+    fn of(versions: &Versions, table: Table, late_runs: Arc<LateRuns>) -> Judged {
+        let from = versions.removed_before(table);
+        let events_from = versions.removed_before(Table::Events);
+        Judged { late_runs, from, events_from }
+    }
 }
 
 impl Encoder {
-    fn new(table: Table, late_runs: Arc<LateRuns>) -> Result<Encoder, PipelineError> {
+    fn new(table: Table, judged: Judged) -> Result<Encoder, PipelineError> {
         let schema = table.schema();
         let is_compared = |column: &usize| schema.field(*column).name() != NOT_COMPARED;
         let compared: Vec<usize> = (0..schema.fields().len()).filter(is_compared).collect();
         let types = compared.iter().map(|column| schema.field(*column).data_type().clone());
         let converter = RowConverter::new(types.map(SortField::new).collect())?;
-        Ok(Encoder { table, compared, converter, late_runs })
+        Ok(Encoder { table, compared, converter, judged })
     }
 
-    /// The rows, but those of runs that wait for their repair.
+    /// The rows, but those of runs that wait for their repair, and of days or runs that retention removed.
     fn encode(&self, rows: &RecordBatch) -> Result<Vec<Row>, PipelineError> {
         let runs: Vec<Option<LateRun>> =
             (0..rows.num_rows()).map(|row| self.run(rows, row)).collect();
@@ -229,15 +246,30 @@ impl Encoder {
             }
         };
         let encoded = encoded.iter().enumerate();
-        let judged = encoded.filter(|(row, _)| runs[*row] != Some(LateRun::Waiting));
+        let is_left_out = |row: usize| {
+            matches!(runs[row], Some(LateRun::Waiting | LateRun::Cut)) || self.is_removed(rows, row)
+        };
+        let judged = encoded.filter(|(row, _)| !is_left_out(*row));
         Ok(judged.map(row).collect())
     }
 
     fn run(&self, rows: &RecordBatch, row: usize) -> Option<LateRun> {
         let (site, visitor_id) = visitor_at(rows, row);
+        self.judged.late_runs.at(site?, visitor_id?, self.time(rows, row)?)
+    }
+
+    fn time(&self, rows: &RecordBatch, row: usize) -> Option<Micros> {
         let column = if self.table == Table::Needs { "raised_at" } else { "started_at" };
         let times = rows.column_by_name(column)?.as_primitive::<TimestampMicrosecondType>();
-        self.late_runs.at(site?, visitor_id?, Micros(times.value(row)))
+        Some(Micros(times.value(row)))
+    }
+
+    /// Whether retention removes the row's day, or has removed its events.
+    fn is_removed(&self, rows: &RecordBatch, row: usize) -> bool {
+        let days = rows.column_by_name(self.table.partition_column());
+        let day = days.map(|days| Day(days.as_primitive::<Date32Type>().value(row)));
+        let time = self.time(rows, row);
+        day < self.judged.from || time < self.judged.events_from.map(Day::start)
     }
 
     /// A session of a repaired run that ends the history says so; whether it did end there is not known
@@ -355,7 +387,7 @@ mod tests {
     fn every_column_but_signalled_is_compared() {
         for table in [Table::Sessions, Table::Needs, Table::PageViews] {
             let schema = table.schema();
-            let compared = Encoder::new(table, Arc::default()).unwrap().compared;
+            let compared = Encoder::new(table, Judged::default()).unwrap().compared;
             let left_out = (0..schema.fields().len()).filter(|column| !compared.contains(column));
             let left_out: Vec<&str> = left_out.map(|at| schema.field(at).name().as_str()).collect();
             let expected: &[&str] = if table == Table::Needs { &["signalled"] } else { &[] };

@@ -1,12 +1,13 @@
-//! Runs with late events: folded again across logs when they were repaired, left out while they wait.
+//! Runs with late events: folded again across logs when they were repaired, left out while they wait. And
+//! runs that retention cut, which are left out for good.
 
 use std::collections::HashMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::prelude::{SessionContext, col};
-use footfall_event::Micros;
 use footfall_event::schema::Table;
+use footfall_event::{Day, Micros};
 use futures::StreamExt;
 
 use super::rules::KnownRules;
@@ -16,13 +17,15 @@ use crate::PipelineError;
 use crate::batch::place;
 use crate::scan::{context, failed, fold_order, plain, text_at};
 
-/// What became of a run's late events.
+/// Why a run is not folded log by log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LateRun {
     /// All of them have a session.
     Repaired,
     /// Some are waiting for their repair.
     Waiting,
+    /// Retention may have removed some of its events.
+    Cut,
 }
 
 struct Span {
@@ -31,12 +34,15 @@ struct Span {
     is: LateRun,
 }
 
-/// The runs that hold a late event, of the visitors of a partition.
+/// The runs that hold a late event or were cut, of the visitors of a partition.
 #[derive(Default)]
 pub struct LateRuns {
     spans: HashMap<String, HashMap<String, Vec<Span>>>,
     pub waiting: usize,
     pub repaired: usize,
+    pub cut: usize,
+    /// A run that begins before was cut.
+    cut_before: Option<Micros>,
 }
 
 /// When late events happened, and whether each waits: by site and visitor.
@@ -48,8 +54,10 @@ impl LateRuns {
     pub async fn find(versions: &Versions, rules: &KnownRules) -> Result<LateRuns, PipelineError> {
         let context = &context()?;
         let late = late_events(context, versions, rules).await?;
-        let mut runs = LateRuns::default();
-        if late.is_empty() {
+        let events_from = versions.removed_before(Table::Events).map(Day::start);
+        let cut_before = events_from.map(|start| start + versions.session_gap);
+        let mut runs = LateRuns { cut_before, ..LateRuns::default() };
+        if late.is_empty() && cut_before.is_none() {
             return Ok(runs);
         }
         let rows = versions.read(context, Table::Events).await?;
@@ -89,14 +97,14 @@ impl LateRuns {
         let Some((site, visitor, from, to)) = run else { return };
         let events = late.get(&site).and_then(|of| of.get(&visitor)).map_or(&[][..], Vec::as_slice);
         let within = || events.iter().filter(|(time, _)| (from..=to).contains(time));
-        if within().next().is_none() {
-            return;
-        }
-        let is = match within().any(|(_, waits)| *waits) {
-            true => LateRun::Waiting,
-            false => LateRun::Repaired,
+        let is = match within().map(|(_, waits)| *waits).reduce(|any, waits| any || waits) {
+            _ if self.cut_before.is_some_and(|time| from < time) => LateRun::Cut,
+            Some(true) => LateRun::Waiting,
+            Some(false) => LateRun::Repaired,
+            None => return,
         };
         match is {
+            LateRun::Cut => self.cut += 1,
             LateRun::Repaired => self.repaired += 1,
             LateRun::Waiting => self.waiting += 1,
         }
@@ -104,7 +112,7 @@ impl LateRuns {
         self.spans.entry(site).or_default().entry(visitor).or_default().push(span);
     }
 
-    /// What the run is that a time of the visitor lies in; `None` for a run without late events.
+    /// What the run is that a time of the visitor lies in; `None` for an ordinary run.
     pub fn at(&self, site: &str, visitor_id: &str, at: Micros) -> Option<LateRun> {
         let spans = self.spans.get(site)?.get(visitor_id)?;
         let next = spans.partition_point(|span| span.to < at);

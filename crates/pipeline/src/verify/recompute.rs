@@ -85,7 +85,7 @@ pub async fn verify(
 }
 
 /// The events that sessions are made of, visitor by visitor, log by log, in event order. Those of runs
-/// that were repaired come before them, under [`REPAIRED`]; those of runs that wait are left out.
+/// that were repaired come before them, under [`REPAIRED`]; those of runs that wait, or were cut, are left out.
 async fn events_in_order(
     context: &SessionContext,
     versions: &Versions,
@@ -134,7 +134,7 @@ fn to_be_folded(rows: &RecordBatch, late_runs: &LateRuns) -> Result<RecordBatch,
         let is_late = late.is_valid(row) && late.value(row);
         is_folded.push(match run {
             Some(LateRun::Repaired) => true,
-            Some(LateRun::Waiting) => false,
+            Some(LateRun::Waiting | LateRun::Cut) => false,
             None => !is_late,
         });
         together.push(if run.is_some() { REPAIRED } else { logs.value(row) });

@@ -113,8 +113,9 @@ impl Followed {
         let schema = Arc::new(Schema::new(fields.to_vec()));
         let context = context()?;
         let mut tables = Vec::new();
-        // A session that is open has rows of the page views that are over.
-        for table in [Table::PageViews, Table::Sessions] {
+        // A session that is open has rows of the page views that are over; of one that retention removed
+        // the needs may still stand.
+        for table in [Table::PageViews, Table::Needs, Table::Sessions] {
             let rows = versions.read(&context, table).await?;
             let rows = rows.select_columns(&columns).map_err(failed)?;
             let of = (versions.partitions, versions.partition);

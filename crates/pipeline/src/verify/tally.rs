@@ -30,6 +30,7 @@ pub async fn verify(
     verified: &mut Verified,
 ) -> Result<(), PipelineError> {
     let mut tally = Tally::new(part, ranges, has_repaired);
+    tally.removed = versions.removed().map(|(table, day)| (table, day.start())).collect();
     for (table, columns) in COLUMNS {
         let schema = schema_of(table, columns)?;
         let is_of = col("log").eq(lit(part.log.as_str()));
@@ -46,6 +47,9 @@ pub async fn verify(
     tally.hold(verified);
     verify_once(versions, part, verified).await
 }
+
+/// How far a collector's clock may be from the log's before rows that retention removed look lost.
+const CLOCKS_APART_MAX: Micros = Micros::DAY;
 
 const COLUMNS: [(Table, &[&str]); 3] = [
     (
@@ -102,6 +106,8 @@ struct Tally<'r> {
     /// Late events that found their session may have put others beyond the cap, and rows of a load
     /// whose event is live too became duplicates.
     has_repaired: bool,
+    /// The time from which on retention left all rows, of tables that it removed days of.
+    removed: BTreeMap<Table, Micros>,
     /// By range, then by site.
     found: Vec<BTreeMap<String, Found>>,
 }
@@ -117,7 +123,8 @@ struct EventRow<'r> {
 
 impl<'r> Tally<'r> {
     fn new(part: &'r LogPart, ranges: &'r [Range], has_repaired: bool) -> Tally<'r> {
-        Tally { part, ranges, has_repaired, found: vec![BTreeMap::new(); ranges.len()] }
+        let (removed, found) = (BTreeMap::new(), vec![BTreeMap::new(); ranges.len()]);
+        Tally { part, ranges, has_repaired, removed, found }
     }
 
     /// Counts rows, whose first four columns are site, record, time and day.
@@ -193,6 +200,7 @@ impl<'r> Tally<'r> {
     /// Holds each row of the receipt against what was counted.
     fn hold(&self, verified: &mut Verified) {
         let mut pending: BTreeMap<&str, i64> = BTreeMap::new();
+        let mut watermark = None;
         for (range, found) in self.ranges.iter().zip(&self.found) {
             let sites: BTreeSet<&String> = range.sites.keys().chain(found.keys()).collect();
             for site in sites {
@@ -205,6 +213,7 @@ impl<'r> Tally<'r> {
                             true => self.as_it_was_read(said, found),
                             false => found,
                         };
+                        let found = self.with_removed(said, found, *before, watermark);
                         let mistakes = mistakes(said, found, *before);
                         *before = said.pending;
                         mistakes
@@ -217,7 +226,40 @@ impl<'r> Tally<'r> {
                     });
                 }
             }
+            watermark = range.watermark;
         }
+    }
+
+    /// What was found, and what the receipt says of it where retention may have removed some of it. What
+    /// the range let be written lies behind `watermark`, that of the range before.
+    fn with_removed(
+        &self,
+        said: &Counts,
+        mut found: Found,
+        pending: i64,
+        watermark: Option<Micros>,
+    ) -> Found {
+        let may_be_gone = |table: Table, leeway: Micros| {
+            let from = self.removed.get(&table);
+            from.is_some_and(|from| watermark.is_none_or(|watermark| watermark < *from + leeway))
+        };
+        // More than there was is a mistake all the same.
+        let fill = |found: &mut i64, said: i64| *found = said.max(*found);
+        if self.removed.contains_key(&Table::Events) {
+            // Nothing says how late they were.
+            fill(&mut found.late, said.late);
+        }
+        if may_be_gone(Table::Events, Micros(0)) {
+            fill(&mut found.written, pending + said.on_time - said.pending);
+            fill(&mut found.overflow, said.overflow);
+        }
+        if may_be_gone(Table::Duplicates, CLOCKS_APART_MAX) {
+            fill(&mut found.duplicate, said.duplicate);
+        }
+        if may_be_gone(Table::Rejected, CLOCKS_APART_MAX) {
+            fill(&mut found.rejected, said.rejected);
+        }
+        found
     }
 
     /// What was found, less what repairs changed of it.
@@ -225,7 +267,9 @@ impl<'r> Tally<'r> {
         let mut found = Found { overflow: said.overflow, ..found };
         let moved = (found.duplicate - said.duplicate).max(0);
         let missing = (said.late - found.late, said.on_time - found.on_time);
-        let is_moved = missing.0 >= 0 && missing.1 >= 0 && missing.0 + missing.1 == moved;
+        let gone = missing.0 + missing.1 - moved;
+        let may_be_gone = self.removed.contains_key(&Table::Events);
+        let is_moved = missing.0 >= 0 && missing.1 >= 0 && (gone == 0 || may_be_gone && gone > 0);
         if self.part.is_load && is_moved {
             found.duplicate -= moved;
             (found.late, found.on_time) = (said.late, said.on_time);

@@ -8,8 +8,11 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::prelude::{DataFrame, SessionContext};
 use footfall_event::schema::Table;
-use footfall_event::{Micros, Offset, Partition};
-use footfall_lake::{DeltaTable, Lake, LakeError, LakeSettings, app_id, load_app_id};
+use footfall_event::{Day, Micros, Offset, Partition};
+use footfall_lake::{
+    DeltaTable, Lake, LakeError, LakeSettings, app_id, load_app_id,
+    removed_before_app_id,
+};
 
 use crate::PipelineError;
 use crate::scan::{context, failed};
@@ -29,6 +32,8 @@ pub struct Versions {
     /// Loads, with the tables that hold each.
     loads: BTreeMap<String, BTreeSet<Table>>,
     has_live: bool,
+    /// The first day that retention left, of tables that it removed days of.
+    removed_before: BTreeMap<Table, Day>,
 }
 
 impl Versions {
@@ -45,11 +50,15 @@ impl Versions {
     ) -> Result<Versions, PipelineError> {
         let topic = settings.topic.as_str();
         let (mut tables, mut has_progress) = (BTreeMap::new(), false);
+        let mut removed_before = BTreeMap::new();
         // A load commits `events` first, so what another table holds of it stands in `events` too.
         for table in Table::ALL.into_iter().rev() {
             let id = app_id(table, topic, partition);
             if let Some(delta) = version_at(lake, table, &id, barrier).await? {
                 has_progress |= version_of(&delta, table, &id).await?.is_some();
+                let day = version_of(&delta, table, &removed_before_app_id(table)).await?;
+                let day = day.and_then(|day| i32::try_from(day).ok());
+                removed_before.extend(day.map(|day| (table, Day(day))));
                 tables.insert(table, delta);
             }
         }
@@ -62,6 +71,7 @@ impl Versions {
             newest_events: lake.table(Table::Events).await?,
             loads: BTreeMap::new(),
             has_live: barrier.is_some() || !has_progress,
+            removed_before,
         };
         if versions.missing().is_none() {
             versions.find_loads().await?;
@@ -77,6 +87,16 @@ impl Versions {
     /// Whether the live rows can be verified.
     pub fn has_live(&self) -> bool {
         self.has_live
+    }
+
+    /// The first day that retention left in a table; `None` where it removed nothing.
+    pub fn removed_before(&self, table: Table) -> Option<Day> {
+        self.removed_before.get(&table).copied()
+    }
+
+    /// The tables of which retention removed days, with the first that it left.
+    pub fn removed(&self) -> impl Iterator<Item = (Table, Day)> {
+        self.removed_before.iter().map(|(table, day)| (*table, *day))
     }
 
     /// Loads that some tables hold and others do not, by the `log` of their rows.

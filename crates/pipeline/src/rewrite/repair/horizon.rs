@@ -7,8 +7,8 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::prelude::{col, lit};
 use footfall_event::schema::Table;
-use footfall_event::{Micros, Offset, Partition, partition_of};
-use footfall_lake::{Lake, LakeSettings, TableWriter, app_id, load_app_id};
+use footfall_event::{Day, Micros, Offset, Partition, partition_of};
+use footfall_lake::{Lake, LakeError, LakeSettings, TableWriter, app_id, load_app_id};
 use futures::StreamExt;
 
 use crate::PipelineError;
@@ -17,11 +17,13 @@ use crate::scan::{context, failed, table};
 /// Of the snapshots that a repair replaces files of.
 pub struct Horizon {
     partitions: u32,
-    session_gap: Micros,
+    pub session_gap: Micros,
     /// The committed watermark of each partition; without a live log, none.
     watermarks: Option<Vec<Option<Micros>>>,
     /// When the lake was looked at.
     now: Micros,
+    /// The first day of which retention left the events.
+    events_from: Option<Day>,
     /// Whether all tables hold a load, by the `log` of its rows.
     loads: HashMap<String, bool>,
 }
@@ -41,10 +43,14 @@ impl Horizon {
             session_gap,
             watermarks: None,
             now: Micros::clock(),
+            events_from: None,
             loads: logs.into_iter().map(|log| (log, true)).collect(),
         };
         let mut spoken: BTreeMap<Partition, Option<Offset>> = BTreeMap::new();
         for (table, writer) in tables {
+            if *table == Table::Events {
+                horizon.follow_retention(writer).await?;
+            }
             for number in 0..settings.partitions {
                 let partition = Partition(number as i32);
                 let id = app_id(*table, &settings.topic, partition);
@@ -62,6 +68,15 @@ impl Horizon {
         Ok(horizon)
     }
 
+    /// Takes up what retention removed since. All else that was over before is over still.
+    ///
+    /// # Errors
+    /// `Lake`.
+    pub async fn follow_retention(&mut self, events: &mut TableWriter) -> Result<(), LakeError> {
+        self.events_from = events.removed_before().await?;
+        Ok(())
+    }
+
     /// Whether nothing more can come to a run of the visitor that ends at `end`, but what is late.
     pub fn is_over(&self, site: &str, visitor_id: &str, end: Micros) -> bool {
         match &self.watermarks {
@@ -72,6 +87,12 @@ impl Horizon {
                 watermark.is_some_and(|watermark| end + self.session_gap < watermark)
             }
         }
+    }
+
+    /// Whether retention may have taken events of a run that begins at `begin`, which is left as it stands
+    /// then.
+    pub fn is_cut(&self, begin: Micros) -> bool {
+        self.events_from.is_some_and(|day| begin - self.session_gap < day.start())
     }
 
     /// Whether all tables hold what they should of the log's rows.

@@ -236,6 +236,9 @@ impl<'q> Finder<'q> {
         if !self.queue.waits_within(&site, &visitor_id, from, to) {
             return;
         }
+        if self.horizon.is_cut(from) {
+            return;
+        }
         self.earliest = Some(self.earliest.map_or(from, |earliest| earliest.min(from)));
         self.latest = self.latest.max(Some(to));
         let is_over = self.horizon.is_over(&site, &visitor_id, to)

@@ -7,7 +7,7 @@ use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset};
 use footfall_sessionizer::EventRow;
 
-use crate::rewrite::{Rewritten, SettledFiles, rewrite};
+use crate::rewrite::{Retention, Rewritten, SettledFiles, rewrite};
 use crate::rows::settled_rows;
 use crate::testing::{STARTED, Shop, TOPIC, at, decoded, named, rules};
 
@@ -22,7 +22,9 @@ const TABLES: [&str; 4] = [
 ];
 
 async fn repaired(shop: &Shop) -> Rewritten {
-    rewrite(&shop.lake, &Arc::new(rules()), &mut SettledFiles::default()).await.unwrap()
+    let retention = Retention::default();
+    let mut settled = SettledFiles::default();
+    rewrite(&shop.lake, &Arc::new(rules()), &retention, &mut settled).await.unwrap()
 }
 
 /// Rows as live reading writes late ones.
