@@ -17,6 +17,7 @@ mod operations;
 mod pauses;
 mod promql;
 mod queries;
+mod recompute;
 mod repair;
 mod replay;
 mod retention;

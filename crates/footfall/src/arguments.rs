@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use footfall_event::Day;
 
 use crate::config::toml_reader::Value;
 use crate::config::{Config, Mistakes, Override, process_environment, values};
@@ -85,6 +86,15 @@ The running `footfall up` of --data-dir judges and writes, through a socket ther
 use. On Kafka (--brokers) this command judges by its own configuration, and writes to the topic.
 
 Exit codes: 0 all rows were taken, 1 some were not (each is told), 2 called wrongly.";
+
+const RECOMPUTE_EXAMPLES: &str = "\
+Examples:
+  footfall recompute --dry-run
+  footfall recompute --from 2026-01-01 --to 2026-01-31 --config footfall.toml
+
+One that was killed is finished by the same command.
+
+Exit codes: 0 done, 1 failed, 2 called wrongly.";
 
 /// Footfall keeps every event of your storefronts exactly once, rebuilds visitors' sessions, and tells
 /// where and why they leave.
@@ -229,6 +239,13 @@ pub enum Command {
     /// A running pipeline does so by itself every `pipeline.rewrite_interval`; both may run at once.
     #[command(after_help = EXIT_CODES)]
     Maintain,
+    /// Fold history again after needs, steps or conditions were changed.
+    ///
+    /// Sessions that follow other rules than those configured are folded again with their whole run, page
+    /// views and needs. What is still open stays what it is. A running pipeline may go on; one that runs by
+    /// other rules is told of, and nothing is changed.
+    #[command(after_help = RECOMPUTE_EXAMPLES)]
+    Recompute(RecomputeArguments),
     /// Make write keys, with which events are posted.
     #[command(after_help = EXIT_CODES)]
     Key {
@@ -406,6 +423,19 @@ impl From<ReplayForm> for footfall_ingest::PayloadForm {
             ReplayForm::Identify => Self::Identify,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct RecomputeArguments {
+    /// The first day, by the sessions' start in UTC [default: the first there is].
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub from: Option<Day>,
+    /// The last day, included [default: the last there is].
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub to: Option<Day>,
+    /// Only tell how many sessions follow other rules.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ mod map;
 mod operator;
 mod parts;
 mod query_process;
+mod recompute;
 mod rejected;
 mod reload;
 mod sample;
@@ -85,6 +86,7 @@ fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
             Command::Sample(sample) => live_sample::run(&config, &sample).await,
             Command::Load { files, map } => load::run(&config, &files, &map).await,
             Command::Maintain => maintain::run(&config).await,
+            Command::Recompute(recompute) => recompute::run(&config, &recompute).await,
             Command::Verify => verify::run(&config).await,
             Command::Key { .. } | Command::Token { .. } => Ok(()),
             Command::Config { command: ConfigCommand::Check } => {

@@ -41,6 +41,11 @@ pub fn removed_before_app_id(table: Table) -> String {
     format!("footfall/{}/removed_before", table.name())
 }
 
+/// `footfall/<table>/recompute`: which has a version where history was folded again by other rules.
+pub fn recompute_app_id(table: Table) -> String {
+    format!("footfall/{}/recompute", table.name())
+}
+
 /// `footfall/<table>/load/<hash>`: whose version is 1 when the load's rows are in the table.
 pub fn load_app_id(table: Table, hash: &str) -> String {
     format!("footfall/{}/load/{hash}", table.name())

@@ -14,7 +14,7 @@ mod table_file;
 mod testing;
 
 pub use commit::{
-    Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id,
+    Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id, recompute_app_id,
     removed_before_app_id,
 };
 pub use deltalake_core::DeltaTable;

@@ -54,6 +54,10 @@ pub enum PipelineError {
         "`{log}` was loaded by other rules (config_id {loaded_by}) than those given ({given}), and its sessions follow those: run the command with the `[rules]` it was loaded by, which _footfall/rules/{loaded_by}.json in the lake tells"
     )]
     LoadRules { log: String, loaded_by: String, given: String },
+    #[error(
+        "the pipeline of this lake goes by other rules (config_id {in_force}) than those given ({given}): give the configuration that it runs with, or let it run with this one first; it may take a minute until its next snapshot tells so"
+    )]
+    RecomputeRules { in_force: String, given: String },
     #[error("cannot listen for HTTP: {0}")]
     Listen(#[from] std::io::Error),
 }

@@ -36,7 +36,8 @@ pub use history::{HistoryBatch, HistoryFiles, HistorySource, Load, LoadReceipt, 
 pub use http::{Shown, serve};
 pub use metrics::Metrics;
 pub use rewrite::{
-    Compacted, Expired, Repaired, Retention, Rewritten, SettledFiles, rewrite,
+    Compacted, DayRange, Expired, Recomputed, Repaired, Retention, Rewritten, SettledFiles, Turn,
+    outdated, recompute, rewrite,
 };
 pub use run::Pipeline;
 pub use signals::SignalHub;

@@ -6,6 +6,7 @@
 //! by a later run.
 
 mod compaction;
+mod recompute;
 mod repair;
 mod retention;
 
@@ -24,6 +25,7 @@ use crate::PipelineError;
 use retention::remove_old_days;
 
 pub use compaction::Compacted;
+pub use recompute::{DayRange, Recomputed, Turn, outdated, recompute};
 pub use repair::{Repaired, SettledFiles};
 pub use retention::{Expired, Retention};
 

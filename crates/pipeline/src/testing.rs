@@ -27,21 +27,31 @@ pub struct Shop {
 }
 
 impl Shop {
-    pub async fn new() -> Shop {
+    /// A folder without a lake.
+    pub fn empty() -> Shop {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::at(&folder.path().to_string_lossy(), Vec::new()).unwrap();
+        Shop { folder, lake }
+    }
+
+    pub async fn new() -> Shop {
+        let shop = Shop::empty();
         let settings = LakeSettings {
             topic: TOPIC.to_owned(),
             partitions: 1,
             session_gap: rules().session_gap,
             session_cap: rules().session_cap,
         };
-        lake.make(&settings).await.unwrap();
-        Shop { folder, lake }
+        shop.lake.make(&settings).await.unwrap();
+        shop
     }
 
     pub async fn load(&self, hash: &str, lines: &[&str]) -> LoadReceipt {
-        let load = named(hash);
+        self.load_by(&rules(), hash, lines).await
+    }
+
+    pub async fn load_by(&self, rules: &Rules, hash: &str, lines: &[&str]) -> LoadReceipt {
+        let load = Load { rules: Arc::new(rules.clone()), ..named(hash) };
         load_files(&self.lake, &load, &files(&load, lines)).await.unwrap()
     }
 

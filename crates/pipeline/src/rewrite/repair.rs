@@ -20,7 +20,9 @@ use arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
 use footfall_event::schema::Table;
 use footfall_event::{Day, Partition};
-use footfall_lake::{FileWriter, Lake, LakeSettings, Rewrite, TableFile, TableWriter, WrittenFile};
+use footfall_lake::{
+    FileWriter, Lake, LakeSettings, Rewrite, TableFile, TableWriter, WrittenFile, recompute_app_id,
+};
 use footfall_sessionizer::Rules;
 use futures::StreamExt;
 use uuid::Uuid;
@@ -31,17 +33,19 @@ use crate::rows::{Origin, duplicate_rows};
 use crate::scan::{failed, fold_order, plain};
 use crate::sort::sorted;
 use crate::{PipelineError, snapshot};
-use horizon::Horizon;
-use queue::Queue;
 use refold::Refold;
-use replace::{SignalledNeeds, Taken, take_out};
-use runs::{Runs, find_runs};
+use replace::{Kept, Taken, take_out};
+
+pub(super) use horizon::Horizon;
+pub(super) use queue::{Queue, has_no_session};
+pub(super) use runs::{End, Runs, find_runs};
 
 pub use queue::SettledFiles;
 
 /// The tables whose rows are replaced, in this order. `events` is last, for its rows tell what is left to
 /// do; it is opened last too, as a load commits it first: of a load that the others hold it has all rows.
-const REPLACED: [Table; 4] = [Table::PageViews, Table::Needs, Table::Sessions, Table::Events];
+pub(super) const REPLACED: [Table; 4] =
+    [Table::PageViews, Table::Needs, Table::Sessions, Table::Events];
 
 /// What a repair came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,14 +94,15 @@ pub async fn repair(
         return Ok(Repaired::default());
     }
     let horizon = Horizon::read(lake, &settings, rules.session_gap, &mut tables).await?;
-    let runs = find_runs(lake, &files, &queue, horizon, rules.session_gap).await?;
+    let runs = find_runs(lake, &files, &queue, &horizon, End::OfHistory).await?;
     let mut repaired =
         Repaired { waiting: runs.waiting, has_more: queue.has_more, ..Repaired::default() };
     if runs.count == 0 {
         return Ok(repaired);
     }
     repaired.runs = runs.count;
-    match (Job { lake, rules, tables }).repair(runs, conditions).await? {
+    let mut job = Job { lake, rules, tables };
+    match job.replace(runs, conditions, &Order::repair()).await? {
         Some(late_events) => repaired.late_events = late_events,
         None => repaired.is_overtaken = true,
     }
@@ -106,7 +111,7 @@ pub async fn repair(
 }
 
 /// The newest rules of the live log; those given where nothing was read live.
-async fn rules_in_force(
+pub(super) async fn rules_in_force(
     lake: &Lake,
     settings: &LakeSettings,
     given: &Arc<Rules>,
@@ -115,36 +120,55 @@ async fn rules_in_force(
     Ok(newest.map_or_else(|| given.clone(), |(_, state)| state.rules().newest().1.clone()))
 }
 
-/// A repair under way.
-struct Job<'l> {
-    lake: &'l Lake,
-    rules: Arc<Rules>,
+/// Which table's rows are replaced last, for they tell what is left to do; and what number the tables are
+/// marked with where history is folded again.
+pub(super) struct Order {
+    pub last: Table,
+    pub recompute: Option<i64>,
+}
+
+impl Order {
+    fn repair() -> Order {
+        Order { last: Table::Events, recompute: None }
+    }
+}
+
+/// Runs that are folded again, and their rows replaced.
+pub(super) struct Job<'l> {
+    pub lake: &'l Lake,
+    pub rules: Arc<Rules>,
     /// Those of [`REPLACED`].
-    tables: Vec<(Table, TableWriter)>,
+    pub tables: Vec<(Table, TableWriter)>,
 }
 
 impl Job<'_> {
     /// How many late events have a session now; `None` when another rewrite was first.
-    async fn repair(
+    ///
+    /// # Errors
+    /// `Lake`, `Rows`; what was replaced before stays.
+    pub async fn replace(
         &mut self,
         runs: Runs,
         conditions: Conditions,
+        order: &Order,
     ) -> Result<Option<usize>, PipelineError> {
         let (days, runs) = (runs.days(), Arc::new(runs));
-        let (mut taken, mut signalled) = (Vec::new(), SignalledNeeds::new());
+        let (mut taken, mut kept) = (Vec::new(), Kept::default());
         for (table, writer) in &self.tables {
             let files = of_days(writer.files()?, &days);
-            let (rows, of_needs) = take_out(self.lake, *table, files, &runs).await?;
-            signalled.extend(of_needs);
-            taken.push(rows);
+            taken.push(take_out(self.lake, *table, files, &runs, &mut kept).await?);
         }
-        let mut refold = Refold::new(&self.rules, conditions, runs.clone(), signalled);
+        let keeps_ends = order.recompute.is_some();
+        let mut refold = Refold::new(&self.rules, conditions, runs.clone(), kept, keeps_ends);
         let new = self.fold(&runs, &mut refold).await?;
-        for (((table, writer), old), new) in self.tables.iter_mut().zip(taken).zip(new) {
+        let mut parts: Vec<_> = self.tables.iter_mut().zip(taken).zip(new).collect();
+        parts.sort_by_key(|(((table, _), _), _)| *table == order.last);
+        for (((table, writer), old), new) in parts {
             if *table == Table::Events {
                 add_duplicates(self.lake, &runs).await?;
             }
-            if !put(writer, *table, old, new).await? {
+            let marks = order.recompute.map(|number| (recompute_app_id(*table), number));
+            if !put(writer, *table, old, new, marks.into_iter().collect()).await? {
                 return Ok(None);
             }
         }
@@ -203,21 +227,22 @@ async fn add_duplicates(lake: &Lake, runs: &Runs) -> Result<(), PipelineError> {
         return Ok(());
     }
     let mut writer = TableWriter::open(lake, Table::Duplicates).await?;
-    let (old, _) = take_out(lake, Table::Duplicates, writer.files()?, runs).await?;
+    let (files, mut nothing) = (writer.files()?, Kept::default());
+    let old = take_out(lake, Table::Duplicates, files, runs, &mut nothing).await?;
     let mut files = FileWriter::new(lake, Table::Duplicates, Uuid::new_v4());
     for (place, row) in &runs.doubled {
         let origin = Origin { log: place.log.as_str().into(), partition: place.partition };
         files.write(&duplicate_rows(std::slice::from_ref(row), &origin)?).await?;
     }
     // Where another rewrite is first, all of it is done again: the rows still stand in `events`.
-    match put(&mut writer, Table::Duplicates, old, files.finish().await?).await? {
+    match put(&mut writer, Table::Duplicates, old, files.finish().await?, Vec::new()).await? {
         true => Ok(()),
         false => Err(PipelineError::Races { table: Table::Duplicates.name(), attempts: 1 }),
     }
 }
 
 /// The files of `events`, the last of [`REPLACED`].
-fn events_of(tables: &[(Table, TableWriter)]) -> Result<Vec<TableFile>, PipelineError> {
+pub(super) fn events_of(tables: &[(Table, TableWriter)]) -> Result<Vec<TableFile>, PipelineError> {
     Ok(tables.last().map_or(Ok(Vec::new()), |(_, events)| events.files())?)
 }
 
@@ -231,12 +256,13 @@ async fn put(
     table: Table,
     taken: Taken,
     new: Vec<WrittenFile>,
+    marks: Vec<(String, i64)>,
 ) -> Result<bool, PipelineError> {
     let Taken { replaced, mut kept } = taken;
     kept.extend(new);
-    if replaced.is_empty() && kept.is_empty() {
+    if replaced.is_empty() && kept.is_empty() && marks.is_empty() {
         return Ok(true);
     }
     tracing::debug!(table = table.name(), files = replaced.len(), "rows of runs replaced");
-    Ok(writer.rewrite(Rewrite { replaced, files: kept, changes_rows: true, marks: Vec::new() }).await?)
+    Ok(writer.rewrite(Rewrite { replaced, files: kept, changes_rows: true, marks }).await?)
 }

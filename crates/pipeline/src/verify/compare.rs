@@ -206,13 +206,14 @@ struct Judged {
     /// The first day that retention left in this table, and in `events`.
     from: Option<Day>,
     events_from: Option<Day>,
+    is_recomputed: bool,
 }
 
 impl Judged {
     fn of(versions: &Versions, table: Table, late_runs: Arc<LateRuns>) -> Judged {
         let from = versions.removed_before(table);
         let events_from = versions.removed_before(Table::Events);
-        Judged { late_runs, from, events_from }
+        Judged { late_runs, from, events_from, is_recomputed: versions.is_recomputed() }
     }
 }
 
@@ -272,7 +273,7 @@ impl Encoder {
         day < self.judged.from || time < self.judged.events_from.map(Day::start)
     }
 
-    /// A session of a repaired run that ends the history says so; whether it did end there is not known
+    /// A session of a repaired or recomputed run that ends the history says so; whether it did end there is not known
     /// any more.
     fn at_their_word(
         &self,
@@ -283,7 +284,7 @@ impl Encoder {
         let causes = rows.column(place).as_string::<i32>();
         let word = |(row, cause)| match cause {
             Some(cause)
-                if runs[row] == Some(LateRun::Repaired)
+                if (runs[row] == Some(LateRun::Repaired) || self.judged.is_recomputed)
                     && cause == CloseCause::EndOfLoad.name() =>
             {
                 Some(CloseCause::Timeout.name())

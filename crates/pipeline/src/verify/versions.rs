@@ -10,7 +10,7 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use footfall_event::schema::Table;
 use footfall_event::{Day, Micros, Offset, Partition};
 use footfall_lake::{
-    DeltaTable, Lake, LakeError, LakeSettings, app_id, load_app_id,
+    DeltaTable, Lake, LakeError, LakeSettings, app_id, load_app_id, recompute_app_id,
     removed_before_app_id,
 };
 
@@ -34,6 +34,8 @@ pub struct Versions {
     has_live: bool,
     /// The first day that retention left, of tables that it removed days of.
     removed_before: BTreeMap<Table, Day>,
+    /// How often rows of a table were folded again by `recompute`.
+    recomputes: BTreeMap<Table, i64>,
 }
 
 impl Versions {
@@ -50,7 +52,7 @@ impl Versions {
     ) -> Result<Versions, PipelineError> {
         let topic = settings.topic.as_str();
         let (mut tables, mut has_progress) = (BTreeMap::new(), false);
-        let mut removed_before = BTreeMap::new();
+        let (mut removed_before, mut recomputes) = (BTreeMap::new(), BTreeMap::new());
         // A load commits `events` first, so what another table holds of it stands in `events` too.
         for table in Table::ALL.into_iter().rev() {
             let id = app_id(table, topic, partition);
@@ -59,6 +61,8 @@ impl Versions {
                 let day = version_of(&delta, table, &removed_before_app_id(table)).await?;
                 let day = day.and_then(|day| i32::try_from(day).ok());
                 removed_before.extend(day.map(|day| (table, Day(day))));
+                let recompute = version_of(&delta, table, &recompute_app_id(table)).await?;
+                recomputes.insert(table, recompute.unwrap_or(0));
                 tables.insert(table, delta);
             }
         }
@@ -72,6 +76,7 @@ impl Versions {
             loads: BTreeMap::new(),
             has_live: barrier.is_some() || !has_progress,
             removed_before,
+            recomputes,
         };
         if versions.missing().is_none() {
             versions.find_loads().await?;
@@ -97,6 +102,18 @@ impl Versions {
     /// The tables of which retention removed days, with the first that it left.
     pub fn removed(&self) -> impl Iterator<Item = (Table, Day)> {
         self.removed_before.iter().map(|(table, day)| (*table, *day))
+    }
+
+    /// Whether history was folded again by other rules.
+    pub fn is_recomputed(&self) -> bool {
+        self.recomputes.values().any(|count| *count > 0)
+    }
+
+    /// Whether some tables hold rows of a recomputation, and others do not.
+    pub fn is_torn_by_recompute(&self) -> bool {
+        let replaced = [Table::Events, Table::Sessions, Table::Needs, Table::PageViews];
+        let counts: BTreeSet<_> = replaced.map(|table| self.recomputes.get(&table)).into();
+        counts.len() > 1
     }
 
     /// Loads that some tables hold and others do not, by the `log` of their rows.

@@ -78,21 +78,23 @@ impl Queue {
                 settled.paths.insert(file.path().to_owned());
             }
         }
-        queue.times.values_mut().for_each(|times| times.sort_unstable());
+        queue.close();
         Ok(queue)
     }
 
     /// Takes rows that may wait; whether any does.
-    fn take(&mut self, rows: &RecordBatch, conditions: &Conditions) -> Result<bool, PipelineError> {
+    pub fn take(
+        &mut self,
+        rows: &RecordBatch,
+        conditions: &Conditions,
+    ) -> Result<bool, PipelineError> {
         let (sites, visitors) = (rows.column(place("site")), rows.column(place("visitor_id")));
         let (sites, visitors) = (sites.as_string::<i32>(), visitors.as_string::<i32>());
         let times = rows.column(place("event_time")).as_primitive::<TimestampMicrosecondType>();
         let mut any = false;
         for (row, bits) in conditions.evaluate(rows)?.into_iter().enumerate() {
             if !bits.hidden() {
-                let visitor = (sites.value(row).to_owned(), visitors.value(row).to_owned());
-                self.times.entry(visitor).or_default().push(Micros(times.value(row)));
-                self.events += 1;
+                self.add(sites.value(row), visitors.value(row), Micros(times.value(row)));
                 any = true;
             }
         }
@@ -100,7 +102,20 @@ impl Queue {
         Ok(any)
     }
 
-    fn keep_bounds(&mut self) {
+    /// Adds a time of a visitor; [`Queue::close`] follows, and [`Queue::keep_bounds`] now and then.
+    pub fn add(&mut self, site: &str, visitor_id: &str, time: Micros) {
+        let visitor = (site.to_owned(), visitor_id.to_owned());
+        self.times.entry(visitor).or_default().push(time);
+        self.events += 1;
+    }
+
+    /// All times were added.
+    pub fn close(&mut self) {
+        self.times.values_mut().for_each(|times| times.sort_unstable());
+    }
+
+    /// Leaves the visitors of the highest ids to the next time where there are too many.
+    pub fn keep_bounds(&mut self) {
         while self.times.len() > VISITORS_MAX || (self.events > EVENTS_MAX && self.times.len() > 1)
         {
             let last = self.times.pop_last();
@@ -151,17 +166,20 @@ impl SettledFiles {
 
 /// Which rows wait, unless they are hidden.
 fn waits(rows: &RecordBatch) -> BooleanArray {
-    let column = |name: &str| rows.column_by_name(name);
     let flag = |name: &str, row: usize| {
-        let flags = column(name).and_then(|column| column.as_boolean_opt());
+        let flags = rows.column_by_name(name).and_then(|column| column.as_boolean_opt());
         flags.is_some_and(|flags| flags.is_valid(row) && flags.value(row))
     };
-    let is_set = |name: &str, row: usize| column(name).is_some_and(|column| column.is_valid(row));
-    let waits = |row: usize| {
-        flag("late", row)
-            && !flag("overflow", row)
-            && is_set("visitor_id", row)
-            && !is_set("session_id", row)
-    };
+    let outside = has_no_session(rows);
+    let waits = |row: usize| outside.value(row) && flag("late", row) && !flag("overflow", row);
     (0..rows.num_rows()).map(|row| Some(waits(row))).collect()
+}
+
+/// Which rows are of a visitor and of no session.
+pub fn has_no_session(rows: &RecordBatch) -> BooleanArray {
+    let is_set = |name: &str, row: usize| {
+        rows.column_by_name(name).is_some_and(|column| column.is_valid(row))
+    };
+    let is_outside = |row: usize| is_set("visitor_id", row) && !is_set("session_id", row);
+    (0..rows.num_rows()).map(|row| Some(is_outside(row))).collect()
 }

@@ -10,7 +10,7 @@ use footfall_sessionizer::{
     Visitor, step,
 };
 
-use super::replace::SignalledNeeds;
+use super::replace::Kept;
 use super::runs::Runs;
 use crate::PipelineError;
 use crate::batch::{HitColumns, place};
@@ -21,7 +21,9 @@ pub struct Refold {
     book: RuleBook,
     conditions: Conditions,
     runs: Arc<Runs>,
-    signalled: SignalledNeeds,
+    kept: Kept,
+    /// Whether a session ends with its load where one of its run did, and nowhere else.
+    keeps_ends: bool,
     visitor: Arc<Visitor>,
     session: Option<Box<Session>>,
     rows: Rows,
@@ -35,13 +37,15 @@ impl Refold {
         rules: &Arc<Rules>,
         conditions: Conditions,
         runs: Arc<Runs>,
-        signalled: SignalledNeeds,
+        kept: Kept,
+        keeps_ends: bool,
     ) -> Refold {
         Refold {
             book: RuleBook::new(rules.clone()),
             conditions,
             runs,
-            signalled,
+            kept,
+            keeps_ends,
             visitor: Arc::new(Visitor { site: "".into(), visitor_id: "".into() }),
             session: None,
             rows: Rows::default(),
@@ -58,11 +62,17 @@ impl Refold {
         let columns = HitColumns::of(events);
         let bits = self.conditions.evaluate(events)?;
         let late = events.column(place("late")).as_boolean();
+        let gap = self.book.at(RulesId::default()).session_gap;
         let mut settled = Vec::with_capacity(bits.len());
         for (row, bits) in bits.into_iter().enumerate() {
             let text = |fact| columns.fact(row, fact).unwrap_or_default();
             self.turn_to(text(Fact::Site), text(Fact::VisitorId));
             let hit = columns.hit(row, (RulesId::default(), bits), Vec::new());
+            // A run that is over ends as it did, whatever follows it.
+            if self.session.as_ref().is_some_and(|session| hit.event_time - session.ended_at > gap)
+            {
+                self.end();
+            }
             let (visitor, rows) = (&self.visitor, &mut self.rows);
             let unsignalled = Signalled::default();
             let member =
@@ -93,7 +103,14 @@ impl Refold {
         let Some(session) = self.session.take() else { return };
         let Visitor { site, visitor_id } = self.visitor.as_ref();
         let run = self.runs.at(site, visitor_id, session.started_at);
-        let cause = match run.is_some_and(|run| run.ends_history) {
+        let ends_with_load = run.is_some_and(|run| match self.keeps_ends {
+            true => {
+                let id = (site.to_string(), visitor_id.to_string(), run.from);
+                self.kept.ended_with_load.contains(&id)
+            }
+            false => run.ends_history,
+        });
+        let cause = match ends_with_load {
             true => CloseCause::EndOfLoad,
             false => CloseCause::Timeout,
         };
@@ -114,7 +131,7 @@ impl Refold {
             let name = self.book.at(need.rules).needs[need.need].name.clone();
             let Visitor { site, visitor_id } = need.visitor.as_ref();
             let id = (site.to_string(), visitor_id.to_string(), name, need.raised_at);
-            need.signalled = self.signalled.contains(&id);
+            need.signalled = self.kept.signalled.contains(&id);
         }
         let rows = [
             with_revisions(&page_view_rows(&page_views, &self.book)?, &self.late)?,

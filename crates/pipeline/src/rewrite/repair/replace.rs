@@ -8,6 +8,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::{FileWriter, Lake, TableFile, WrittenFile};
+use footfall_sessionizer::CloseCause;
 use futures::StreamExt;
 use uuid::Uuid;
 
@@ -23,8 +24,14 @@ pub struct Taken {
     pub kept: Vec<WrittenFile>,
 }
 
-/// A need whose signal was due: site, visitor, need, raised at.
-pub type SignalledNeeds = HashSet<(String, String, String, Micros)>;
+/// What the rows that are replaced say and their events do not.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Needs whose signal was due: site, visitor, need, raised at.
+    pub signalled: HashSet<(String, String, String, Micros)>,
+    /// Runs whose last session ended with its load: site, visitor, the run's first event.
+    pub ended_with_load: HashSet<(String, String, Micros)>,
+}
 
 /// Takes the rows of `runs` out of `files`.
 ///
@@ -35,7 +42,8 @@ pub async fn take_out(
     table: Table,
     files: Vec<TableFile>,
     runs: &Runs,
-) -> Result<(Taken, SignalledNeeds), PipelineError> {
+    said: &mut Kept,
+) -> Result<Taken, PipelineError> {
     let schema = table.schema();
     let mut keys = Vec::new();
     for column in key_columns(table) {
@@ -43,7 +51,7 @@ pub async fn take_out(
     }
     keys.sort_unstable();
     let all: Vec<usize> = (0..schema.fields().len()).collect();
-    let (mut taken, mut signalled) = (Taken::default(), SignalledNeeds::new());
+    let mut taken = Taken::default();
     for file in files {
         let mut found = false;
         let mut rows = rows_of(lake.clone(), table, vec![file.clone()], keys.clone());
@@ -51,8 +59,12 @@ pub async fn take_out(
             let batch = batch?;
             let of_runs = is_of_runs(table, &batch, runs);
             found |= of_runs.true_count() > 0;
-            if table == Table::Needs {
-                note_signalled(&filter_record_batch(&batch, &of_runs)?, &mut signalled);
+            match table {
+                Table::Needs => said.note_needs(&filter_record_batch(&batch, &of_runs)?),
+                Table::Sessions => {
+                    said.note_sessions(&filter_record_batch(&batch, &of_runs)?, runs);
+                }
+                _ => {}
             }
         }
         if !found {
@@ -70,13 +82,14 @@ pub async fn take_out(
         taken.kept.extend(kept.finish().await?);
         taken.replaced.push(file);
     }
-    Ok((taken, signalled))
+    Ok(taken)
 }
 
 const fn key_columns(table: Table) -> &'static [&'static str] {
     match table {
         Table::Events => &["site", "visitor_id", "event_time"],
         Table::Needs => &["site", "visitor_id", "need", "raised_at", "signalled"],
+        Table::Sessions => &["site", "visitor_id", "started_at", "close_cause"],
         Table::Duplicates => &["log", "log_partition", "log_offset"],
         _ => &["site", "visitor_id", "started_at"],
     }
@@ -102,15 +115,30 @@ pub fn place_of(rows: &RecordBatch, row: usize) -> Option<Place> {
     Some(Place { log, partition: Partition(partition), offset: Offset(offset) })
 }
 
-fn note_signalled(rows: &RecordBatch, signalled: &mut SignalledNeeds) {
-    let Some(flags) = rows.column_by_name("signalled").and_then(|flags| flags.as_boolean_opt())
-    else {
-        return;
-    };
-    for row in (0..rows.num_rows()).filter(|row| flags.is_valid(*row) && flags.value(*row)) {
-        let text = |column| text_at(rows, column, row).unwrap_or_default().to_owned();
-        if let Some(raised_at) = time_at(rows, "raised_at", row) {
-            signalled.insert((text("site"), text("visitor_id"), text("need"), raised_at));
+impl Kept {
+    fn note_needs(&mut self, rows: &RecordBatch) {
+        let flags = rows.column_by_name("signalled").and_then(|flags| flags.as_boolean_opt());
+        let Some(flags) = flags else { return };
+        for row in (0..rows.num_rows()).filter(|row| flags.is_valid(*row) && flags.value(*row)) {
+            let text = |column| text_at(rows, column, row).unwrap_or_default().to_owned();
+            if let Some(raised_at) = time_at(rows, "raised_at", row) {
+                self.signalled.insert((text("site"), text("visitor_id"), text("need"), raised_at));
+            }
+        }
+    }
+
+    fn note_sessions(&mut self, rows: &RecordBatch, runs: &Runs) {
+        for row in 0..rows.num_rows() {
+            let text = |column| text_at(rows, column, row).unwrap_or_default();
+            if text("close_cause") != CloseCause::EndOfLoad.name() {
+                continue;
+            }
+            let (site, visitor_id) = (text("site"), text("visitor_id"));
+            let run = time_at(rows, "started_at", row)
+                .and_then(|started_at| runs.at(site, visitor_id, started_at));
+            if let Some(run) = run {
+                self.ended_with_load.insert((site.to_owned(), visitor_id.to_owned(), run.from));
+            }
         }
     }
 }

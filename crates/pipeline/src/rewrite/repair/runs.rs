@@ -95,7 +95,16 @@ impl Runs {
     }
 }
 
-/// Finds the runs of the events in `queue` among the rows of `files`.
+/// How a run's last session ends where there is no live log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With the history, if it is the visitor's last: all later days must be read to tell.
+    OfHistory,
+    /// As its rows say.
+    AsItStands,
+}
+
+/// Finds the runs of the times in `queue` among the rows of `files`.
 ///
 /// # Errors
 /// `Lake`, `Rows`.
@@ -103,9 +112,10 @@ pub async fn find_runs(
     lake: &Lake,
     files: &[TableFile],
     queue: &Queue,
-    horizon: Horizon,
-    session_gap: Micros,
+    horizon: &Horizon,
+    end: End,
 ) -> Result<Runs, PipelineError> {
+    let session_gap = horizon.session_gap;
     let Some((first, last)) = queue.times() else { return Ok(Runs::default()) };
     let all = files.iter().map(|file| file.day);
     let (first_day, last_day) = (all.clone().min(), all.max());
@@ -113,7 +123,7 @@ pub async fn find_runs(
         return Ok(Runs::default());
     };
     let (mut from, mut to) = ((first - session_gap).day(), (last + session_gap).day());
-    if !horizon.has_live() {
+    if end == End::OfHistory && !horizon.has_live() {
         // Which run is a visitor's last decides how it ends.
         to = last_day;
     }
@@ -122,13 +132,12 @@ pub async fn find_runs(
         let days = from..=to;
         let within: Vec<TableFile> =
             files.iter().filter(|file| days.contains(&file.day)).cloned().collect();
-        let found = Finder::find(lake, within, queue, &horizon, session_gap).await?;
+        let found = Finder::find(lake, within, queue, horizon, session_gap).await?;
         // A run that begins with the first day read, or ends with the last, may go on beyond.
-        let begins = |day: Day| Micros(i64::from(day.0) * Micros::DAY.0);
         let goes_on_before =
-            from > first_day && found.earliest.is_some_and(|at| at - session_gap < begins(from));
-        let goes_on_behind = to < last_day
-            && found.latest.is_some_and(|at| at + session_gap >= begins(Day(to.0 + 1)));
+            from > first_day && found.earliest.is_some_and(|at| at - session_gap < from.start());
+        let goes_on_behind =
+            to < last_day && found.latest.is_some_and(|at| at + session_gap >= to.next().start());
         if !goes_on_before && !goes_on_behind {
             return without_doubles(lake, files, found).await;
         }
