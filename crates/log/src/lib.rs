@@ -5,6 +5,7 @@ mod error;
 pub mod kafka;
 pub mod local;
 mod record;
+mod redaction;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use error::LogError;
 pub use kafka::{KafkaLog, KafkaSettings};
 pub use local::{LocalLog, LocalSettings};
 pub use record::{Appended, Kind, NewRecord, Record};
+pub use redaction::{Redacted, Redaction};
 
 /// Greatest payload of one record, bytes. A larger one is refused before anything is written.
 /// A Kafka topic takes 1 MiB by default, of which the batch that a record travels in has a share.
@@ -73,6 +75,19 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// As for `append`.
     async fn publish(&self, topic: &str, key: &str, payloads: Vec<Bytes>) -> Result<(), LogError>;
+
+    /// Erases what `redaction` means, for good and in all places on disk. A record's place stays: a tick of
+    /// its append time stands there, so that all others keep their offsets. Done again, it finds nothing.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk has not let go of the old files in time: ask again. `Io`, `Corrupt`.
+    async fn redact(&self, redaction: Redaction) -> Result<Redacted, LogError>;
+
+    /// How much `redact` would erase.
+    ///
+    /// # Errors
+    /// `Io` and `Corrupt` when it cannot be read.
+    async fn count_meant(&self, redaction: Redaction) -> Result<Redacted, LogError>;
 
     /// Would an event be taken, as far as this process knows without asking anybody?
     ///

@@ -1,6 +1,7 @@
 //! A partition's fold: records in, in the order of the log; rows, receipts and signals out. Equal
 //! records give equal rows. It cannot fail: what it refuses is an output.
 
+mod erase;
 mod state;
 
 use std::cmp::Reverse;

@@ -1,7 +1,7 @@
 //! Events accepted on time that the watermark has not passed, given out in event order.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 use footfall_event::{Micros, Offset};
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,20 @@ impl HeldEvents {
         if next.len() > 1 {
             next.sort_by(|(_, a), (_, b)| in_order(&a.hit, &b.hit));
         }
+    }
+
+    /// Takes out the events at `places`, in that order; others keep theirs.
+    pub fn remove(&mut self, places: &VecDeque<HeldPlace>) -> Vec<Held> {
+        let gone: BTreeSet<HeldPlace> = places.iter().copied().collect();
+        self.order.retain(|Reverse((_, _, place))| !gone.contains(place));
+        let mut removed = Vec::with_capacity(places.len());
+        for place in places {
+            if let Some(held) = self.events.get_mut(place.0 as usize).and_then(Option::take) {
+                self.free.push(*place);
+                removed.push(*held);
+            }
+        }
+        removed
     }
 
     /// The held events' records, ascending.

@@ -109,6 +109,11 @@ impl Deadlines {
         next
     }
 
+    /// Drops what was set for a place whose visitor is erased.
+    pub fn forget(&mut self, place: VisitorPlace) {
+        self.heap.retain(|Reverse(deadline)| deadline.place != place);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }

@@ -94,6 +94,14 @@ impl Visitors {
         self.entries.iter().flatten().filter_map(|entry| entry.session.as_deref())
     }
 
+    /// The places of the visitors that `is_meant` names, ascending.
+    pub fn places_of(&self, is_meant: impl Fn(&Visitor) -> bool) -> Vec<VisitorPlace> {
+        let entries = self.entries.iter().enumerate();
+        let meant = entries
+            .filter(|(_, entry)| entry.as_ref().is_some_and(|entry| is_meant(&entry.visitor)));
+        meant.map(|(place, _)| VisitorPlace(place as u32)).collect()
+    }
+
     fn is_at(&self, place: u32, site: &str, visitor_id: &str) -> bool {
         self.entries[place as usize].as_ref().is_some_and(|entry| {
             &*entry.visitor.visitor_id == visitor_id && &*entry.visitor.site == site

@@ -13,6 +13,7 @@ mod rules {
     mod caps;
     mod clocks;
     mod duplicates;
+    mod erasure;
     mod needs;
     mod order;
     mod outcomes;

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
 use footfall_log::{
-    Appended, DELIVERY_RECORDS_MAX, Delivery, EventLog, LogError, NewRecord, Record, Subscription,
+    Appended, DELIVERY_RECORDS_MAX, Delivery, EventLog, LogError, NewRecord, Record, Redacted,
+    Redaction, Subscription,
 };
 use footfall_tests::cpu_seconds;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +90,14 @@ impl EventLog for MemoryLog {
 
     async fn publish(&self, _: &str, _: &str, _: Vec<Bytes>) -> Result<(), LogError> {
         Ok(())
+    }
+
+    async fn redact(&self, _: Redaction) -> Result<Redacted, LogError> {
+        Ok(Redacted::LeftToRetention)
+    }
+
+    async fn count_meant(&self, _: Redaction) -> Result<Redacted, LogError> {
+        Ok(Redacted::LeftToRetention)
     }
 
     fn has_room(&self) -> Result<(), LogError> {

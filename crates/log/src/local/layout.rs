@@ -8,7 +8,11 @@
 //! | `meta` | `format` | [`Format`] |
 //! | `meta` | `released` | of each partition: offset, i64 BE |
 //! | `meta` | `segment` number u64 BE | [`Starts`]: where each lane stood when it began |
+//! | `meta` | `rewritten` number u64 BE | how often records of the segment were erased, u64 BE |
 //! | `segment-…` | lane, first offset u64 BE | chunk: the records from that offset on |
+//!
+//! A segment of which records were erased stands in a keyspace of another name,
+//! `segment-<number>-<how often>`.
 //!
 //! A lane is a partition (`0`, number u32 BE) or a side topic (`1`, length u8, name). A chunk is
 //! version u8, append time i64 BE, count u32 BE, and for each record kind u8, length u32 BE, payload.
@@ -27,6 +31,7 @@ pub const SEGMENT_PREFIX: &str = "segment-";
 pub const KEY_FORMAT: &[u8] = b"format";
 pub const KEY_RELEASED: &[u8] = b"released";
 pub const KEY_SEGMENT: &[u8] = b"segment";
+const KEY_REWRITTEN: &[u8] = b"rewritten";
 const VERSION: u8 = 1;
 const CHUNK_HEADER_BYTES: usize = 1 + 8 + 4;
 pub const FRAME_HEADER_BYTES: usize = 1 + 4;
@@ -113,9 +118,14 @@ pub fn chunk_first(key: &[u8]) -> Result<Offset, Malformed> {
 }
 const CUT_KEY: Malformed = Malformed("chunk key is cut");
 
+/// Whose chunk has this key.
+pub fn chunk_lane(mut key: &[u8]) -> Result<Lane, Malformed> {
+    Lane::decode(&mut key)
+}
+
 /// The side topic of a chunk's key; `None` if the key is a partition's or malformed.
-pub fn chunk_side_topic(mut key: &[u8]) -> Option<String> {
-    match Lane::decode(&mut key) {
+pub fn chunk_side_topic(key: &[u8]) -> Option<String> {
+    match chunk_lane(key) {
         Ok(Lane::Side(topic)) => Some(topic),
         _ => None,
     }
@@ -125,8 +135,22 @@ pub fn segment_key(number: u64) -> Vec<u8> {
     [KEY_SEGMENT, &number.to_be_bytes()].concat()
 }
 
-pub fn segment_name(number: u64) -> String {
-    format!("{SEGMENT_PREFIX}{number}")
+/// The keyspace of a segment of which records were erased `rewritten` times.
+pub fn segment_name(number: u64, rewritten: u64) -> String {
+    match rewritten {
+        0 => format!("{SEGMENT_PREFIX}{number}"),
+        times => format!("{SEGMENT_PREFIX}{number}-{times}"),
+    }
+}
+
+/// Where it is kept how often records of a segment were erased.
+pub fn rewritten_key(number: u64) -> Vec<u8> {
+    [KEY_REWRITTEN, &number.to_be_bytes()].concat()
+}
+
+pub fn decode_rewritten(value: &[u8]) -> Result<u64, Malformed> {
+    let bytes = value.try_into().map_err(|_| Malformed("count of erasures is cut"))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 /// How far a lane has come.

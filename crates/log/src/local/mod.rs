@@ -4,6 +4,7 @@
 mod layout;
 mod queue;
 mod reader;
+mod redact;
 mod retention;
 mod store;
 mod subscription;
@@ -20,7 +21,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use footfall_event::{Micros, Offset, Partition};
 
 use crate::{
-    Appended, EventLog, Kind, LogError, NewRecord, RECORD_BYTES_MAX, Record, Subscription, blocking,
+    Appended, EventLog, Kind, LogError, NewRecord, RECORD_BYTES_MAX, Record, Redacted, Redaction,
+    Subscription, blocking,
 };
 use layout::SIDE_NAME_BYTES_MAX;
 use queue::{Queue, Work};
@@ -185,6 +187,15 @@ impl EventLog for LocalLog {
         let bytes = frames.iter().map(Bytes::len).sum();
         let work = Work::Publish { topic: topic.to_owned(), frames };
         self.queue.submit(work, bytes).await.map(drop)
+    }
+
+    async fn redact(&self, redaction: Redaction) -> Result<Redacted, LogError> {
+        redact::redact(&self.store, &self.queue, redaction).await
+    }
+
+    async fn count_meant(&self, redaction: Redaction) -> Result<Redacted, LogError> {
+        let store = Arc::clone(&self.store);
+        blocking(move || redact::count(&store, &redaction)).await
     }
 
     fn has_room(&self) -> Result<(), LogError> {

@@ -2,13 +2,14 @@
 //! What is done with the work is left to the writer.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use footfall_event::{Offset, Partition};
 use tokio::sync::oneshot;
 
+use super::store::Segment;
 use crate::{Appended, LogError, NewRecord};
 
 /// One group, written with one fsync, takes requests up to this many bytes, but at least one.
@@ -18,8 +19,15 @@ const REQUESTS_MAX: usize = 65_536;
 
 pub enum Work {
     Append(Vec<NewRecord>),
-    Publish { topic: String, frames: Vec<Bytes> },
+    Publish {
+        topic: String,
+        frames: Vec<Bytes>,
+    },
     Release(Vec<(Partition, Offset)>),
+    /// Closes the newest segment, so that nothing is written to what stands.
+    Close,
+    /// A copy takes the place of a closed segment, which is deleted.
+    Replace(Arc<Segment>),
 }
 
 pub type Answer = Result<Vec<Appended>, LogError>;
@@ -60,8 +68,8 @@ impl Queue {
         if state.closed {
             return Err(closed());
         }
-        // Each release is awaited before the next, and it is what makes room.
-        let spared = matches!(request.work, Work::Release(_));
+        // Each of these is awaited before the next, and a release is what makes room.
+        let spared = !matches!(request.work, Work::Append(_) | Work::Publish { .. });
         let fits =
             state.bytes + request.bytes <= self.bytes_max && state.requests.len() < REQUESTS_MAX;
         if !(fits || spared || state.requests.is_empty()) {

@@ -80,13 +80,20 @@ impl Retention {
     fn closes(&self, store: &Store, tails: &Tails, now: Micros) -> bool {
         let segments = store.segments();
         let starts = &segments[segments.len() - 1].starts;
-        let grown = tails.iter().any(|(lane, tail)| tail.next > starts.of(lane).next);
         let due = now - starts.opened_at >= Micros::from_ms(store.settings.segment_ms)
             || is_ahead(starts.opened_at, now);
         let large = store.settings.bytes_max.is_some_and(|bytes_max| {
             self.segment_bytes > (bytes_max / SEGMENTS_IN_BYTES_MAX).max(SEGMENT_BYTES_MIN)
         });
-        grown && (due || large)
+        has_grown(store, tails) && (due || large)
+    }
+
+    /// Closes the newest segment before its time, if it has any record.
+    pub fn close(&mut self, store: &Store, tails: &Tails) -> Result<(), LogError> {
+        match has_grown(store, tails) {
+            true => self.close_segment(store, tails, Micros::clock()),
+            false => Ok(()),
+        }
     }
 
     fn close_segment(&mut self, store: &Store, tails: &Tails, now: Micros) -> Result<(), LogError> {
@@ -127,6 +134,12 @@ impl Retention {
     }
 }
 
+fn has_grown(store: &Store, tails: &Tails) -> bool {
+    let segments = store.segments();
+    let starts = &segments[segments.len() - 1].starts;
+    tails.iter().any(|(lane, tail)| tail.next > starts.of(lane).next)
+}
+
 /// A time that no record before the first of `segments` is younger than. Where that one was opened by
 /// a clock that was wrong the next tells it, as it was opened later; `None` if none can.
 fn newest_time(segments: &[Arc<Segment>], now: Micros) -> Option<Micros> {
@@ -147,6 +160,7 @@ fn disk_bytes(store: &Store) -> u64 {
 fn delete(store: &Store, oldest: &Segment, rest: Vec<Arc<Segment>>) -> Result<(), LogError> {
     store.commit(|batch, store| {
         batch.remove(&store.meta, layout::segment_key(oldest.number));
+        batch.remove(&store.meta, layout::rewritten_key(oldest.number));
     })?;
     store.set_segments(rest);
     let deleted = store.db.delete_keyspace(oldest.keyspace.clone());

@@ -27,6 +27,8 @@ const SEPARATION_BYTES: u32 = 1024;
 /// A span of time, deleted as a whole.
 pub struct Segment {
     pub number: u64,
+    /// How often records of it were erased.
+    pub rewritten: u64,
     pub starts: Starts,
     pub keyspace: Keyspace,
 }
@@ -117,11 +119,18 @@ impl Store {
             let number = key.last_chunk().ok_or_else(|| self.corrupt("segment key is cut"))?;
             let number = u64::from_be_bytes(*number);
             let starts = Starts::decode(&value).map_err(|error| self.malformed(&error))?;
-            if !self.db.keyspace_exists(&layout::segment_name(number)) {
+            let rewritten = match self.read_meta(&layout::rewritten_key(number))? {
+                Some(value) => {
+                    layout::decode_rewritten(&value).map_err(|error| self.malformed(&error))?
+                }
+                None => 0,
+            };
+            let name = layout::segment_name(number, rewritten);
+            if !self.db.keyspace_exists(&name) {
                 return Err(self.corrupt(&format!("segment {number} is missing")));
             }
-            let keyspace = self.segment_keyspace(number)?;
-            segments.push(Arc::new(Segment { number, starts, keyspace }));
+            let keyspace = self.segment_keyspace(&name)?;
+            segments.push(Arc::new(Segment { number, rewritten, starts, keyspace }));
         }
         self.drop_orphans(&segments)?;
         if segments.is_empty() {
@@ -168,16 +177,16 @@ impl Store {
         tails: &Tails,
         opened_at: Micros,
     ) -> Result<Segment, LogError> {
-        let keyspace = self.segment_keyspace(number)?;
+        let keyspace = self.segment_keyspace(&layout::segment_name(number, 0))?;
         let starts = Starts { opened_at, tails: tails.clone() };
         self.commit(|batch, store| {
             batch.insert(&store.meta, layout::segment_key(number), starts.encode());
         })?;
-        Ok(Segment { number, starts, keyspace })
+        Ok(Segment { number, rewritten: 0, starts, keyspace })
     }
 
-    fn segment_keyspace(&self, number: u64) -> Result<Keyspace, LogError> {
-        let keyspace = self.db.keyspace(&layout::segment_name(number), segment_options);
+    pub fn segment_keyspace(&self, name: &str) -> Result<Keyspace, LogError> {
+        let keyspace = self.db.keyspace(name, segment_options);
         keyspace.map_err(|error| self.io_error(&error))
     }
 

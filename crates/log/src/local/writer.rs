@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::layout::{self, ChunkBuilder, FRAME_HEADER_BYTES, Lane, Tail};
 use super::queue::{Answer, Queue, Request, Work};
+use super::redact;
 use super::retention::Retention;
 use super::store::{Store, Tails};
 use super::{AHEAD_MAX, SIDE_TOPICS_MAX};
@@ -54,7 +55,7 @@ impl Writer {
 
     fn write(&mut self, requests: Vec<Request>) {
         let mut group = Group::new(&self.tails, Micros::clock());
-        let mut released = Vec::new();
+        let (mut released, mut of_segments) = (Vec::new(), Vec::new());
         let mut answers = Vec::with_capacity(requests.len());
         for Request { work, answer, .. } in requests {
             match work {
@@ -66,11 +67,25 @@ impl Writer {
                     released.extend(positions);
                     answers.push((answer, Ok(Vec::new())));
                 }
+                work @ (Work::Close | Work::Replace(_)) => of_segments.push((answer, work)),
             }
         }
         let chunks = group.finish();
         self.commit(chunks, &released);
         answers.into_iter().for_each(send);
+        for (answer, work) in of_segments {
+            if let Err(error) = self.change_segments(work) {
+                abort(&error);
+            }
+            send((answer, Ok(Vec::new())));
+        }
+    }
+
+    fn change_segments(&mut self, work: Work) -> Result<(), LogError> {
+        match work {
+            Work::Replace(copy) => redact::replace(&self.store, copy),
+            _ => self.retention.close(&self.store, &self.tails),
+        }
     }
 
     fn commit(&mut self, chunks: Chunks, released: &[(Partition, Offset)]) {

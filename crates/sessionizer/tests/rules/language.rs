@@ -9,6 +9,7 @@
 //! rejected 12:00:04 v1 id=x                 a rejected event
 //! tick 12:00:05
 //! rules 12:00:06 cap=1h                     a control record: settings on top of those before
+//! erase 12:00:06 v1                         a control record: the visitor is to be forgotten
 //! commit                                    takes the output
 //! restart                                   takes the output, saves the fold and restores it
 //! ```
@@ -54,6 +55,8 @@ pub enum Kind {
     Event(Event),
     Rejected(Event),
     Rules(Vec<Setting>),
+    /// Site and visitor.
+    Erase(String, String),
 }
 
 /// `key=value`.
@@ -124,6 +127,10 @@ impl Log {
                 (time(at), Kind::Rules(words[2..].iter().map(|word| setting(word)).collect()))
             }
             ["tick", at] => (time(at), Kind::Tick),
+            ["erase", at, who] => {
+                let (site, visitor) = who.split_once('/').unwrap_or(("shop", who));
+                (time(at), Kind::Erase(site.to_owned(), visitor.to_owned()))
+            }
             ["rejected", ..] => {
                 let (append_time, event) = self.event(&words[1..]);
                 (append_time, Kind::Rejected(event))

@@ -81,7 +81,7 @@ impl<'r, 'l> Names<'r, 'l> {
     fn id_at(&self, offset: Offset) -> &'l str {
         match &self.run.log.records[offset.0 as usize].kind {
             Kind::Event(event) | Kind::Rejected(event) => event.id(),
-            Kind::Tick | Kind::Rules(_) => panic!("record {offset} has no id"),
+            Kind::Tick | Kind::Rules(_) | Kind::Erase(..) => panic!("record {offset} has no id"),
         }
     }
 

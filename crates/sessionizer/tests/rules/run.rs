@@ -98,6 +98,9 @@ impl<'l> Run<'l> {
         let (offset, append_time) = (Offset(at as i64), self.log.records[at].append_time);
         match &self.log.records[at].kind {
             Kind::Tick => self.fold.tick(offset, append_time),
+            Kind::Erase(site, visitor_id) => self.fold.erase(offset, append_time, |visitor| {
+                *visitor.site == **site && *visitor.visitor_id == **visitor_id
+            }),
             Kind::Event(event) => {
                 let hit = self.hit(at, self.fold.rules().newest().0);
                 let status = self.fold.event(append_time, hit, event.is_old_resend);

@@ -1,0 +1,174 @@
+//! Erased records leave no byte, everybody else's stay where they are, whatever dies in between.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use footfall_event::Partition;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{EventLog, LocalLog, LocalSettings, NewRecord};
+
+const P0: Partition = Partition(0);
+const P1: Partition = Partition(1);
+/// As no compression writes it shorter: what is on disk must show it.
+const PERSON: &str = "person-Zk3vQ9xW2bTf7LmR";
+
+struct Shop {
+    directory: TempDir,
+    log: Option<LocalLog>,
+}
+
+impl Shop {
+    fn new() -> Shop {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Some(LocalLog::open(settings(directory.path())).unwrap());
+        Shop { directory, log }
+    }
+
+    fn log(&self) -> &LocalLog {
+        self.log.as_ref().unwrap()
+    }
+
+    fn reopen(&mut self) {
+        self.log = None;
+        self.log = Some(LocalLog::open(settings(self.directory.path())).unwrap());
+    }
+
+    async fn append(&self, partition: Partition, payloads: &[&str]) {
+        let record = |payload: &&str| NewRecord {
+            partition,
+            kind: Kind::Event,
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+        };
+        self.log().append(payloads.iter().map(record).collect()).await.unwrap();
+    }
+
+    async fn redact(&self, below: &[(Partition, i64)]) -> Redacted {
+        self.log().redact(redaction(below)).await.unwrap()
+    }
+
+    /// All records of a partition, a tick as `.`.
+    async fn records(&self, partition: Partition) -> Vec<String> {
+        let bounds = self.log().bounds(partition).await.unwrap();
+        let mut records = Vec::new();
+        for offset in bounds.start.0..bounds.end.0 {
+            let record = self.log().read_one(partition, Offset(offset)).await.unwrap().unwrap();
+            assert_eq!(record.offset, Offset(offset));
+            records.push(match record.kind {
+                Kind::Tick => ".".to_owned(),
+                _ => String::from_utf8_lossy(&record.payload).into_owned(),
+            });
+        }
+        records
+    }
+
+    fn holds_the_person(&self) -> bool {
+        holds(self.directory.path(), PERSON.as_bytes())
+    }
+}
+
+fn settings(directory: &Path) -> LocalSettings {
+    LocalSettings::new(directory, "events", 2)
+}
+
+fn redaction(below: &[(Partition, i64)]) -> Redaction {
+    let below: BTreeMap<_, _> =
+        below.iter().map(|(partition, offset)| (*partition, Offset(*offset))).collect();
+    let is_meant = |_: Kind, payload: &[u8]| {
+        payload.windows(PERSON.len()).any(|window| window == PERSON.as_bytes())
+    };
+    Redaction { below, is_meant: Arc::new(is_meant) }
+}
+
+/// Whether any file below `folder` has these bytes.
+fn holds(folder: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => holds(&path, bytes),
+            false => {
+                let content = std::fs::read(&path).unwrap();
+                content.windows(bytes.len()).any(|window| window == bytes)
+            }
+        }
+    })
+}
+
+#[tokio::test]
+async fn no_byte_is_left_and_all_others_keep_their_offsets() {
+    let mut shop = Shop::new();
+    let large = format!("{PERSON} {}", "x".repeat(3_000));
+    shop.append(P0, &["a", PERSON, "b", &large]).await;
+    shop.append(P1, &["c", PERSON]).await;
+    shop.log()
+        .publish("signals", PERSON, vec![Bytes::from_static(PERSON.as_bytes())])
+        .await
+        .unwrap();
+    shop.log().publish("signals", "other", vec![Bytes::from_static(b"other")]).await.unwrap();
+    assert!(shop.holds_the_person());
+    let below = [(P0, 4), (P1, 2)];
+    assert_eq!(shop.log().count_meant(redaction(&below)).await.unwrap(), Redacted::Records(4));
+    assert_eq!(shop.redact(&below).await, Redacted::Records(4));
+    assert!(!shop.holds_the_person());
+    for _ in 0..2 {
+        assert_eq!(shop.records(P0).await, ["a", ".", "b", "."]);
+        assert_eq!(shop.records(P1).await, ["c", "."]);
+        let published = shop.log().published("signals").unwrap();
+        let published: Vec<_> = published.iter().map(|(key, _)| &key[..]).collect();
+        assert_eq!(published, [&b""[..], b"other"]);
+        shop.reopen();
+    }
+    assert_eq!(shop.redact(&below).await, Redacted::Records(0));
+    shop.append(P0, &["d"]).await;
+    assert_eq!(shop.records(P0).await, ["a", ".", "b", ".", "d"]);
+}
+
+#[tokio::test]
+async fn only_what_lies_below_the_offset_is_erased() {
+    let shop = Shop::new();
+    shop.append(P0, &[PERSON, "a", PERSON]).await;
+    shop.append(P1, &[PERSON]).await;
+    assert_eq!(shop.redact(&[(P0, 2)]).await, Redacted::Records(1));
+    assert_eq!(shop.records(P0).await, [".", "a", PERSON]);
+    assert_eq!(shop.records(P1).await, [PERSON]);
+    // Later, in the segment that was rewritten once.
+    assert_eq!(shop.redact(&[(P0, 3)]).await, Redacted::Records(1));
+    assert_eq!(shop.records(P0).await, [".", "a", "."]);
+}
+
+/// A copy that was made and never took its place.
+#[tokio::test]
+async fn a_copy_that_a_crash_left_is_swept_or_made_again() {
+    let mut shop = Shop::new();
+    shop.append(P0, &["a", PERSON]).await;
+    let below = [(P0, 2)];
+    for restarts in [true, false] {
+        shop.log().queue.submit(Work::Close, 0).await.unwrap();
+        let copied = copy_without(&shop.log().store, 0, &redaction(&below)).unwrap();
+        assert_eq!(copied.map(|copied| copied.erased), Some(1));
+        if restarts {
+            shop.reopen();
+            assert!(!shop.log().store.db.keyspace_exists(&layout::segment_name(0, 1)));
+        }
+        assert_eq!(shop.records(P0).await, ["a", PERSON]);
+    }
+    assert_eq!(shop.redact(&below).await, Redacted::Records(1));
+    assert_eq!(shop.records(P0).await, ["a", "."]);
+    assert!(!shop.holds_the_person());
+}
+
+/// Retention deletes the segment while its copy is made.
+#[tokio::test]
+async fn a_copy_of_a_segment_that_is_gone_goes_too() {
+    let shop = Shop::new();
+    shop.append(P0, &["a", PERSON]).await;
+    shop.log().queue.submit(Work::Close, 0).await.unwrap();
+    let store = Arc::clone(&shop.log().store);
+    let copied = copy_without(&store, 0, &redaction(&[(P0, 2)])).unwrap().unwrap();
+    let gone = store.segments()[0].keyspace.clone();
+    store.set_segments(store.segments()[1..].to_vec());
+    replace(&store, Arc::new(copied.copy)).unwrap();
+    assert!(!store.db.keyspace_exists(&layout::segment_name(0, 1)));
+    assert!(store.db.keyspace_exists(gone.name()));
+}
