@@ -53,6 +53,16 @@ section,name,field,value.
 
 Exit codes: 0 done, 1 nothing runs and there is no lake, or a --server does not answer, 2 called wrongly.";
 
+const ERASE_EXAMPLES: &str = "\
+Examples:
+  footfall erase --site shop --visitor v-1 > proof.json
+  footfall erase --check proof.json --visitor v-1
+
+What is behind the erasure in the log is a stranger's: a visitor who comes back is a new one. See
+docs/erasure.md for what goes when, and for what stays.
+
+Exit codes: 0 erased, or nothing found by --check; 1 failed, or --check found something; 2 called wrongly.";
+
 const TAIL_EXAMPLES: &str = "\
 Examples:
   footfall tail
@@ -246,6 +256,11 @@ pub enum Command {
     /// other rules is told of, and nothing is changed.
     #[command(after_help = RECOMPUTE_EXAMPLES)]
     Recompute(RecomputeArguments),
+    /// Erase a visitor from tables, refused payloads, snapshots and the log, and print the proof.
+    ///
+    /// It is carried out by what runs; this command waits for it.
+    #[command(after_help = ERASE_EXAMPLES)]
+    Erase(EraseArguments),
     /// Make write keys, with which events are posted.
     #[command(after_help = EXIT_CODES)]
     Key {
@@ -298,6 +313,9 @@ pub enum TokenCommand {
         /// Whose it is.
         #[arg(long, value_parser = name)]
         name: String,
+        /// It may erase visitors too.
+        #[arg(long)]
+        may_erase: bool,
     },
 }
 
@@ -452,6 +470,25 @@ pub struct TailArguments {
     /// How to print a record: text for people, or json as the pipeline gives it.
     #[arg(long, value_enum, default_value_t = LineFormat::Text)]
     pub format: LineFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct EraseArguments {
+    /// The visitor's site.
+    #[arg(long, value_parser = site, required_unless_present = "check")]
+    pub site: Option<String>,
+    /// The visitor's id, as the column visitor_id has it.
+    #[arg(long, value_name = "ID")]
+    pub visitor: String,
+    /// Ask this pipeline [default: that of the configuration].
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Print the erasure's id, and do not wait for the proof.
+    #[arg(long, conflicts_with = "check")]
+    pub no_wait: bool,
+    /// Check a proof, by its id or its file: search everything for the visitor, and tell each place.
+    #[arg(long, value_name = "ID|FILE", conflicts_with = "site")]
+    pub check: Option<String>,
 }
 
 /// What became of a record.

@@ -4,6 +4,7 @@
 mod access;
 mod arguments;
 mod config;
+mod erase;
 mod exit;
 mod live_sample;
 mod load;
@@ -81,6 +82,7 @@ fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
                 sql::ask_lake(&config, &statement, format).await
             }
             Command::Status { server, format } => status::run(&config, &server, format).await,
+            Command::Erase(erase) => erase::run(&config, &erase).await,
             Command::Tail(tail) => tail::run(&config, &tail).await,
             Command::Rejected { command } => rejected::run(&config, &command).await,
             Command::Sample(sample) => live_sample::run(&config, &sample).await,

@@ -206,7 +206,8 @@ impl Parts {
         let (signals, tail) = (pipeline.signals(), pipeline.tail());
         let follow = follow_rules(config.clone(), pipeline.rules(), self.pipeline.stop.clone());
         self.pipeline.tasks.spawn(follow);
-        let shown = Shown { health, signals, tail, registry };
+        let erasures = pipeline.erasures();
+        let shown = Shown { health, signals, tail, erasures, registry };
         let stop = self.pipeline.stop.clone();
         self.pipeline.tasks.spawn(async move {
             Ok(footfall_pipeline::serve(listener, shown, guard, stop).await?)
@@ -325,7 +326,11 @@ pub async fn made_lake(config: &Config) -> anyhow::Result<Lake> {
     Ok(lake)
 }
 
-async fn local_log(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
+/// The embedded log under the data directory, made where there is none.
+///
+/// # Errors
+/// As [`LocalLog::open`]; another process has it open.
+pub async fn local_log(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
     let (log, directory) = (&config.log, config.data_dir.join("log"));
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
@@ -397,6 +402,7 @@ fn pipeline_settings(config: &Config) -> PipelineSettings {
         snapshot_interval: config.pipeline.snapshot_interval,
         rewrite_interval: config.pipeline.rewrite_interval,
         retention: Retention(config.retention.clone()),
+        erasure_grace: config.pipeline.erasure_grace,
         max_age: config.ingest.max_age,
         rules: Arc::new(pipeline_rules(config)),
     }

@@ -29,9 +29,13 @@ pub fn key(KeyCommand::New { site, origins }: &KeyCommand) -> anyhow::Result<()>
 ///
 /// # Errors
 /// As [`key`].
-pub fn token(TokenCommand::New { name }: &TokenCommand) -> anyhow::Result<()> {
+pub fn token(TokenCommand::New { name, may_erase }: &TokenCommand) -> anyhow::Result<()> {
     let secret = secret("fr")?;
-    tell(&format!("read token `{name}`"), &secret, &lines("token", "name", name, &secret));
+    let mut lines = lines("token", "name", name, &secret);
+    if *may_erase {
+        lines.push_str("may = [\"erase\"]\n");
+    }
+    tell(&format!("read token `{name}`"), &secret, &lines);
     Ok(())
 }
 

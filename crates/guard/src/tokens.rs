@@ -10,6 +10,8 @@ use crate::secret::{SecretHash, bearer};
 pub struct Token {
     pub name: String,
     pub hash: SecretHash,
+    /// Whether it opens what destroys, too.
+    pub may_erase: bool,
 }
 
 /// All tokens that open a listener. None: whoever reaches it is let in, but for pages.
@@ -26,6 +28,10 @@ pub enum Refusal {
          configuration"
     )]
     Unknown,
+    #[error(
+        "this token may only read: one that may erase has `may = [\"erase\"]` in its [[token]]"
+    )]
+    ReadsOnly,
     #[error("web pages may not ask here without a read token: configure a [[token]] and send it")]
     Page,
 }
@@ -46,14 +52,30 @@ impl Tokens {
     /// When tokens are configured and the head shows none of them; when none is, and a page of a browser
     /// asks: a browser runs on this machine what any site wrote.
     pub fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.find(headers).map(drop)
+    }
+
+    /// As [`Tokens::admit`], for what destroys.
+    ///
+    /// # Errors
+    /// `ReadsOnly` too.
+    pub fn admit_eraser(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if self.find(headers)? { Ok(()) } else { Err(Refusal::ReadsOnly) }
+    }
+
+    /// Whether who asks may erase.
+    fn find(&self, headers: &HeaderMap) -> Result<bool, Refusal> {
         if self.is_empty() {
-            return if headers.contains_key(ORIGIN) { Err(Refusal::Page) } else { Ok(()) };
+            return if headers.contains_key(ORIGIN) { Err(Refusal::Page) } else { Ok(true) };
         }
         if !headers.contains_key(AUTHORIZATION) {
             return Err(Refusal::Missing);
         }
         let shown = SecretHash::of(bearer(headers).unwrap_or_default());
-        let known = self.0.iter().fold(false, |known, token| token.hash.is(&shown) | known);
-        if known { Ok(()) } else { Err(Refusal::Unknown) }
+        let known = self.0.iter().fold(None, |known, token| match token.hash.is(&shown) {
+            true => Some(token.may_erase),
+            false => known,
+        });
+        known.ok_or(Refusal::Unknown)
     }
 }

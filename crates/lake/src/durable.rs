@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path as OsPath, PathBuf};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -43,6 +44,36 @@ fn staging_path(target: &OsPath) -> PathBuf {
     let mut name = target.as_os_str().to_owned();
     name.push(format!("#{}", Uuid::new_v4().as_u128()));
     PathBuf::from(name)
+}
+
+/// Deletes what writes below `folder` that were broken off before `before` left behind; how many files.
+pub fn delete_staged(folder: &OsPath, before: SystemTime) -> Result<usize> {
+    let failed = |source| named(folder, source);
+    let mut deleted = 0;
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        if entry.file_type().map_err(failed)?.is_dir() {
+            deleted += delete_staged(&path, before)?;
+            continue;
+        }
+        let is_old =
+            || entry.metadata().and_then(|facts| facts.modified()).is_ok_and(|at| at <= before);
+        if is_staged(&path) && is_old() {
+            // It may have got its name in between.
+            deleted += usize::from(std::fs::remove_file(&path).is_ok());
+        }
+    }
+    Ok(deleted)
+}
+
+/// Whether [`staging_path`] gave it its name.
+fn is_staged(path: &OsPath) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 #[async_trait]

@@ -8,6 +8,7 @@ mod facts;
 mod lake;
 mod old_files;
 mod parquet_file;
+mod purge;
 mod stats;
 mod table_file;
 #[cfg(test)]
@@ -23,4 +24,7 @@ pub use facts::TableFacts;
 pub use lake::{Lake, LakeSettings};
 pub use old_files::delete_old_files;
 pub use parquet_file::{FileWriter, WrittenFile};
+pub use purge::{
+    checkpoint, delete_broken_writes, delete_file, forget_versions, unreferenced_files,
+};
 pub use table_file::{TableFile, read_file};

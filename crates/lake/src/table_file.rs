@@ -64,7 +64,16 @@ pub(crate) fn files(table: Table, delta: &DeltaTable) -> Result<Vec<TableFile>, 
 }
 
 fn day(values: &Option<HashMap<String, Option<String>>>, table: Table) -> Option<Day> {
-    let text = values.as_ref()?.get(table.partition_column())?.as_ref()?;
+    parse_day(values.as_ref()?.get(table.partition_column())?.as_ref()?)
+}
+
+/// The day that a file's folder is named by.
+pub(crate) fn day_of_path(path: &str, table: Table) -> Option<Day> {
+    let folder = path.split('/').next()?;
+    parse_day(folder.strip_prefix(table.partition_column())?.strip_prefix('=')?)
+}
+
+fn parse_day(text: &str) -> Option<Day> {
     let date = text.parse::<chrono::NaiveDate>().ok()?;
     Some(Day(date.to_epoch_days()))
 }

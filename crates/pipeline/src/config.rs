@@ -22,6 +22,8 @@ pub struct PipelineSettings {
     pub rewrite_interval: Duration,
     /// How long each table keeps its rows.
     pub retention: Retention,
+    /// How long files and versions that an erasure replaced stay for those who read them.
+    pub erasure_grace: Duration,
     /// Oldest event time that the collector takes.
     pub max_age: Micros,
     pub rules: Arc<Rules>,

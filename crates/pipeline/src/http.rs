@@ -1,5 +1,7 @@
 //! The pipeline's listener: health, metrics, its status, and signals and records as server-sent events.
 
+mod erasures;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +30,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::tail::{STATUSES, TailLine, Watching};
-use crate::{Health, PipelineError, SignalHub, Tail};
+use crate::{Erasures, Health, PipelineError, SignalHub, Tail};
 
 /// Connections that are open at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
@@ -42,6 +44,7 @@ pub struct Shown {
     pub health: Health,
     pub signals: SignalHub,
     pub tail: Tail,
+    pub erasures: Erasures,
     pub registry: Registry,
 }
 
@@ -56,8 +59,9 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), PipelineError> {
     let Guard { tls, tokens } = guard;
+    let erasers = erasures::routes().route_layer(from_fn_with_state(tokens.clone(), admit_eraser));
     let readers = readers().route_layer(from_fn_with_state(tokens, admit));
-    let router = open().merge(readers).with_state(shown);
+    let router = open().merge(readers).merge(erasers).with_state(shown);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accept = async || {
         let slot = slots.clone().acquire_owned().await;
@@ -96,14 +100,27 @@ pub async fn serve(
 }
 
 async fn admit(State(tokens): State<Tokens>, request: Request, next: Next) -> Response {
-    let Err(refusal) = tokens.admit(request.headers()) else { return next.run(request).await };
+    match tokens.admit(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refused(refusal),
+    }
+}
+
+async fn admit_eraser(State(tokens): State<Tokens>, request: Request, next: Next) -> Response {
+    match tokens.admit_eraser(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refused(refusal),
+    }
+}
+
+fn refused(refusal: Refusal) -> Response {
     let message = format!("{refusal}\n");
     match refusal {
         Refusal::Missing | Refusal::Unknown => {
             let scheme = HeaderValue::from_static("Bearer realm=\"footfall\"");
             (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, scheme)], message).into_response()
         }
-        Refusal::Page => (StatusCode::FORBIDDEN, message).into_response(),
+        Refusal::Page | Refusal::ReadsOnly => (StatusCode::FORBIDDEN, message).into_response(),
     }
 }
 

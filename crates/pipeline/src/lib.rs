@@ -5,6 +5,7 @@ mod batch;
 mod committer;
 mod conditions;
 mod config;
+mod erasure;
 mod error;
 mod health;
 mod history;
@@ -30,6 +31,10 @@ mod verify;
 
 pub use conditions::{Conditions, check_condition};
 pub use config::PipelineSettings;
+pub use erasure::{
+    Erasure, Erasures, Found, LogSearch, Person, find as find_erasure, search as search_lake,
+    search_log,
+};
 pub use error::PipelineError;
 pub use health::Health;
 pub use history::{HistoryBatch, HistoryFiles, HistorySource, Load, LoadReceipt, load};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Rewritten;
+use crate::erasure::Advanced;
 use footfall_event::Partition;
 use footfall_event::schema::Table;
 use footfall_sessionizer::{CloseCause, Outcome, Output, Status};
@@ -39,6 +40,9 @@ pub struct Metrics {
     expired_rows: IntCounterVec,
     rewrite_failures: IntCounter,
     rewrite_seconds: Histogram,
+    erasures_waiting: IntGauge,
+    erasures: IntCounter,
+    erasure_failures: IntCounter,
 }
 
 impl Metrics {
@@ -86,6 +90,11 @@ impl Metrics {
             "Runs whose late events wait for their repair",
         )?;
         registry.register(Box::new(repair_waiting.clone()))?;
+        let erasures_waiting = IntGauge::new(
+            "footfall_pipeline_erasures_waiting",
+            "Erasures of visitors that are not done yet",
+        )?;
+        registry.register(Box::new(erasures_waiting.clone()))?;
         let records = counters(
             "footfall_pipeline_records_total",
             "Records read, by what they turned out to be",
@@ -168,6 +177,12 @@ impl Metrics {
             rewrite_seconds: histogram(
                 "footfall_pipeline_rewrite_seconds",
                 "Time of a run of the rewrite job",
+            )?,
+            erasures_waiting,
+            erasures: counter("footfall_pipeline_erasures_total", "Erasures that were done")?,
+            erasure_failures: counter(
+                "footfall_pipeline_erasure_failures_total",
+                "Steps of erasures that failed, and were tried again",
             )?,
         })
     }
@@ -272,6 +287,16 @@ impl Metrics {
 
     pub fn rewrite_took(&self, took: Duration) {
         self.rewrite_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn erased(&self, advanced: Advanced) {
+        self.erasures_waiting.set(advanced.waiting as i64);
+        self.erasures.inc_by(advanced.done as u64);
+        self.erasure_failures.inc_by(advanced.failed as u64);
+    }
+
+    pub fn erasures_failed(&self) {
+        self.erasure_failures.inc();
     }
 
     pub fn snapshot(&self, took: Duration) {

@@ -15,12 +15,13 @@ use footfall_event::{
 };
 use footfall_log::{Kind, Record};
 use footfall_sessionizer::{
-    Bits, Fact, Fold, Output, RuleBook, Rules, RulesId, Signal, Signalled, Status,
+    Bits, Fact, Fold, Output, RuleBook, Rules, RulesId, Signal, Signalled, Status, Visitor,
 };
 
 use crate::PipelineError;
 use crate::batch::{HitColumns, place};
 use crate::conditions::Conditions;
+use crate::erasure::Mark;
 use crate::metrics::Metrics;
 use crate::old_resend::{OldResends, Suspect};
 use crate::rows::{DuplicateRow, EventPlaces, Origin, RejectedRow};
@@ -316,6 +317,11 @@ impl PartitionFold {
     fn read_control(&mut self, record: &Record) -> Result<(), PipelineError> {
         self.position = record.offset.next();
         self.last_append_time = record.append_time;
+        if let Some(mark) = Mark::read(record) {
+            let is_meant = |visitor: &Visitor| mark.is_of(&visitor.site, &visitor.visitor_id);
+            self.fold.erase(record.offset, record.append_time, is_meant);
+            return Ok(());
+        }
         let Some(rules) = rules_of(record) else {
             tracing::warn!(offset = record.offset.0, "a control record that is none of ours");
             self.fold.tick(record.offset, record.append_time);

@@ -68,7 +68,7 @@ pub async fn rewrite(
 }
 
 /// The rows of files, in the order of the files: the columns of `columns`, ascending.
-fn rows_of(
+pub fn rows_of(
     lake: Lake,
     table: Table,
     files: Vec<TableFile>,

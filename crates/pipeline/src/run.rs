@@ -1,5 +1,6 @@
 //! The pipeline's loop: assignments and records in, commits and snapshots out.
 
+mod erasing;
 mod interval;
 mod lag;
 mod owned;
@@ -26,7 +27,8 @@ use crate::rows::Origin;
 use crate::signals::SignalHub;
 use crate::start::{Start, control_record, first_rules, start};
 use crate::tail::Tail;
-use crate::{Health, PipelineError, PipelineSettings, snapshot};
+use crate::{Erasures, Health, PipelineError, PipelineSettings, snapshot};
+use erasing::Erasing;
 use interval::{Finished, Interval, Outlets};
 use lag::Lag;
 use owned::{Begin, Folding, Owned};
@@ -53,6 +55,7 @@ pub struct Pipeline {
     /// The rules that are to be in force.
     wanted: watch::Receiver<Arc<Rules>>,
     rules: watch::Sender<Arc<Rules>>,
+    erasing: Erasing,
     shutdown: CancellationToken,
 }
 
@@ -73,6 +76,7 @@ impl Pipeline {
         let interval = Interval::new(&settings);
         let upkeep = Upkeep::new(&settings);
         let (rules, wanted) = watch::channel(settings.rules.clone());
+        let erasing = Erasing::new(&settings, &lake, &log);
         health.reads(log.topic(), log.partitions(), lake.url().as_str());
         Ok(Pipeline {
             log,
@@ -87,12 +91,18 @@ impl Pipeline {
             upkeep,
             wanted,
             rules,
+            erasing,
             shutdown: CancellationToken::new(),
         })
     }
 
     pub fn signals(&self) -> SignalHub {
         self.outlets.signals.clone()
+    }
+
+    /// Where erasures are asked for.
+    pub fn erasures(&self) -> Erasures {
+        self.erasing.erasures()
     }
 
     pub fn tail(&self) -> Tail {
@@ -359,6 +369,7 @@ impl Pipeline {
         let is_caretaker = matches!(self.partitions.get(&CARETAKER), Some(Owned::Folding(_)));
         let Outlets { lake, metrics, .. } = &self.outlets;
         self.upkeep.look(is_caretaker, lake, metrics);
+        self.erasing.look(is_caretaker, lake, metrics);
     }
 
     /// Commits what is settled by now, and waits for it; the partitions that had to start again.
@@ -427,6 +438,7 @@ impl Pipeline {
     /// Last barriers, one partition after the other, so that the next start has nothing to fold again.
     async fn finish(&mut self) -> Result<(), PipelineError> {
         self.upkeep.stop();
+        self.erasing.stop();
         let partitions: Vec<Partition> = self.folds().map(PartitionFold::partition).collect();
         if let Some(finished) = self.interval.wait().await? {
             self.after_commit(finished).await?;

@@ -97,6 +97,53 @@ async fn delete_old(lake: &Lake, folder: &str) -> Result<(), PipelineError> {
     Ok(())
 }
 
+/// The offsets of a partition's snapshots, ascending.
+///
+/// # Errors
+/// `Lake`.
+pub async fn offsets(
+    lake: &Lake,
+    topic: &str,
+    partition: Partition,
+) -> Result<Vec<Offset>, PipelineError> {
+    let names = lake.list(&folder(topic, partition)).await?;
+    Ok(names.iter().filter_map(|name| name.parse().ok().map(Offset)).collect())
+}
+
+/// Deletes a partition's snapshots at offsets up to `offset`; how many. One behind it must be there.
+///
+/// # Errors
+/// `Lake`.
+pub async fn delete_up_to(
+    lake: &Lake,
+    topic: &str,
+    partition: Partition,
+    offset: Offset,
+) -> Result<usize, PipelineError> {
+    let mut deleted = 0;
+    for old in offsets(lake, topic, partition).await?.into_iter().filter(|at| *at <= offset) {
+        lake.delete(&format!("{}/{:020}", folder(topic, partition), old.0)).await?;
+        deleted += 1;
+    }
+    Ok(deleted)
+}
+
+/// A snapshot's content, as it was before it was packed.
+///
+/// # Errors
+/// `Lake`; `Snapshot` where it is cut.
+pub async fn unpacked(
+    lake: &Lake,
+    topic: &str,
+    partition: Partition,
+    offset: Offset,
+) -> Result<Vec<u8>, PipelineError> {
+    let name = format!("{}/{:020}", folder(topic, partition), offset.0);
+    let Some(bytes) = lake.read(&name).await? else { return Ok(Vec::new()) };
+    zstd::decode_all(&bytes[..])
+        .map_err(|error| PipelineError::Snapshot { name, reason: error.to_string() })
+}
+
 /// The newest snapshot of a partition; `None` before the first barrier.
 ///
 /// # Errors

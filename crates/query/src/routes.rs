@@ -65,7 +65,7 @@ async fn admit(
     };
     let (status, code) = match refusal {
         Refusal::Missing | Refusal::Unknown => (StatusCode::UNAUTHORIZED, "unauthorized"),
-        Refusal::Page => (StatusCode::FORBIDDEN, "forbidden"),
+        Refusal::Page | Refusal::ReadsOnly => (StatusCode::FORBIDDEN, "forbidden"),
     };
     let message = refusal.to_string();
     let mut answer = error(status, code, &message);

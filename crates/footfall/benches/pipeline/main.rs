@@ -80,6 +80,7 @@ fn run(
         },
         snapshot_interval: Duration::from_secs(60),
         rewrite_interval: Duration::from_secs(3_600),
+        erasure_grace: Duration::from_secs(300),
         max_age: Micros(7 * Micros::DAY.0),
         rules: Arc::new(rules.clone()),
     };

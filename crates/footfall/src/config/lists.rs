@@ -40,13 +40,15 @@ pub fn tokens(layers: &mut Layers<'_>) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (number, table) in tables.into_iter().enumerate() {
         let mut entry = Entry { layers, list: "token", number, table };
-        let sha256 = entry.hash("name", &[], &mut hashes);
+        let sha256 = entry.hash("name", &["may"], &mut hashes);
         let name = entry.read("name", values::name);
         if let Some(name) = &name {
             entry.refuse_twice("name", name.clone(), &mut names);
         }
+        let may_erase = !entry.read_list("may", values::right).is_empty();
         if let (Some(name), Some(sha256)) = (name, sha256) {
-            tokens.push(Token { name, hash: SecretHash::new(sha256) });
+            let hash = SecretHash::new(sha256);
+            tokens.push(Token { name, hash, may_erase });
         }
     }
     tokens

@@ -125,6 +125,7 @@ pub struct Pipeline {
     pub commit_rows_max: usize,
     pub snapshot_interval: Duration,
     pub rewrite_interval: Duration,
+    pub erasure_grace: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -101,6 +101,7 @@ fn pipeline(layers: &mut Layers<'_>) -> Pipeline {
             "pipeline.rewrite_interval",
             Micros::SECOND..=Micros::DAY,
         ),
+        erasure_grace: duration(layers, "pipeline.erasure_grace", Micros::SECOND..=Micros::DAY),
     }
 }
 

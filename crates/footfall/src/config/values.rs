@@ -148,6 +148,15 @@ pub fn origin(value: &Value<'_>) -> Result<String, String> {
     }
 }
 
+/// What a token may beyond reading.
+pub fn right(value: &Value<'_>) -> Result<String, String> {
+    let text = text(value)?;
+    match text == "erase" {
+        true => Ok(text),
+        false => Err(must(value, "be \"erase\", which is all that a token may beyond reading")),
+    }
+}
+
 pub fn sha256(value: &Value<'_>) -> Result<[u8; 32], String> {
     let mut hash = [0; 32];
     match as_text(value).map(|text| hex::decode_to_slice(text, &mut hash)) {

@@ -89,7 +89,12 @@ pub async fn repair(
     }
     let conditions = Conditions::compile(&rules).map_err(PipelineError::Conditions)?;
     let files = events_of(&tables)?;
-    let queue = Queue::read(lake, &files, &conditions, &rules, settled).await?;
+    let mut queue = Queue::read(lake, &files, &conditions, &rules, settled).await?;
+    // Asked for behind the tables: a request that came since is of a time that they do not tell of. A
+    // run must not join what goes with what a stranger sent.
+    for erasure in crate::erasure::waiting(lake).await? {
+        queue.leave_out(erasure.site, erasure.visitor.unwrap_or_default());
+    }
     if queue.is_empty() {
         return Ok(Repaired::default());
     }

@@ -10,6 +10,7 @@ use footfall_event::schema::Table;
 use footfall_event::{Day, Micros, Offset, Partition};
 
 use super::Verified;
+use super::erased::Erased;
 use super::rules::KnownRules;
 use super::tally;
 use super::versions::Versions;
@@ -85,6 +86,7 @@ impl std::fmt::Display for LogPart {
 pub async fn verify(
     versions: &Versions,
     rules: &KnownRules,
+    erased: &Erased,
     barrier: Option<Offset>,
     has_repaired: bool,
     verified: &mut Verified,
@@ -104,7 +106,8 @@ pub async fn verify(
         let receipts = read(versions, &part).await?;
         verified.looked_at(Table::Receipts, receipts.len() as u64);
         let ranges = verify_ranges(&part, receipts, barrier, rules.lateness(), verified);
-        tally::verify(versions, &part, &ranges, has_repaired, verified).await?;
+        let has_repaired = has_repaired || erased.has_repaired(&part);
+        tally::verify(versions, &part, &ranges, (has_repaired, erased), verified).await?;
         if !part.is_load {
             watermarks.insert(part.log, ranges.last().and_then(|range| range.watermark));
         }

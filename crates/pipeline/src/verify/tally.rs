@@ -13,9 +13,11 @@ use footfall_event::{Day, Micros, Offset, Reason};
 use futures::StreamExt;
 
 use super::Verified;
+use super::erased::Erased;
 use super::receipts::{Counts, LogPart, Range};
 use super::versions::Versions;
 use crate::PipelineError;
+use crate::erasure::ErasedRange;
 use crate::scan::{context, failed, plain, text_at};
 
 /// Holds the ranges against the rows of a log's partition.
@@ -26,11 +28,14 @@ pub async fn verify(
     versions: &Versions,
     part: &LogPart,
     ranges: &[Range],
-    has_repaired: bool,
+    (has_repaired, erased): (bool, &Erased),
     verified: &mut Verified,
 ) -> Result<(), PipelineError> {
     let mut tally = Tally::new(part, ranges, has_repaired);
     tally.removed = versions.removed().map(|(table, day)| (table, day.start())).collect();
+    for (site, range) in erased.ranges(part) {
+        tally.add_erased(site, range);
+    }
     for (table, columns) in COLUMNS {
         let schema = schema_of(table, columns)?;
         let is_of = col("log").eq(lit(part.log.as_str()));
@@ -184,6 +189,16 @@ impl<'r> Tally<'r> {
         found.written += 1;
         found.overflow += i64::from(overflows);
         true
+    }
+
+    /// Counts rows that went as if they stood. Those of a range behind the barrier are not looked for.
+    fn add_erased(&mut self, site: &str, erased: &ErasedRange) {
+        let Some(range) = self.range_of(Offset(erased.from_offset)) else { return };
+        let found = entry(&mut self.found[range], site);
+        found.on_time += erased.on_time;
+        found.late += erased.late;
+        found.written += erased.written;
+        found.overflow += erased.overflow;
     }
 
     fn count(&mut self, site: &str, offset: Offset, add: impl FnOnce(&mut Found)) -> bool {

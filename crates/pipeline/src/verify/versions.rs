@@ -14,6 +14,7 @@ use footfall_lake::{
     removed_before_app_id,
 };
 
+use super::erased::Erased;
 use crate::PipelineError;
 use crate::scan::{context, failed};
 
@@ -36,6 +37,15 @@ pub struct Versions {
     removed_before: BTreeMap<Table, Day>,
     /// How often rows of a table were folded again by `recompute`.
     recomputes: BTreeMap<Table, i64>,
+    /// An erasure took the versions that were looked for.
+    pub is_cut: bool,
+}
+
+/// Where a barrier was looked for.
+enum At {
+    Version(DeltaTable),
+    None,
+    Cut,
 }
 
 impl Versions {
@@ -47,23 +57,29 @@ impl Versions {
     pub async fn at(
         lake: &Lake,
         settings: &LakeSettings,
+        erased: &Erased,
         partition: Partition,
         barrier: Option<Offset>,
     ) -> Result<Versions, PipelineError> {
         let topic = settings.topic.as_str();
         let (mut tables, mut has_progress) = (BTreeMap::new(), false);
         let (mut removed_before, mut recomputes) = (BTreeMap::new(), BTreeMap::new());
+        let mut is_cut = false;
         // A load commits `events` first, so what another table holds of it stands in `events` too.
         for table in Table::ALL.into_iter().rev() {
             let id = app_id(table, topic, partition);
-            if let Some(delta) = version_at(lake, table, &id, barrier).await? {
-                has_progress |= version_of(&delta, table, &id).await?.is_some();
-                let day = version_of(&delta, table, &removed_before_app_id(table)).await?;
-                let day = day.and_then(|day| i32::try_from(day).ok());
-                removed_before.extend(day.map(|day| (table, Day(day))));
-                let recompute = version_of(&delta, table, &recompute_app_id(table)).await?;
-                recomputes.insert(table, recompute.unwrap_or(0));
-                tables.insert(table, delta);
+            match version_at(lake, table, &id, barrier, erased.first_version(table)).await? {
+                At::Version(delta) => {
+                    has_progress |= version_of(&delta, table, &id).await?.is_some();
+                    let day = version_of(&delta, table, &removed_before_app_id(table)).await?;
+                    let day = day.and_then(|day| i32::try_from(day).ok());
+                    removed_before.extend(day.map(|day| (table, Day(day))));
+                    let recompute = version_of(&delta, table, &recompute_app_id(table)).await?;
+                    recomputes.insert(table, recompute.unwrap_or(0));
+                    tables.insert(table, delta);
+                }
+                At::None => {}
+                At::Cut => is_cut = true,
             }
         }
         let mut versions = Versions {
@@ -77,6 +93,7 @@ impl Versions {
             has_live: barrier.is_some() || !has_progress,
             removed_before,
             recomputes,
+            is_cut,
         };
         if versions.missing().is_none() {
             versions.find_loads().await?;
@@ -192,22 +209,26 @@ async fn version_at(
     table: Table,
     app_id: &str,
     barrier: Option<Offset>,
-) -> Result<Option<DeltaTable>, PipelineError> {
-    let Some(mut delta) = lake.table(table).await? else { return Ok(None) };
-    let Some(Offset(barrier)) = barrier else { return Ok(Some(delta)) };
+    first_version: u64,
+) -> Result<At, PipelineError> {
+    let Some(mut delta) = lake.table(table).await? else { return Ok(At::None) };
+    let Some(Offset(barrier)) = barrier else { return Ok(At::Version(delta)) };
     let newest = delta.version().unwrap_or(0);
     for version in (newest.saturating_sub(LOOK_BACK_MAX)..=newest).rev() {
+        if version < first_version {
+            return Ok(At::Cut);
+        }
         if delta.version() != Some(version) {
             let loaded = delta.load_version(version).await;
             loaded.map_err(|source| LakeError::Delta { table, source })?;
         }
         match version_of(&delta, table, app_id).await? {
-            Some(offset) if offset == barrier => return Ok(Some(delta)),
+            Some(offset) if offset == barrier => return Ok(At::Version(delta)),
             Some(offset) if offset > barrier => {}
-            _ => return Ok(None),
+            _ => return Ok(At::None),
         }
     }
-    Ok(None)
+    Ok(At::None)
 }
 
 async fn version_of(

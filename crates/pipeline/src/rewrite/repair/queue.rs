@@ -124,6 +124,11 @@ impl Queue {
         }
     }
 
+    /// The visitor's events wait on.
+    pub fn leave_out(&mut self, site: String, visitor_id: String) {
+        self.times.remove(&(site, visitor_id));
+    }
+
     pub fn is_empty(&self) -> bool {
         self.times.is_empty()
     }

@@ -1,0 +1,132 @@
+//! An erasure step by step. Each step is kept in the request's file when it is done; one that died is done
+//! again and finds less to do.
+
+use std::time::Duration;
+
+use footfall_event::{Micros, Partition, parse_time};
+use footfall_lake::Lake;
+use footfall_log::{EventLog, Redacted};
+
+use super::tables::{Attempt, erase_rows};
+use super::{Erasure, Person, old_files, record, redaction};
+use crate::{PipelineError, snapshot};
+
+/// What a look at the erasures came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Advanced {
+    pub done: usize,
+    pub waiting: usize,
+    pub failed: usize,
+}
+
+/// Takes each erasure that waits as far as it can go by now. One that fails is told in the log and keeps
+/// none of the others up. `grace` is how long files and versions stay for those who read them.
+///
+/// # Errors
+/// `Lake` when they cannot be listed.
+pub async fn advance(
+    lake: &Lake,
+    log: &dyn EventLog,
+    grace: Duration,
+) -> Result<Advanced, PipelineError> {
+    let mut advanced = Advanced::default();
+    for mut erasure in record::waiting(lake).await? {
+        let ended = match record::find(lake, &erasure.id).await? {
+            // It died between the proof and the request.
+            Some(done) if done.is_done() => record::finish(lake, &done).await.map(|()| true),
+            _ => (Job { lake, log, grace }).take_on(&mut erasure).await,
+        };
+        match ended {
+            Ok(true) => advanced.done += 1,
+            Ok(false) => advanced.waiting += 1,
+            Err(error) => {
+                advanced.waiting += 1;
+                advanced.failed += 1;
+                tracing::error!(id = erasure.id, %error, "an erasure failed, and is tried again");
+            }
+        }
+    }
+    Ok(advanced)
+}
+
+struct Job<'j> {
+    lake: &'j Lake,
+    log: &'j dyn EventLog,
+    grace: Duration,
+}
+
+impl Job<'_> {
+    /// Whether it is done.
+    async fn take_on(&self, erasure: &mut Erasure) -> Result<bool, PipelineError> {
+        let visitor_id = erasure.visitor.clone().unwrap_or_default();
+        let person = Person::new(&erasure.site, &visitor_id);
+        if erasure.control_offsets.is_empty() {
+            self.mark_the_log(erasure).await?;
+        }
+        if erasure.rewritten_at.is_none() {
+            match erase_rows(self.lake, erasure, &person).await? {
+                Attempt::Done => erasure.rewritten_at = Some(Micros::clock().to_string()),
+                Attempt::Waits(why) => {
+                    tracing::debug!(id = erasure.id, why, "an erasure waits");
+                    return Ok(false);
+                }
+            }
+            record::keep(self.lake, erasure).await?;
+        }
+        if !erasure.is_log_looked_after {
+            self.erase_snapshots_and_log(erasure, &visitor_id).await?;
+        }
+        if !self.is_grace_over(erasure) {
+            return Ok(false);
+        }
+        old_files::purge(self.lake, erasure, &person, self.grace).await?;
+        let done_at = Some(Micros::clock().to_string());
+        let proof =
+            Erasure { visitor: None, sessions: Vec::new(), done_at, ..std::mem::take(erasure) };
+        record::finish(self.lake, &proof).await?;
+        tracing::info!(id = proof.id, "a visitor was erased");
+        Ok(true)
+    }
+
+    /// Bounds what is the person's. One that dies before it is kept marks the log again: what came in
+    /// between is erased too.
+    async fn mark_the_log(&self, erasure: &mut Erasure) -> Result<(), PipelineError> {
+        let mark = erasure.mark();
+        let partitions = 0..self.log.partitions() as i32;
+        let records = partitions.map(|partition| mark.record(Partition(partition))).collect();
+        let appended = self.log.append(records).await?;
+        erasure.control_offsets =
+            appended.iter().map(|record| (record.partition.0, record.offset.0)).collect();
+        record::keep(self.lake, erasure).await
+    }
+
+    /// A start needs the newest snapshot alone, which lies behind the control record, and of the log what
+    /// that one names: nothing of the person.
+    async fn erase_snapshots_and_log(
+        &self,
+        erasure: &mut Erasure,
+        visitor_id: &str,
+    ) -> Result<(), PipelineError> {
+        let home = erasure.home(visitor_id);
+        let control = erasure.offsets().get(&home).copied().unwrap_or_default();
+        let deleted = snapshot::delete_up_to(self.lake, &erasure.log, home, control).await?;
+        erasure.snapshots_deleted += deleted;
+        if erasure.log_records.is_none() {
+            // Counted before they go, as one that dies in between finds none.
+            match self.log.count_meant(redaction(erasure, visitor_id)).await? {
+                Redacted::Records(records) => erasure.log_records = Some(records),
+                Redacted::LeftToRetention => erasure.is_log_left_to_retention = true,
+            }
+            record::keep(self.lake, erasure).await?;
+        }
+        self.log.redact(redaction(erasure, visitor_id)).await?;
+        erasure.is_log_looked_after = true;
+        record::keep(self.lake, erasure).await
+    }
+
+    fn is_grace_over(&self, erasure: &Erasure) -> bool {
+        let rewritten = erasure.rewritten_at.as_deref().and_then(|text| parse_time(text).ok());
+        let over = |at: Micros| Micros::clock() - at >= Micros(self.grace.as_micros() as i64);
+        rewritten.is_some_and(over)
+    }
+}
