@@ -8,6 +8,7 @@ mod bad_input;
 mod changed_rules;
 mod command_line;
 mod crash;
+mod erasure;
 mod history;
 mod kafka;
 mod live;

@@ -79,3 +79,40 @@ impl Tokens {
         known.ok_or(Refusal::Unknown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn showing(secret: &str) -> HeaderMap {
+        let value = HeaderValue::try_from(format!("Bearer {secret}")).unwrap();
+        HeaderMap::from_iter([(AUTHORIZATION, value)])
+    }
+
+    #[test]
+    fn only_a_token_that_may_erases() {
+        let token = |secret: &str, may_erase| {
+            let hash = SecretHash::of(secret.as_bytes());
+            Token { name: secret.to_owned(), hash, may_erase }
+        };
+        let tokens = Tokens::new(vec![token("reads", false), token("erases", true)]);
+        for (secret, admitted, admitted_eraser) in [
+            ("reads", Ok(()), Err(Refusal::ReadsOnly)),
+            ("erases", Ok(()), Ok(())),
+            ("other", Err(Refusal::Unknown), Err(Refusal::Unknown)),
+        ] {
+            assert_eq!(tokens.admit(&showing(secret)), admitted, "{secret}");
+            assert_eq!(tokens.admit_eraser(&showing(secret)), admitted_eraser, "{secret}");
+        }
+        assert_eq!(tokens.admit_eraser(&HeaderMap::new()), Err(Refusal::Missing));
+    }
+
+    #[test]
+    fn without_tokens_a_page_may_not_erase() {
+        let page = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static("https://a.example"))]);
+        assert_eq!(Tokens::default().admit_eraser(&page), Err(Refusal::Page));
+        assert_eq!(Tokens::default().admit_eraser(&HeaderMap::new()), Ok(()));
+    }
+}

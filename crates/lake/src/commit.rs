@@ -92,6 +92,7 @@ pub enum Outcome {
 
 /// Writes to one table, against the snapshot it holds.
 pub struct TableWriter {
+    lake: Lake,
     table: Table,
     delta: DeltaTable,
     /// Transaction versions of the snapshot held, as far as they were asked for.
@@ -104,7 +105,7 @@ impl TableWriter {
     pub async fn open(lake: &Lake, table: Table) -> Result<TableWriter, LakeError> {
         let mut delta = lake.unloaded(table)?;
         delta.load().await.map_err(|source| LakeError::Delta { table, source })?;
-        Ok(TableWriter { table, delta, known: BTreeMap::new() })
+        Ok(TableWriter { lake: lake.clone(), table, delta, known: BTreeMap::new() })
     }
 
     /// The version of `app_id` in the snapshot held.
@@ -115,13 +116,22 @@ impl TableWriter {
         if let Some(known) = self.known.get(app_id) {
             return Ok(*known);
         }
-        let failed = |source| LakeError::Delta { table: self.table, source };
-        let state = self.delta.snapshot().map_err(failed)?;
-        let log_store = self.delta.log_store();
-        let version =
-            state.transaction_version(log_store.as_ref(), app_id).await.map_err(failed)?;
+        let version = match self.read_progress(app_id).await {
+            Ok(version) => version,
+            // The log that the snapshot held was read from may be gone.
+            Err(_) => {
+                self.reopen().await?;
+                let failed = |source| LakeError::Delta { table: self.table, source };
+                self.read_progress(app_id).await.map_err(failed)?
+            }
+        };
         self.known.insert(app_id.to_owned(), version);
         Ok(version)
+    }
+
+    async fn read_progress(&self, app_id: &str) -> Result<Option<i64>, DeltaTableError> {
+        let log_store = self.delta.log_store();
+        self.delta.snapshot()?.transaction_version(log_store.as_ref(), app_id).await
     }
 
     /// Takes up the table's newest version.
@@ -130,10 +140,16 @@ impl TableWriter {
     /// `Delta`.
     pub async fn reload(&mut self) -> Result<(), LakeError> {
         self.known.clear();
-        self.delta
-            .update_state()
-            .await
-            .map_err(|source| LakeError::Delta { table: self.table, source })
+        match self.delta.update_state().await {
+            Ok(()) => Ok(()),
+            Err(_) => self.reopen().await,
+        }
+    }
+
+    /// Reads the newest version without what is held: versions that led to it may have been deleted.
+    async fn reopen(&mut self) -> Result<(), LakeError> {
+        *self = TableWriter::open(&self.lake, self.table).await?;
+        Ok(())
     }
 
     pub fn version(&self) -> Option<u64> {

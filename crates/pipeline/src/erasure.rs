@@ -15,6 +15,8 @@ mod ranges;
 mod record;
 mod search;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -9,7 +9,7 @@ use datafusion::prelude::{DataFrame, SessionContext, col, lit};
 use datafusion::scalar::ScalarValue;
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
-use footfall_lake::{DeltaTable, Lake, LakeError};
+use footfall_lake::{DeltaTable, Lake};
 use tokio_util::sync::CancellationToken;
 
 use crate::PipelineError;
@@ -78,6 +78,10 @@ impl OldResends {
         let mut patience = Patience::default();
         let standing = loop {
             let attempt = self.standing(suspects).await;
+            if attempt.is_err() {
+                // Its version may be made of files that were deleted: the next attempt opens it again.
+                self.table = None;
+            }
             if let Some(standing) = patience.judge("look-up of resends", attempt).await? {
                 break standing;
             }
@@ -108,12 +112,13 @@ impl OldResends {
         &mut self,
         suspects: &[Suspect],
     ) -> Result<BTreeMap<Id, Vec<Standing>>, PipelineError> {
-        match &mut self.table {
-            Some(table) => table
-                .update_state()
-                .await
-                .map_err(|source| LakeError::Delta { table: Table::Events, source })?,
-            None => self.table = self.lake.table(Table::Events).await?,
+        let is_updated = match &mut self.table {
+            Some(table) => table.update_state().await.is_ok(),
+            None => false,
+        };
+        // A version that cannot be followed, as its log was deleted, is opened again.
+        if !is_updated {
+            self.table = self.lake.table(Table::Events).await?;
         }
         let Some(table) = &self.table else { return Ok(BTreeMap::new()) };
         let rows = frame(&SessionContext::new(), table).await?;

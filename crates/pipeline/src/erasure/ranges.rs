@@ -129,3 +129,67 @@ impl Ranges {
         before.extend(self.counted.into_values());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ranges of ten records, each with its watermark in seconds, and a control record.
+    fn ranges(watermarks: &[Option<i64>], control: i64) -> Ranges {
+        let range = |(number, seconds): (usize, &Option<i64>)| Range {
+            from: number as i64 * 10,
+            to: number as i64 * 10 + 10,
+            watermark: seconds.map(|seconds| Micros(seconds * 1_000_000)),
+        };
+        let ranges = watermarks.iter().enumerate().map(range).collect();
+        Ranges {
+            ranges: HashMap::from([(("live".to_owned(), 0), ranges)]),
+            log: "live".to_owned(),
+            control_offsets: BTreeMap::from([(0, control)]),
+            counted: BTreeMap::new(),
+        }
+    }
+
+    fn event(offset: i64, seconds: i64) -> EventPlace<'static> {
+        let event_time = Micros(seconds * 1_000_000);
+        EventPlace {
+            log: "live",
+            partition: 0,
+            offset,
+            event_time,
+            is_late: false,
+            overflows: false,
+        }
+    }
+
+    #[track_caller]
+    fn check(control: i64, event: EventPlace<'_>, expected: Option<(i64, i64)>) {
+        let ranges = ranges(&[None, Some(5), Some(20), Some(40)], control);
+        assert_eq!(ranges.ranges_of(&event), expected);
+    }
+
+    #[test]
+    fn a_row_was_written_where_the_watermark_passed_it_or_where_the_person_was_erased() {
+        check(35, event(3, 4), Some((0, 10)));
+        check(35, event(3, 5), Some((0, 20)));
+        check(35, event(12, 30), Some((10, 30)));
+        // It was held still.
+        check(25, event(12, 30), Some((10, 20)));
+        check(12, event(3, 30), Some((0, 10)));
+        check(35, event(99, 1), None);
+    }
+
+    #[test]
+    fn what_was_counted_before_stays_where_nothing_is_left_to_count() {
+        let mut before = vec![ErasedRange { log: "load:x".to_owned(), ..ErasedRange::default() }];
+        let mut first = ranges(&[Some(5)], 9);
+        first.count(event(1, 1));
+        first.count(EventPlace { is_late: true, overflows: true, ..event(2, 1) });
+        first.replace(&mut before);
+        assert_eq!(before.len(), 2);
+        let live = before[1].clone();
+        assert_eq!((live.on_time, live.late, live.written, live.overflow), (1, 1, 1, 1));
+        ranges(&[Some(5)], 9).replace(&mut before);
+        assert_eq!(before.len(), 2);
+    }
+}

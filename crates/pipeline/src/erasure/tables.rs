@@ -11,9 +11,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::error::ArrowError;
 use footfall_event::schema::Table;
 use footfall_event::{Partition, visitor_hash};
-use footfall_lake::{
-    FileWriter, Lake, Rewrite, TableFile, TableWriter, app_id, checkpoint, load_app_id,
-};
+use footfall_lake::{FileWriter, Lake, Rewrite, TableFile, TableWriter, checkpoint, load_app_id};
 use futures::StreamExt;
 use uuid::Uuid;
 
@@ -126,17 +124,14 @@ pub async fn erase_rows(
     erasure: &mut Erasure,
     person: &Person,
 ) -> Result<Attempt, PipelineError> {
+    if !is_behind(lake, erasure).await? {
+        return Ok(Attempt::Waits("no snapshot of a partition lies behind its control record yet"));
+    }
     let mut writers = Vec::new();
     for table in Table::ALL {
         writers.push((table, TableWriter::open(lake, table).await?));
     }
     let home = erasure.home(person.visitor_id());
-    if !speak_behind(erasure, &mut writers).await? {
-        return Ok(Attempt::Waits("the tables do not speak up to the control records yet"));
-    }
-    if !has_snapshot(lake, erasure, home).await? {
-        return Ok(Attempt::Waits("no snapshot lies behind the control record yet"));
-    }
     let theirs = Theirs::read(lake, erasure, person, home, &writers).await?;
     if !are_whole(&theirs.loads, &mut writers).await? {
         return Ok(Attempt::Waits("a load with rows of theirs is not whole: run it again"));
@@ -166,29 +161,15 @@ pub async fn erase_rows(
     Ok(Attempt::Done)
 }
 
-async fn speak_behind(
-    erasure: &Erasure,
-    writers: &mut [(Table, TableWriter)],
-) -> Result<bool, PipelineError> {
-    for (table, writer) in writers {
-        for (partition, control) in &erasure.control_offsets {
-            let id = app_id(*table, &erasure.log, Partition(*partition));
-            if writer.progress(&id).await?.is_none_or(|next| next <= *control) {
-                return Ok(false);
-            }
+/// Whether a snapshot of each partition lies behind its control record: all tables speak behind it then.
+async fn is_behind(lake: &Lake, erasure: &Erasure) -> Result<bool, PipelineError> {
+    for (partition, control) in erasure.offsets() {
+        let newest = snapshot::offsets(lake, &erasure.log, partition).await?.pop();
+        if newest.is_none_or(|newest| newest <= control) {
+            return Ok(false);
         }
     }
     Ok(true)
-}
-
-async fn has_snapshot(
-    lake: &Lake,
-    erasure: &Erasure,
-    home: Partition,
-) -> Result<bool, PipelineError> {
-    let newest = snapshot::offsets(lake, &erasure.log, home).await?.pop();
-    let control = erasure.control_offsets.get(&home.0).copied();
-    Ok(newest.zip(control).is_some_and(|(newest, control)| newest.0 > control))
 }
 
 /// Whether all tables hold the loads: what one holds of a load that died is not known to the others.

@@ -53,9 +53,9 @@ fn held_events_have_their_rows_at_once_so_that_the_receipt_adds_up() {
          session v1 12:00:04-12:00:04 id=d",
     );
     check(
-        "12:00:00 v1 click id=a
-         12:00:01 v2 click id=b
-         erase 12:00:03 v1
+        "12:30:00 v1 click id=a
+         12:30:01 v2 click id=b
+         erase 12:30:03 v1
          commit
          stop",
         "receipt * 0-5
@@ -84,7 +84,7 @@ fn only_the_visitor_of_that_site_is_erased_and_nobody_where_there_is_none() {
          12:00:01 v2 page_view id=b
          erase 12:00:02 v1
          erase 12:00:02 v3",
-        "session v1 12:00:00-12:00:00 id=a
+        "session other/v1 12:00:00-12:00:00 id=a
          session v2 12:00:01-12:00:01 id=b",
     );
 }

@@ -1,0 +1,174 @@
+//! Erasures of lakes that were loaded, with what a live log adds.
+
+use std::time::Duration;
+
+use footfall_event::schema::Table;
+use footfall_event::{Micros, Offset, Partition};
+use footfall_log::{LocalLog, LocalSettings};
+use tempfile::TempDir;
+
+use super::tables::{Attempt, erase_rows};
+use super::*;
+use crate::partition::PartitionFold;
+use crate::rewrite::{SettledFiles, rewrite};
+use crate::rows::Origin;
+use crate::snapshot;
+use crate::testing::{STARTED, Shop, TOPIC, at, named, rules};
+
+const NO_GRACE: Duration = Duration::ZERO;
+const ROWS: &str = "SELECT visitor_id, count(*) FROM events GROUP BY 1 ORDER BY 1";
+
+struct Place {
+    shop: Shop,
+    _log_folder: TempDir,
+    log: Arc<dyn EventLog>,
+}
+
+impl Place {
+    async fn new() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let log = LocalLog::open(LocalSettings::new(folder.path(), TOPIC, 1)).unwrap();
+        Place { shop: Shop::new().await, _log_folder: folder, log: Arc::new(log) }
+    }
+
+    async fn ask_for(&self, visitor_id: &str) -> Erasure {
+        let erasures = Erasures::new(self.shop.lake.clone(), self.log.clone());
+        let erasure = erasures.request("shop", visitor_id).await.unwrap();
+        assert!(erasures.take_asked() && !erasures.take_asked());
+        erasure
+    }
+
+    /// All tables, and a snapshot, speak up to `offset`.
+    async fn speak(&self, from: i64, offset: i64) {
+        let watermark = Some(STARTED - rules().allowed_lateness);
+        self.shop.live((from, offset), watermark, offset).await;
+        for table in Table::ALL {
+            if !matches!(table, Table::Receipts | Table::Events) {
+                self.shop.commit(table, offset, None).await;
+            }
+        }
+        let origin = Origin { log: TOPIC.into(), partition: Partition(0) };
+        let fold = PartitionFold::begin(origin, Offset(offset), None, Arc::new(rules()));
+        let (_, bytes) = fold.unwrap().snapshot().unwrap();
+        let lake = &self.shop.lake;
+        snapshot::publish(lake, TOPIC, Partition(0), Offset(offset), bytes.into()).await.unwrap();
+    }
+
+    async fn advance(&self) -> Advanced {
+        advance(&self.shop.lake, self.log.as_ref(), NO_GRACE).await.unwrap()
+    }
+
+    async fn found(&self, erasure: &Erasure, visitor_id: &str) -> Found {
+        search(&self.shop.lake, erasure, visitor_id).await.unwrap()
+    }
+
+    async fn verify(&self) {
+        let verified = crate::verify(&self.shop.lake).await.unwrap();
+        assert_eq!((verified.listed, verified.left_out), (Vec::new(), Vec::new()));
+    }
+}
+
+/// An event of another visitor than [`at`]'s.
+fn of(visitor_id: &str, line: String) -> String {
+    line.replace(r#""visitor_id":"v""#, &format!(r#""visitor_id":"{visitor_id}""#))
+}
+
+async fn load(place: &Place, hash: &str, lines: &[String]) {
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    place.shop.load(hash, &lines).await;
+}
+
+#[tokio::test]
+async fn a_person_goes_from_all_tables_and_others_stay() {
+    let place = Place::new().await;
+    let lines = [at(1, "a", ""), at(2, "b", ""), of("w", at(3, "c", "")), of("v2", at(4, "d", ""))];
+    load(&place, "x", &lines).await;
+    let request = place.ask_for("v").await;
+    assert!(place.found(&request, "v").await.count > 3);
+    assert_eq!(place.advance().await, Advanced { waiting: 1, ..Advanced::default() });
+    place.speak(0, 5).await;
+    assert_eq!(place.advance().await, Advanced { done: 1, ..Advanced::default() });
+
+    assert_eq!(place.shop.ask(ROWS).await, ["v2 1", "w 1"]);
+    for table in ["sessions", "page_views"] {
+        let rows = format!("SELECT count(*) FROM {table} WHERE visitor_id = 'v'");
+        assert_eq!(place.shop.ask(&rows).await, ["0"], "{table}");
+    }
+    let proof = find(&place.shop.lake, &request.id).await.unwrap().unwrap();
+    assert!(proof.is_done() && proof.visitor.is_none() && proof.sessions.is_empty());
+    let rows = |table: Table| proof.tables[table.name()].rows;
+    assert_eq!((rows(Table::Events), rows(Table::Sessions), rows(Table::PageViews)), (2, 1, 2));
+    let found = place.found(&proof, "v").await;
+    assert_eq!((found.places, found.has_newcomer), (Vec::new(), false));
+    place.verify().await;
+    assert_eq!(place.advance().await, Advanced::default());
+}
+
+/// A crash behind any commit: the same is done again, and what was counted stays.
+#[tokio::test]
+async fn what_died_is_done_again_and_counts_the_same() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", ""), of("w", at(3, "c", ""))]).await;
+    let request = place.ask_for("v").await;
+    place.advance().await;
+    place.speak(0, 5).await;
+    let (lake, person) = (&place.shop.lake, Person::new("shop", "v"));
+    let mut counted = None;
+    for _ in 0..3 {
+        let mut erasure = find(lake, &request.id).await.unwrap().unwrap();
+        assert_eq!(erase_rows(lake, &mut erasure, &person).await.unwrap(), Attempt::Done);
+        let now = (erasure.ranges.clone(), erasure.sessions.clone());
+        assert_eq!((now.0.len(), now.1.len()), (1, 1));
+        assert_eq!(*counted.get_or_insert_with(|| now.clone()), now);
+        assert_eq!(erasure.tables[Table::Events.name()].rows, 1);
+    }
+    assert_eq!(place.advance().await.done, 1);
+    place.verify().await;
+}
+
+#[tokio::test]
+async fn a_load_that_is_not_whole_is_waited_for() {
+    let place = Place::new().await;
+    let line = at(1, "a", "");
+    place.shop.die_behind_events(&named("x"), &[&line]).await;
+    place.ask_for("v").await;
+    place.advance().await;
+    place.speak(0, 5).await;
+    assert_eq!(place.advance().await.waiting, 1);
+    load(&place, "x", &[line]).await;
+    assert_eq!(place.advance().await.done, 1);
+    assert_eq!(place.shop.ask("SELECT count(*) FROM sessions").await, ["0"]);
+}
+
+/// A run that joined what goes with what a stranger sent could not be taken apart.
+#[tokio::test]
+async fn the_repair_leaves_out_who_is_about_to_be_erased() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", ""), of("w", at(1, "b", ""))]).await;
+    load(&place, "y", &[at(2, "c", ""), of("w", at(2, "d", ""))]).await;
+    place.ask_for("v").await;
+    let done = rewrite(&place.shop.lake, &Arc::new(rules()), &mut SettledFiles::default()).await;
+    assert_eq!(done.unwrap().repaired.late_events, 1);
+    let waiting = "SELECT visitor_id FROM events WHERE late AND session_id IS NULL";
+    assert_eq!(place.shop.ask(waiting).await, ["v"]);
+}
+
+#[tokio::test]
+async fn a_request_that_no_event_fits_is_refused() {
+    let place = Place::new().await;
+    let erasures = Erasures::new(place.shop.lake.clone(), place.log.clone());
+    let long = "x".repeat(VISITOR_BYTES_MAX + 1);
+    for (site, visitor_id) in [("no site", "v"), ("shop", ""), ("shop", &long)] {
+        let refused = erasures.request(site, visitor_id).await.err();
+        assert!(matches!(refused, Some(Refused::Bad(_))), "{site}");
+    }
+    assert_eq!(waiting(&place.shop.lake).await.unwrap().len(), 0);
+    assert!(find(&place.shop.lake, "../lake").await.unwrap().is_none());
+}
+
+/// Micros of the helper's clock are those of the proof: a time that cannot be read would end no grace.
+#[test]
+fn times_of_a_proof_can_be_read_again() {
+    let now = Micros::clock();
+    assert_eq!(footfall_event::parse_time(&now.to_string()).ok(), Some(now));
+}
