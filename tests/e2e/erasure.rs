@@ -17,8 +17,15 @@ use crate::sample::{Posting, quick, quick_rules};
 /// No compression writes it shorter where it stands once, and no other id looks like it.
 const PERSON: &str = "person-7Hq2Zk3vQ9xW2bTf7LmRc4";
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often an erasure is killed.
-const KILLS: u64 = 8;
+/// What the request's file says when a step is done: it is killed behind each, and in between.
+const STEPS: [&str; 6] = [
+    "\"visitor\": ",
+    "\"control_offsets\": {\n",
+    "\"is_counted\": true",
+    "\"rewritten_at\": ",
+    "\"log_records\": ",
+    "\"log_erased_at\": ",
+];
 
 const WAITING: &str = "SELECT count(*) FROM events WHERE late AND session_id IS NULL \
     AND visitor_id IS NOT NULL AND NOT (event_name = 'heartbeat' AND visible_ms = 0)";
@@ -213,9 +220,14 @@ fn an_erasure_that_is_killed_goes_on() -> Result<()> {
     let pipeline = running.pipeline().to_owned();
     let ask = ["erase", "--visitor", PERSON, "--site", "shop", "--no-wait", "--server", &pipeline];
     let id = footfall.run_well(&ask)?.trim().to_owned();
+    let request = data.join(format!("lake/_footfall/erasures/waiting/{id}.json"));
     let mut pauses = Pauses::new(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..KILLS {
-        pauses.sleep(100, 4_000);
+    for step in STEPS {
+        wait_until(step, PATIENCE, || {
+            // It may be further than that, and done.
+            Ok(std::fs::read_to_string(&request).map_or(true, |text| text.contains(step)))
+        })?;
+        pauses.sleep(1, 300);
         running.kill()?;
         running = footfall.start("up")?;
     }
@@ -229,4 +241,34 @@ fn an_erasure_that_is_killed_goes_on() -> Result<()> {
     let watermarks = watermarks(&running)?;
     running.stop()?;
     check_others(folder.path(), &footfall, &watermarks)
+}
+
+/// Kafka changes no record: the lake is rid of the visitor, and the proof and its check tell of the log.
+#[test]
+fn on_kafka_the_lake_is_erased_and_the_log_is_left_to_retention() -> Result<()> {
+    let folder = TempDir::new()?;
+    let kafka = Kafka::start(1)?;
+    let footfall = erasing(folder.path()).set(&format!("log.brokers={}", kafka.brokers));
+    let ingest = footfall.start("ingest")?;
+    let pipelines = [footfall.start("pipeline")?, footfall.start("pipeline")?];
+    let query = footfall.start("query")?;
+    let (status, answer) = ingest.post("/v1/events", event("p1", "page_view", json!({})))?;
+    ensure!(status == 202, "{status} {answer}");
+    wait_until("the person's row", PATIENCE, || Ok(of_person(&query, "events")? == 1))?;
+    // Whichever of the two owns partition 0 carries it out.
+    let asked = pipelines[1].pipeline();
+    let erase = ["erase", "--visitor", PERSON, "--site", "shop", "--server", asked];
+    let proof: Value = serde_json::from_str(&footfall.run_well(&erase)?)?;
+    ensure!(proof["is_log_left_to_retention"] == true && proof["log_records"].is_null(), "{proof}");
+    ensure!(of_person(&query, "events")? == 0, "the row is there");
+    let lake = footfall.lake();
+    ensure!(places_of(&lake)?.is_empty(), "{:?}", places_of(&lake)?);
+    let id = proof["id"].as_str().unwrap_or_default();
+    let check = footfall.run(&["erase", "--visitor", PERSON, "--check", id, "--server", asked])?;
+    let said = String::from_utf8_lossy(&check.stderr);
+    ensure!(check.status.code() == Some(1) && said.contains("absent from the lake"), "{said}");
+    for part in pipelines.into_iter().chain([ingest, query]) {
+        part.stop()?;
+    }
+    Ok(())
 }

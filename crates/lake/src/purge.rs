@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use deltalake_core::checkpoints::create_checkpoint;
 use deltalake_core::kernel::Remove;
+use footfall_event::Day;
 use footfall_event::schema::Table;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -57,7 +58,7 @@ fn version_of(path: &Path) -> Option<u64> {
 /// of writers that died, and of writers that have yet to commit them.
 ///
 /// # Errors
-/// `Delta`, `Store`; `Unreadable` for a file without a day in its path, which is none of ours.
+/// `Delta`, `Store`.
 pub async fn unreferenced_files(lake: &Lake, table: Table) -> Result<Vec<TableFile>, LakeError> {
     let failed = |source| LakeError::Delta { table, source };
     let mut delta = lake.unloaded(table)?;
@@ -73,10 +74,8 @@ pub async fn unreferenced_files(lake: &Lake, table: Table) -> Result<Vec<TableFi
         if path.starts_with(LOG) || !path.ends_with(".parquet") || standing.contains(path) {
             continue;
         }
-        let day = day_of_path(path, table).ok_or_else(|| LakeError::Unreadable {
-            path: format!("{}/{path}", table.name()),
-            reason: "its day is not known".to_owned(),
-        })?;
+        // One that is none of ours may hold anything, of whatever day.
+        let day = day_of_path(path, table).unwrap_or(Day(0));
         let (path, bytes) = (path.to_owned(), found.size as i64);
         let remove = Remove { path, size: Some(bytes), ..Remove::default() };
         files.push(TableFile { day, bytes, rows: None, remove });

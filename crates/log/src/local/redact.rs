@@ -144,14 +144,17 @@ fn decode(store: &Store, key: &[u8], value: Bytes) -> Result<(Lane, Vec<Record>)
 }
 
 fn is_meant(lane: &Lane, record: &Record, redaction: &Redaction) -> bool {
-    let is_in_reach = match lane {
+    match lane {
         Lane::Partition(partition) => {
             let below = redaction.below.get(partition).copied().unwrap_or(Offset(0));
-            record.offset < below
+            record.offset < below && (redaction.is_meant)(record.kind, &record.payload)
         }
-        Lane::Side(_) => true,
-    };
-    is_in_reach && (redaction.is_meant)(record.kind, &record.payload)
+        Lane::Side(_) => {
+            let published = super::decode_published(record.payload.clone());
+            record.append_time <= redaction.published_until
+                && published.is_some_and(|(_, payload)| (redaction.is_meant)(record.kind, &payload))
+        }
+    }
 }
 
 /// The chunk with other records in place of those that are meant; `None` where none is.

@@ -73,7 +73,7 @@ impl Job<'_> {
             }
             record::keep(self.lake, erasure).await?;
         }
-        if !erasure.is_log_looked_after {
+        if erasure.log_erased_at.is_none() {
             self.erase_snapshots_and_log(erasure, &visitor_id).await?;
         }
         if !self.is_grace_over(erasure) {
@@ -111,16 +111,18 @@ impl Job<'_> {
         let control = erasure.offsets().get(&home).copied().unwrap_or_default();
         let deleted = snapshot::delete_up_to(self.lake, &erasure.log, home, control).await?;
         erasure.snapshots_deleted += deleted;
+        // All signals of the person are published by now: a snapshot waits for them.
+        let now = Micros::clock();
         if erasure.log_records.is_none() {
             // Counted before they go, as one that dies in between finds none.
-            match self.log.count_meant(redaction(erasure, visitor_id)).await? {
+            match self.log.count_meant(redaction(erasure, visitor_id, now)).await? {
                 Redacted::Records(records) => erasure.log_records = Some(records),
                 Redacted::LeftToRetention => erasure.is_log_left_to_retention = true,
             }
             record::keep(self.lake, erasure).await?;
         }
-        self.log.redact(redaction(erasure, visitor_id)).await?;
-        erasure.is_log_looked_after = true;
+        self.log.redact(redaction(erasure, visitor_id, now)).await?;
+        erasure.log_erased_at = Some(now.to_string());
         record::keep(self.lake, erasure).await
     }
 

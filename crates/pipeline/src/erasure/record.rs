@@ -45,10 +45,13 @@ pub struct Erasure {
     pub snapshots_deleted: usize,
     /// Records of the log that went. Of a log that cannot change a record, `None`: they go when its
     /// retention takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_records: Option<u64>,
     pub is_log_left_to_retention: bool,
-    /// Whether the snapshots were deleted and the log was asked.
-    pub is_log_looked_after: bool,
+    /// When the snapshots were deleted and the log was asked: a signal that was published later is a
+    /// stranger's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_erased_at: Option<String>,
     pub files_deleted: usize,
     pub versions_deleted: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,8 +9,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use footfall_event::Partition;
 use footfall_event::schema::Table;
+use footfall_event::{Micros, Partition, parse_time};
 use footfall_lake::{Lake, LakeError, TableFile, TableWriter, unreferenced_files};
 use footfall_log::{EventLog, Redacted};
 use futures::StreamExt;
@@ -73,7 +73,9 @@ pub async fn search_log(
     erasure: &Erasure,
     visitor_id: &str,
 ) -> Result<LogSearch, PipelineError> {
-    if let Redacted::Records(records) = log.count_meant(redaction(erasure, visitor_id)).await? {
+    let erased_at = erasure.log_erased_at.as_deref().and_then(|text| parse_time(text).ok());
+    let redaction = redaction(erasure, visitor_id, erased_at.unwrap_or_else(Micros::clock));
+    if let Redacted::Records(records) = log.count_meant(redaction).await? {
         return Ok(LogSearch { records: Some(records), pending: Vec::new() });
     }
     let mut pending = Vec::new();

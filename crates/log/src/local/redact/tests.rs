@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use footfall_event::Partition;
+use footfall_event::{Micros, Partition};
 use tempfile::TempDir;
 
 use super::*;
@@ -78,7 +78,7 @@ fn redaction(below: &[(Partition, i64)]) -> Redaction {
     let is_meant = |_: Kind, payload: &[u8]| {
         payload.windows(PERSON.len()).any(|window| window == PERSON.as_bytes())
     };
-    Redaction { below, is_meant: Arc::new(is_meant) }
+    Redaction { below, published_until: Micros::clock(), is_meant: Arc::new(is_meant) }
 }
 
 /// Whether any file below `folder` has these bytes.
@@ -135,6 +135,16 @@ async fn only_what_lies_below_the_offset_is_erased() {
     // Later, in the segment that was rewritten once.
     assert_eq!(shop.redact(&[(P0, 3)]).await, Redacted::Records(1));
     assert_eq!(shop.records(P0).await, [".", "a", "."]);
+}
+
+#[tokio::test]
+async fn what_is_published_later_stays() {
+    let shop = Shop::new();
+    let payload = || vec![Bytes::from_static(PERSON.as_bytes())];
+    shop.log().publish("signals", "a", payload()).await.unwrap();
+    let until = Redaction { published_until: Micros(0), ..redaction(&[]) };
+    assert_eq!(shop.log().redact(until).await.unwrap(), Redacted::Records(0));
+    assert_eq!(shop.redact(&[]).await, Redacted::Records(1));
 }
 
 /// A copy that was made and never took its place.
