@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use footfall_tests::{
-    Footfall, Running, oracle_of_all, python, repository, wait_until, watermarks,
+    Footfall, Kafka, Running, oracle_of_all, python, repository, wait_until, watermarks,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;

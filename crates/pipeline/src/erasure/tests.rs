@@ -147,7 +147,9 @@ async fn the_repair_leaves_out_who_is_about_to_be_erased() {
     load(&place, "x", &[at(1, "a", ""), of("w", at(1, "b", ""))]).await;
     load(&place, "y", &[at(2, "c", ""), of("w", at(2, "d", ""))]).await;
     place.ask_for("v").await;
-    let done = rewrite(&place.shop.lake, &Arc::new(rules()), &mut SettledFiles::default()).await;
+    let (rules, retention) = (Arc::new(rules()), Retention::default());
+    let mut settled = SettledFiles::default();
+    let done = rewrite(&place.shop.lake, &rules, &retention, &mut settled).await;
     assert_eq!(done.unwrap().repaired.late_events, 1);
     let waiting = "SELECT visitor_id FROM events WHERE late AND session_id IS NULL";
     assert_eq!(place.shop.ask(waiting).await, ["v"]);
