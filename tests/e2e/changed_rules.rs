@@ -11,6 +11,7 @@ use footfall_tests::{Footfall, Running, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::repair::WAITING;
 use crate::sample::{Posting, free_port, quick, wait_until_folded};
 
 /// Longer than a session gap, lateness, snapshots and repairs together.
@@ -151,6 +152,8 @@ fn rules_change_over_a_kill_and_a_stop_and_a_replay_gives_the_same() -> Result<(
     let more = ["--sessions", "1200", "--rate", "180", "--seed", "21", "--late", "0.01"];
     let mut posting = Posting::start(folder.path(), running.ingest(), &more)?;
     wait_for_rules(&running, 1)?;
+    let (status, answer) = running.post("/v1/events", r#"{"visitor_id":"nameless"}"#)?;
+    ensure!(status == 400, "{status} {answer}");
     running.kill()?;
     let running = second.start_on("up", &listen)?;
     wait_for_rules(&running, 2)?;
@@ -239,9 +242,7 @@ fn late_events_on_both_sides_of_a_change_are_repaired_by_the_rules_in_force() ->
     ensure!(posting.is_running()?, "the sample ended before the change");
     let totals = posting.finish()?;
     wait_until_folded(&running, &totals)?;
-    let waiting = "SELECT count(*) FROM events WHERE late AND session_id IS NULL AND visitor_id IS \
-                   NOT NULL AND NOT (event_name = 'heartbeat' AND visible_ms = 0)";
-    wait_until("all repaired", PATIENCE, || Ok(running.number(waiting)? == 0))?;
+    wait_until("all repaired", PATIENCE, || Ok(running.number(WAITING)? == 0))?;
     let sets = "SELECT count(DISTINCT config_id) FROM sessions WHERE revision > 0";
     ensure!(running.number(sets)? == 2, "repairs by one set of rules");
     running.stop()?;

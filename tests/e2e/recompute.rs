@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::changed_rules::{SECOND, ensure_equal, file, rows, verify};
 use crate::pauses::Pauses;
+use crate::repair::WAITING;
 use crate::sample::{Posting, free_port, quick, wait_until_folded};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -129,9 +130,7 @@ fn a_recompute_beside_a_live_pipeline_gives_what_the_oracle_says() -> Result<()>
     }
     let totals = posting.finish()?;
     wait_until_folded(&running, &totals)?;
-    let waiting = "SELECT count(*) FROM events WHERE late AND session_id IS NULL AND visitor_id IS \
-                   NOT NULL AND NOT (event_name = 'heartbeat' AND visible_ms = 0)";
-    wait_until("all repaired", PATIENCE, || Ok(running.number(waiting)? == 0))?;
+    wait_until("all repaired", PATIENCE, || Ok(running.number(WAITING)? == 0))?;
     let sets = "SELECT count(DISTINCT config_id) FROM sessions";
     wait_until("one set of rules", PATIENCE, || {
         second.run_well(&["recompute"])?;

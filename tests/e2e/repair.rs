@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How often a repair is killed.
 const KILLS: u64 = 12;
 
-const WAITING: &str = "SELECT count(*) FROM events WHERE late AND session_id IS NULL \
+/// Late events that wait for their repair.
+pub const WAITING: &str = "SELECT count(*) FROM events WHERE late AND session_id IS NULL \
     AND visitor_id IS NOT NULL AND NOT (event_name = 'heartbeat' AND visible_ms = 0)";
 
 /// Holds the lake against the oracle, late events in their sessions, and lets the binary verify it.

@@ -177,6 +177,21 @@ async fn open_sessions_and_other_rules_in_force_are_let_be() {
     assert_eq!((done.sessions, done.runs, done.waiting), (18, 6, 12));
 }
 
+/// Two sessions may lie in one run, and only the last of them ends with the load.
+#[tokio::test]
+async fn hidden_events_hold_a_run_together() {
+    let events = [(0, "page_view"), (20, "heartbeat"), (45, "page_view")];
+    let events = events.map(|(minute, name)| event("a", 29, minute, name));
+    let events = events.each_ref().map(String::as_str);
+    let (shop, fresh) = (Shop::new().await, Shop::new().await);
+    shop.load_by(&rules(), "one", &events).await;
+    fresh.load_by(&other_rules(), "one", &events).await;
+    let done = again(&shop, &other_rules(), ALWAYS).await;
+    assert_eq!((done.sessions, done.runs), (2, 1));
+    ensure_like(&shop, &fresh).await;
+    ensure_verified(&shop).await;
+}
+
 /// A session that ended with its load stays so where another load goes on with the visitor that day.
 #[tokio::test]
 async fn sessions_end_as_they_did() {
@@ -187,7 +202,8 @@ async fn sessions_end_as_they_did() {
     let causes = "SELECT close_cause, config_id FROM sessions ORDER BY started_at";
     for rules in [rules(), other_rules()] {
         again(&shop, &rules, ALWAYS).await;
-        assert_eq!(shop.ask(causes).await, [format!("end_of_load {}", rules.config_id()); 2]);
+        let ended = format!("end_of_load {}", rules.config_id());
+        assert_eq!(shop.ask(causes).await, [ended.clone(), ended]);
         ensure_verified(&shop).await;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use footfall_event::{Offset, SessionId};
+use footfall_event::{Micros, Offset, SessionId};
 use footfall_sessionizer::{
     CloseCause, EventRow, Fact, Membership, Rows, RuleBook, Rules, RulesId, Session, Signalled,
     Visitor, step,
@@ -25,6 +25,8 @@ pub struct Refold {
     /// Whether a session ends with its load where one of its run did, and nowhere else.
     keeps_ends: bool,
     visitor: Arc<Visitor>,
+    /// The first event of the run that passes, where ends are kept.
+    run: Option<Micros>,
     session: Option<Box<Session>>,
     rows: Rows,
     /// Late events of each session whose rows were not taken yet.
@@ -47,6 +49,7 @@ impl Refold {
             kept,
             keeps_ends,
             visitor: Arc::new(Visitor { site: "".into(), visitor_id: "".into() }),
+            run: None,
             session: None,
             rows: Rows::default(),
             late: HashMap::new(),
@@ -62,16 +65,13 @@ impl Refold {
         let columns = HitColumns::of(events);
         let bits = self.conditions.evaluate(events)?;
         let late = events.column(place("late")).as_boolean();
-        let gap = self.book.at(RulesId::default()).session_gap;
         let mut settled = Vec::with_capacity(bits.len());
         for (row, bits) in bits.into_iter().enumerate() {
             let text = |fact| columns.fact(row, fact).unwrap_or_default();
             self.turn_to(text(Fact::Site), text(Fact::VisitorId));
             let hit = columns.hit(row, (RulesId::default(), bits), Vec::new());
-            // A run that is over ends as it did, whatever follows it.
-            if self.session.as_ref().is_some_and(|session| hit.event_time - session.ended_at > gap)
-            {
-                self.end();
+            if self.keeps_ends {
+                self.turn_to_run(hit.event_time);
             }
             let (visitor, rows) = (&self.visitor, &mut self.rows);
             let unsignalled = Signalled::default();
@@ -145,6 +145,17 @@ impl Refold {
     /// Late events that have a session now.
     pub fn late_events(&self) -> usize {
         self.late_events
+    }
+
+    /// A run that is over ends as it did, whatever follows it; within a run the step tells why a session
+    /// ends.
+    fn turn_to_run(&mut self, at: Micros) {
+        let Visitor { site, visitor_id } = self.visitor.as_ref();
+        let run = self.runs.at(site, visitor_id, at).map(|run| run.from);
+        if self.run != run {
+            self.end();
+            self.run = run;
+        }
     }
 
     fn turn_to(&mut self, site: &str, visitor_id: &str) {
