@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::tables::{Attempt, erase_rows};
 use super::*;
 use crate::partition::PartitionFold;
-use crate::rewrite::{SettledFiles, rewrite};
+use crate::rewrite::{Retention, SettledFiles, rewrite};
 use crate::rows::Origin;
 use crate::snapshot;
 use crate::testing::{STARTED, Shop, TOPIC, at, named, rules};

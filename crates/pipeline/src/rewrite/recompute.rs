@@ -19,7 +19,7 @@ use footfall_sessionizer::Rules;
 use super::repair::{
     End, Horizon, Job, Order, REPLACED, Repaired, SettledFiles, events_of, find_runs,
 };
-use super::repair::{repair, rules_in_force};
+use super::repair::{leave_out_erased, repair, rules_in_force};
 use crate::conditions::Conditions;
 use crate::{PipelineError, rules_store};
 use queue::{outdated_sessions, queue_of};
@@ -195,7 +195,8 @@ impl Folding<'_> {
             self.horizon.follow_retention(events).await?;
         }
         let conditions = Conditions::compile(rules).map_err(PipelineError::Conditions)?;
-        let queue = queue_of(lake, &tables.writers, day, rules, &conditions).await?;
+        let mut queue = queue_of(lake, &tables.writers, day, rules, &conditions).await?;
+        leave_out_erased(lake, &mut queue).await?;
         let (files, has_more) = (events_of(&tables.writers)?, queue.has_more);
         let runs = find_runs(lake, &files, &queue, &self.horizon, End::AsItStands).await?;
         let (waiting, count) = (runs.waiting, runs.count);

@@ -90,11 +90,7 @@ pub async fn repair(
     let conditions = Conditions::compile(&rules).map_err(PipelineError::Conditions)?;
     let files = events_of(&tables)?;
     let mut queue = Queue::read(lake, &files, &conditions, &rules, settled).await?;
-    // Asked for behind the tables: a request that came since is of a time that they do not tell of. A
-    // run must not join what goes with what a stranger sent.
-    for erasure in crate::erasure::waiting(lake).await? {
-        queue.leave_out(erasure.site, erasure.visitor.unwrap_or_default());
-    }
+    leave_out_erased(lake, &mut queue).await?;
     if queue.is_empty() {
         return Ok(Repaired::default());
     }
@@ -113,6 +109,19 @@ pub async fn repair(
     }
     tracing::info!(?repaired, "late events repaired");
     Ok(repaired)
+}
+
+/// Takes those out who are about to be erased: a run must not join what goes with what a stranger sent,
+/// and rows that are gone must not come again. To be called behind the tables: a request that comes later
+/// is of a time that they do not tell of.
+///
+/// # Errors
+/// `Lake`.
+pub(super) async fn leave_out_erased(lake: &Lake, queue: &mut Queue) -> Result<(), PipelineError> {
+    for erasure in crate::erasure::waiting(lake).await? {
+        queue.leave_out(erasure.site, erasure.visitor.unwrap_or_default());
+    }
+    Ok(())
 }
 
 /// The newest rules of the live log; those given where nothing was read live.
