@@ -136,7 +136,16 @@ fn wait_until_read(running: &Running, totals: &Value) -> Result<()> {
     wait_until("all events, and no session open", PATIENCE, || {
         let open = running.metric(running.pipeline(), "footfall_pipeline_open_sessions")?;
         Ok(running.number("SELECT count(*) FROM events")? == events && open == 0.0)
-    })
+    })?;
+    wait_until_all_is_over(running)
+}
+
+/// Waits until no run can go on, so that none waits for its repair for longer.
+fn wait_until_all_is_over(running: &Running) -> Result<()> {
+    let behind = "SELECT count(*) FROM (SELECT max(watermark) AS reached FROM receipts \
+                  GROUP BY log_partition) WHERE reached <= \
+                  (SELECT max(event_time) FROM events) + INTERVAL '11 seconds'";
+    wait_until("watermarks behind all events", PATIENCE, || Ok(running.number(behind)? == 0))
 }
 
 #[test]
@@ -180,6 +189,7 @@ fn rules_change_over_a_kill_and_a_stop_and_a_replay_gives_the_same() -> Result<(
         Ok(running.number("SELECT count(*) FROM events")? >= events
             && running.number("SELECT count(*) FROM sessions")? >= sessions)
     })?;
+    wait_until_all_is_over(&running)?;
     running.stop()?;
     ensure_equal(&third, &again, &TABLES)?;
     // What waits for its repair is settled by the rules in force.

@@ -78,7 +78,11 @@ pub async fn verify(lake: &Lake) -> Result<Verified, PipelineError> {
     let settings = lake.settings().await?;
     let none = || PipelineError::Source(format!("there is no lake at {}", lake.url()));
     let settings = settings.ok_or_else(none)?;
-    let rules = KnownRules::read(lake).await?;
+    let mut rules = KnownRules::read(lake).await?;
+    // As a repair asks the first partition.
+    if let Some((_, state)) = snapshot::newest(lake, &settings.topic, Partition(0)).await? {
+        rules.repaired_by(&state.rules().newest().1.config_id());
+    }
     let waiting = erasure::waiting(lake).await?;
     if waiting.iter().any(|erasure| erasure.is_counted) {
         verified.leave_out(

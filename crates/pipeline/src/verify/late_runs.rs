@@ -120,8 +120,7 @@ impl LateRuns {
     }
 }
 
-/// The late events of visitors. One that only some rules hide counts as waiting, as nothing tells which
-/// of them were in force.
+/// The late events of visitors.
 async fn late_events(
     context: &SessionContext,
     versions: &Versions,
@@ -153,7 +152,7 @@ fn take_late(
     for (row, judged) in rules.judge(rows)?.iter().enumerate() {
         let text = |column| text_at(rows, column, row);
         let has_session = text("session_id").is_some();
-        let is_hidden = judged.iter().all(|(_, bits)| bits.hidden());
+        let is_hidden = rules.is_hidden(judged);
         if !has_session && (is_hidden || overflows.is_valid(row) && overflows.value(row)) {
             continue;
         }

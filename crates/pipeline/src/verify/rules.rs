@@ -20,6 +20,8 @@ use crate::{PipelineError, rules_store};
 pub struct KnownRules {
     pub book: RuleBook,
     conditions: Vec<(RulesId, Conditions)>,
+    /// Those by which late events are repaired, where a live log tells.
+    in_force: Option<RulesId>,
     by_config: BTreeMap<String, RulesId>,
 }
 
@@ -39,9 +41,23 @@ impl KnownRules {
         let by_config = book.iter().map(|(id, _)| (book.config_id(id).to_owned(), id)).collect();
         Ok(KnownRules {
             conditions: conditions.map_err(PipelineError::Conditions)?,
+            in_force: None,
             by_config,
             book,
         })
+    }
+
+    /// Tells the rules by which late events are repaired.
+    pub fn repaired_by(&mut self, config_id: &str) {
+        self.in_force = self.by_config.get(config_id).copied();
+    }
+
+    /// Whether an event of no session is hidden, and so waits for no repair; where nothing tells which rules
+    /// are in force, it is if all of them hide it.
+    pub fn is_hidden(&self, judged: &[(RulesId, Bits)]) -> bool {
+        let mut of_repair =
+            judged.iter().filter(|(id, _)| self.in_force.is_none_or(|by| *id == by));
+        of_repair.all(|(_, bits)| bits.hidden())
     }
 
     /// Each row's conditions under each set of rules.
