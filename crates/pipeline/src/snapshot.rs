@@ -254,7 +254,11 @@ mod tests {
         assert_eq!((header.offset, header.resume_from), (Offset(7), Offset(5)));
         assert_eq!(encode(&header, &Fold::restore(state, Offset(5))).unwrap(), written);
         for_mutants(&[&written], |bytes| {
-            assert!(bytes == written || decode("s", bytes).is_err(), "a changed snapshot is read");
+            // Some bits of the frame mean nothing.
+            if let Ok((header, state)) = decode("s", bytes) {
+                let again = encode(&header, &Fold::restore(state, Offset(5))).unwrap();
+                assert_eq!(again, written, "a changed snapshot is read as another");
+            }
         });
     }
 

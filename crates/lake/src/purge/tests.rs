@@ -33,7 +33,12 @@ async fn old_versions_go_and_a_writer_that_held_one_goes_on() {
     let files = written(&lake, "old").await;
     writer.commit(&Commit { files, ..Commit::default() }).await.unwrap();
     let (replaced, files) = (writer.files().unwrap(), written(&lake, "new").await);
-    assert!(writer.rewrite(Rewrite { replaced, files, changes_rows: true, ..Rewrite::default() }).await.unwrap());
+    assert!(
+        writer
+            .rewrite(Rewrite { replaced, files, changes_rows: true, ..Rewrite::default() })
+            .await
+            .unwrap()
+    );
     let orphan = written(&lake, "orphan").await;
 
     let version = checkpoint(&lake, TABLE).await.unwrap();

@@ -149,6 +149,7 @@ fn an_event_beyond_those_that_may_be_held_is_late_and_there_is_room_again_when_s
          12:00:00 v1 page_view id=a
          12:00:01 v2 page_view id=b
          12:00:02 v3 page_view id=c
+         tick 12:00:25
          12:00:30 v3 page_view id=d",
         "event a session=a
          event b session=b
@@ -166,6 +167,7 @@ fn a_visitor_who_has_too_many_held_makes_nobody_else_late() {
          12:00:02 bot page_view id=c
          12:00:02 other/bot page_view id=d
          12:00:03 v1 page_view id=e
+         tick 12:00:25
          12:00:30 bot page_view id=f",
         "event a session=a
          event b session=a
