@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How long a client that has shown itself, by a request, is waited for before its place may go to
-/// another. A stranger has no such time: it may be one of thousands that never say anything. The places
-/// by this are the connections a second that bodies which never come can take: longer would be fewer.
-const WAIT_MIN: Duration = Duration::from_secs(1);
+/// another. The places by this are the connections a second that bodies which never come can take: longer
+/// would be fewer.
+const CLIENT_WAIT_MIN: Duration = Duration::from_secs(1);
+/// How long a stranger is waited for: it may be one of thousands that never say anything, or have sent
+/// its head already, which nobody has read yet.
+const STRANGER_WAIT_MIN: Duration = Duration::from_millis(50);
 
 /// What a connection is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,17 @@ pub struct Guest {
     began: Instant,
     /// Cancelled when the place goes to another.
     pub turned_out: CancellationToken,
+}
+
+/// What can be had for one who has no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// The place of one that was turned out.
+    Now,
+    /// A stranger has just come, and is waited for.
+    Soon,
+    /// All are served, or are clients that were waited for shortly.
+    None,
 }
 
 /// All connections that have a place.
@@ -71,7 +85,7 @@ impl Guest {
         if state == State::Stranger as u8 {
             return Some((false, since));
         }
-        let is_ripe = state == State::Client as u8 && waited >= WAIT_MIN.as_millis() as u64;
+        let is_ripe = state == State::Client as u8 && waited >= CLIENT_WAIT_MIN.as_millis() as u64;
         is_ripe.then_some((true, since))
     }
 }
@@ -97,17 +111,23 @@ impl Crowd {
         guests.retain(|other| !Arc::ptr_eq(other, guest));
     }
 
-    /// Turns out one guest, if any may be; whether one was.
-    pub fn turn_one_out(&self, is_excess: bool) -> bool {
+    /// Turns out one guest, if any may be.
+    pub fn turn_one_out(&self, is_excess: bool) -> Room {
         let now_ms = self.began.elapsed().as_millis() as u64;
         let guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
         let staying = guests
             .iter()
             .filter(|guest| guest.is_excess == is_excess && !guest.turned_out.is_cancelled());
         let ordered = staying.filter_map(|guest| Some((guest.order(now_ms)?, guest)));
-        let Some((_, guest)) = ordered.min_by_key(|(order, _)| *order) else { return false };
+        let Some(((is_client, since), guest)) = ordered.min_by_key(|(order, _)| *order) else {
+            return Room::None;
+        };
+        let waited = Duration::from_millis(now_ms.saturating_sub(since));
+        if !is_client && waited < STRANGER_WAIT_MIN {
+            return Room::Soon;
+        }
         guest.turned_out.cancel();
-        true
+        Room::Now
     }
 }
 
@@ -136,11 +156,17 @@ mod tests {
         age(&new, State::Stranger, 1);
         let excess = crowd.enter(true);
         for guest in [&old, &new, &idle] {
-            assert!(crowd.turn_one_out(false) && guest.turned_out.is_cancelled());
+            assert_eq!(crowd.turn_one_out(false), Room::Now);
+            assert!(guest.turned_out.is_cancelled());
         }
-        assert!(!crowd.turn_one_out(false), "who is served, or was waited for shortly, stays");
+        let shortly = "who is served, or was waited for shortly, stays";
+        assert_eq!(crowd.turn_one_out(false), Room::None, "{shortly}");
         assert!(!served.turned_out.is_cancelled() && !fresh.turned_out.is_cancelled());
-        assert!(crowd.turn_one_out(true) && excess.turned_out.is_cancelled());
+        excess.since_ms.fetch_add(3_600_000, Relaxed);
+        assert_eq!(crowd.turn_one_out(true), Room::Soon, "it may have said something");
+        age(&excess, State::Stranger, 1);
+        assert_eq!(crowd.turn_one_out(true), Room::Now);
+        assert!(excess.turned_out.is_cancelled());
         crowd.leave(&fresh);
         assert_eq!(crowd.guests.lock().unwrap().len(), 5);
     }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::ClockWatch;
-use crate::crowd::{Crowd, Guest};
+use crate::crowd::{Crowd, Guest, Room};
 use crate::service::{self, Shared};
 use crate::stream::{Patience, Stream, Turns};
 use crate::{IngestError, IngestSettings, Metrics};
@@ -27,6 +27,8 @@ use crate::{IngestError, IngestSettings, Metrics};
 /// Connections beyond `connections_max` that are served, with a 503 where they bring events; beyond
 /// these, clients wait in the kernel's queue.
 const EXCESS_CONNECTIONS_MAX: usize = 256;
+/// How often a place is looked for while all that have one have just come.
+const PLACE_PAUSE: Duration = Duration::from_millis(5);
 /// Pause after an accept that failed, as when the process has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Most header fields of a request.
@@ -108,11 +110,18 @@ impl Connections {
     /// even the excess is taken by who is served. `None` at shutdown.
     async fn place(&self) -> Option<Place> {
         for (places, is_excess) in [(&self.slots, false), (&self.excess, true)] {
-            if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
-                return Some(Place { is_excess, _permit: permit });
-            }
-            if self.crowd.turn_one_out(is_excess) {
-                return self.wait_for(places, is_excess).await;
+            loop {
+                if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
+                    return Some(Place { is_excess, _permit: permit });
+                }
+                match self.crowd.turn_one_out(is_excess) {
+                    Room::Now => return self.wait_for(places, is_excess).await,
+                    Room::Soon => {
+                        let pause = tokio::time::sleep(PLACE_PAUSE);
+                        self.shared.shutdown.run_until_cancelled(pause).await?;
+                    }
+                    Room::None => break,
+                }
             }
         }
         self.wait_for(&self.excess, true).await
