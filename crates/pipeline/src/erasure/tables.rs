@@ -89,7 +89,7 @@ impl<'e> Scope<'e> {
 }
 
 /// The columns that tell whether a row is meant, by their places, ascending.
-pub fn key_columns(table: Table) -> Result<Vec<usize>, ArrowError> {
+fn key_columns(table: Table) -> Result<Vec<usize>, ArrowError> {
     let names: &[&str] = match table {
         Table::Events => &["site", "visitor_id", "log", "log_partition", "log_offset"],
         Table::Rejected => &["payload", "field", "log", "log_partition", "log_offset"],
@@ -313,10 +313,7 @@ async fn without(
 }
 
 /// Whether a file holds a row that is meant.
-///
-/// # Errors
-/// `Lake`, `Rows`.
-pub async fn has_any(
+async fn has_any(
     lake: &Lake,
     table: Table,
     file: &TableFile,
@@ -329,6 +326,27 @@ pub async fn has_any(
         }
     }
     Ok(false)
+}
+
+/// The logs of a file's rows that are meant; of a table without a column for it, an empty name.
+///
+/// # Errors
+/// `Lake`, `Rows`.
+pub async fn logs_of(
+    lake: &Lake,
+    table: Table,
+    file: &TableFile,
+    scope: &Scope<'_>,
+) -> Result<Vec<String>, PipelineError> {
+    let mut logs = BTreeSet::new();
+    let mut rows = rows_of(lake.clone(), table, vec![file.clone()], key_columns(table)?);
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        let batch = filter_record_batch(&batch, &scope.mask(table, &batch))?;
+        let log = |row| text_at(&batch, "log", row).unwrap_or_default().to_owned();
+        logs.extend((0..batch.num_rows()).map(log));
+    }
+    Ok(logs.into_iter().collect())
 }
 
 /// The rows with other texts where `mask` says so.

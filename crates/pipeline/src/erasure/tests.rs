@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
+use footfall_lake::{Commit, FileWriter, TableWriter};
 use footfall_log::{LocalLog, LocalSettings};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::tables::{Attempt, erase_rows};
 use super::*;
@@ -138,6 +140,25 @@ async fn a_load_that_is_not_whole_is_waited_for() {
     load(&place, "x", &[line]).await;
     assert_eq!(place.advance().await.done, 1);
     assert_eq!(place.shop.ask("SELECT count(*) FROM sessions").await, ["0"]);
+}
+
+/// Files of a load that is under way are in no version of a table, and must be there at its end.
+#[tokio::test]
+async fn a_load_under_way_keeps_its_files() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", "")]).await;
+    let (lake, other) = (place.shop.lake.clone(), named("y"));
+    let rows = crate::testing::rows(&other, &[&at(2, "b", "")]);
+    let mut files = FileWriter::new(&lake, Table::Events, Uuid::new_v4());
+    files.write(&rows).await.unwrap();
+    let files = files.finish().await.unwrap();
+    place.ask_for("v").await;
+    place.advance().await;
+    place.speak(0, 5).await;
+    assert_eq!(place.advance().await.done, 1);
+    let mut writer = TableWriter::open(&lake, Table::Events).await.unwrap();
+    writer.commit(&Commit { files, is_load: true, ..Commit::default() }).await.unwrap();
+    assert_eq!(place.shop.ask(ROWS).await, ["v 1"]);
 }
 
 /// A run that joined what goes with what a stranger sent could not be taken apart.
