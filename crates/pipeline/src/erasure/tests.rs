@@ -189,7 +189,7 @@ async fn a_request_that_no_event_fits_is_refused() {
     assert!(find(&place.shop.lake, "../lake").await.unwrap().is_none());
 }
 
-/// Micros of the helper's clock are those of the proof: a time that cannot be read would end no grace.
+/// A time that could not be read would end no grace.
 #[test]
 fn times_of_a_proof_can_be_read_again() {
     let now = Micros::clock();
