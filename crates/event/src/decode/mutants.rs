@@ -5,7 +5,8 @@ use footfall_tests::for_mutants;
 use super::*;
 use crate::{Limits, parse_event};
 
-const RECEIVED: Micros = Micros(1_800_000_000_000_000);
+/// Two hours behind the times in the events.
+const RECEIVED: Micros = Micros(1_795_348_800_000_000);
 
 const EVENTS: [&[u8]; 4] = [
     br#"{"event_id":"1","site":"s","visitor_id":7,"event_name":"e","seq":2,"cls":0.25,"value":"9.99"}"#,

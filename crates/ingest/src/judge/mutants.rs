@@ -38,7 +38,7 @@ fn judge_all(bytes: &[u8]) {
             protocol,
             access: Access::Open,
             origin: None,
-            received: Micros(1_800_000_000_000_000),
+            received: Micros(1_795_348_800_000_000),
             user_agent: None,
             encoding: Encoding::Plain,
             wants_list: true,
