@@ -32,7 +32,7 @@ pub fn app_id(table: Table, topic: &str, partition: Partition) -> String {
 
 /// `footfall/<table>/rewrite`: whose version is the number of rewrites. Two that replace the same file
 /// would both win where one says that it changed no data; of two with one id, one is refused.
-fn rewrite_app_id(table: Table) -> String {
+pub fn rewrite_app_id(table: Table) -> String {
     format!("footfall/{}/rewrite", table.name())
 }
 

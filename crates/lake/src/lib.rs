@@ -16,7 +16,7 @@ mod testing;
 
 pub use commit::{
     Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id, recompute_app_id,
-    removed_before_app_id,
+    removed_before_app_id, rewrite_app_id,
 };
 pub use deltalake_core::DeltaTable;
 pub use error::LakeError;

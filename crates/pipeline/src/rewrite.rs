@@ -39,8 +39,9 @@ pub struct Rewritten {
     pub deleted: BTreeMap<Table, usize>,
 }
 
-/// Looks after every table once, and leaves of each the days that `retention` keeps. `rules` are those to repair by where no live log tells which are in
-/// force; `settled` is kept from one run of a process to the next.
+/// Looks after every table once, and leaves of each the days that `retention` keeps. `rules` are those to
+/// repair by where no live log tells which are in force; `settled` is kept from one run of a process to
+/// the next.
 ///
 /// # Errors
 /// `Lake`, `Rows`, `Conditions`, `Snapshot`; what was rewritten before stays.
@@ -50,14 +51,8 @@ pub async fn rewrite(
     retention: &Retention,
     settled: &mut SettledFiles,
 ) -> Result<Rewritten, PipelineError> {
-    let mut done = Rewritten::default();
-    loop {
-        let repaired = repair::repair(lake, rules, settled).await?;
-        done.repaired.add(repaired);
-        if !repaired.has_more || repaired.runs == 0 || repaired.is_overtaken {
-            break;
-        }
-    }
+    let repaired = repair::repair(lake, rules, settled).await?;
+    let mut done = Rewritten { repaired, ..Rewritten::default() };
     for table in Table::ALL {
         let expired = remove_old_days(lake, table, retention, Micros::clock()).await?;
         done.expired.insert(table, expired);

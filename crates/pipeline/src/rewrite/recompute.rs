@@ -17,7 +17,7 @@ use footfall_lake::{Lake, Rewrite, TableWriter, recompute_app_id};
 use footfall_sessionizer::Rules;
 
 use super::repair::{
-    End, Horizon, Job, Order, REPLACED, Repaired, SettledFiles, events_of, find_runs,
+    End, Horizon, Job, Order, REPLACED, SettledFiles, VisitorKey, events_of, find_runs,
 };
 use super::repair::{leave_out_erased, repair, rules_in_force};
 use crate::conditions::Conditions;
@@ -95,7 +95,7 @@ pub async fn recompute(
     let Some(settings) = lake.settings().await? else { return Ok(done) };
     rules_store::keep(lake, rules).await?;
     let mut settled = SettledFiles::default();
-    while has_more(&repair(lake, rules, &mut settled).await?) {}
+    repair(lake, rules, &mut settled).await?;
     let mut tables = Tables::open(lake).await?;
     let first = tables.first_whole_day(rules.session_gap).await?;
     let mut days = tables.days(range)?;
@@ -112,10 +112,6 @@ pub async fn recompute(
     level_marks(lake).await?;
     tracing::info!(?done, config_id = rules.config_id(), "history was folded again");
     Ok(done)
-}
-
-fn has_more(repaired: &Repaired) -> bool {
-    repaired.has_more && repaired.runs > 0 && !repaired.is_overtaken
 }
 
 /// The rules that are in force live must be those given: what comes next would follow others again.
@@ -163,7 +159,8 @@ enum Part {
     Done {
         runs: usize,
         waiting: usize,
-        has_more: bool,
+        /// Behind whom the next part begins; `None` where this was the last.
+        next: Option<VisitorKey>,
     },
     /// A repair or a compaction was first: what is left to do is looked for again.
     Overtaken,
@@ -172,13 +169,13 @@ enum Part {
 impl Folding<'_> {
     async fn day(&mut self, day: Day) -> Result<Recomputed, PipelineError> {
         let mut done = Recomputed::default();
-        let mut attempts = 0;
+        let (mut attempts, mut behind) = (0, None);
         while attempts < ATTEMPTS_MAX {
-            match self.part(day).await? {
-                Part::Done { runs, waiting, has_more } => {
-                    (done.runs, done.waiting, attempts) = (done.runs + runs, waiting, 0);
-                    // What waits stays in the queue, and may be all that is left of it.
-                    if !has_more || runs == 0 {
+            match self.part(day, behind.clone()).await? {
+                Part::Done { runs, waiting, next } => {
+                    (done.runs, done.waiting) = (done.runs + runs, done.waiting + waiting);
+                    (attempts, behind) = (0, next);
+                    if behind.is_none() {
                         return Ok(done);
                     }
                 }
@@ -188,27 +185,29 @@ impl Folding<'_> {
         Err(PipelineError::Races { table: Table::Sessions.name(), attempts })
     }
 
-    async fn part(&mut self, day: Day) -> Result<Part, PipelineError> {
+    async fn part(&mut self, day: Day, behind: Option<VisitorKey>) -> Result<Part, PipelineError> {
         let (lake, rules) = (self.lake, self.rules);
         let mut tables = Tables::open(lake).await?;
         if let Some((_, events)) = tables.writers.last_mut() {
             self.horizon.follow_retention(events).await?;
         }
         let conditions = Conditions::compile(rules).map_err(PipelineError::Conditions)?;
-        let mut queue = queue_of(lake, &tables.writers, day, rules, &conditions).await?;
+        let queue = queue_of(lake, &tables.writers, day, rules, &conditions, behind);
+        let mut queue = queue.await?;
+        let next = queue.next();
         leave_out_erased(lake, &mut queue).await?;
-        let (files, has_more) = (events_of(&tables.writers)?, queue.has_more);
+        let files = events_of(&tables.writers)?;
         let runs = find_runs(lake, &files, &queue, &self.horizon, End::AsItStands).await?;
         let (waiting, count) = (runs.waiting, runs.count);
         if count == 0 {
-            return Ok(Part::Done { runs: 0, waiting, has_more });
+            return Ok(Part::Done { runs: 0, waiting, next });
         }
         // Above the marks of all tables: one may have died between two of them.
         let recompute = Some(tables.newest_mark().await? + 1);
         let order = Order { last: Table::Sessions, recompute };
         let mut job = Job { lake, rules: rules.clone(), tables: tables.writers };
         Ok(match job.replace(runs, conditions, &order).await? {
-            Some(_) => Part::Done { runs: count, waiting, has_more },
+            Some(_) => Part::Done { runs: count, waiting, next },
             None => Part::Overtaken,
         })
     }

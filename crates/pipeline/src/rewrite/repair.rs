@@ -37,7 +37,7 @@ use refold::Refold;
 use replace::{Kept, Taken, take_out};
 
 pub(super) use horizon::Horizon;
-pub(super) use queue::{Queue, has_no_session};
+pub(super) use queue::{Queue, VisitorKey, has_no_session};
 pub(super) use runs::{End, Runs, find_runs};
 
 pub use queue::SettledFiles;
@@ -55,17 +55,17 @@ pub struct Repaired {
     pub late_events: usize,
     /// Runs that something of may still be open.
     pub waiting: usize,
-    /// Visitors were left to the next repair.
-    pub has_more: bool,
     /// Another rewrite was first, and the rest is left to it.
     pub is_overtaken: bool,
 }
 
 impl Repaired {
     /// Takes in what the next part of the same repair came to.
-    pub fn add(&mut self, next: Repaired) {
-        let (runs, late_events) = (self.runs + next.runs, self.late_events + next.late_events);
-        *self = Repaired { runs, late_events, ..next };
+    fn add(&mut self, next: Repaired) {
+        self.runs += next.runs;
+        self.late_events += next.late_events;
+        self.waiting += next.waiting;
+        self.is_overtaken = next.is_overtaken;
     }
 }
 
@@ -80,7 +80,25 @@ pub async fn repair(
     rules: &Arc<Rules>,
     settled: &mut SettledFiles,
 ) -> Result<Repaired, PipelineError> {
-    let Some(settings) = lake.settings().await? else { return Ok(Repaired::default()) };
+    let (mut repaired, mut behind) = (Repaired::default(), None);
+    loop {
+        let part;
+        (part, behind) = repair_part(lake, rules, settled, behind).await?;
+        repaired.add(part);
+        if behind.is_none() || repaired.is_overtaken {
+            return Ok(repaired);
+        }
+    }
+}
+
+/// Repairs as many visitors as are held at once, of those behind one; behind whom the next part begins.
+async fn repair_part(
+    lake: &Lake,
+    rules: &Arc<Rules>,
+    settled: &mut SettledFiles,
+    behind: Option<VisitorKey>,
+) -> Result<(Repaired, Option<VisitorKey>), PipelineError> {
+    let Some(settings) = lake.settings().await? else { return Ok((Repaired::default(), None)) };
     let rules = rules_in_force(lake, &settings, rules).await?;
     crate::rules_store::keep(lake, &rules).await?;
     let mut tables = Vec::new();
@@ -89,17 +107,17 @@ pub async fn repair(
     }
     let conditions = Conditions::compile(&rules).map_err(PipelineError::Conditions)?;
     let files = events_of(&tables)?;
-    let mut queue = Queue::read(lake, &files, &conditions, &rules, settled).await?;
+    let mut queue = Queue::read(lake, &files, &conditions, &rules, settled, behind).await?;
+    let next = queue.next();
     leave_out_erased(lake, &mut queue).await?;
     if queue.is_empty() {
-        return Ok(Repaired::default());
+        return Ok((Repaired::default(), next));
     }
     let horizon = Horizon::read(lake, &settings, rules.session_gap, &mut tables).await?;
     let runs = find_runs(lake, &files, &queue, &horizon, End::OfHistory).await?;
-    let mut repaired =
-        Repaired { waiting: runs.waiting, has_more: queue.has_more, ..Repaired::default() };
+    let mut repaired = Repaired { waiting: runs.waiting, ..Repaired::default() };
     if runs.count == 0 {
-        return Ok(repaired);
+        return Ok((repaired, next));
     }
     repaired.runs = runs.count;
     let mut job = Job { lake, rules, tables };
@@ -108,7 +126,7 @@ pub async fn repair(
         None => repaired.is_overtaken = true,
     }
     tracing::info!(?repaired, "late events repaired");
-    Ok(repaired)
+    Ok((repaired, next))
 }
 
 /// Takes those out who are about to be erased: a run must not join what goes with what a stranger sent,

@@ -11,12 +11,15 @@ use footfall_event::schema::Table;
 use footfall_event::{Day, Micros, Offset, Partition};
 use footfall_lake::{
     DeltaTable, Lake, LakeError, LakeSettings, app_id, load_app_id, recompute_app_id,
-    removed_before_app_id,
+    removed_before_app_id, rewrite_app_id,
 };
 
 use super::erased::Erased;
 use crate::PipelineError;
 use crate::scan::{context, failed};
+
+/// Rewrites of `events` that may come while its tables are opened, before they are taken as they are.
+const OPENINGS_MAX: usize = 5;
 
 /// How many versions behind the newest the barrier's is looked for: a minute holds some twelve
 /// commits of the pipeline, and loads beside them.
@@ -52,9 +55,31 @@ impl Versions {
     /// Without a barrier, the newest version of each table. Live rows are left out then: the tables
     /// of an interval are committed apart, so nothing says up to where all of them speak.
     ///
+    /// A repair replaces rows of one table after the other, of `events` last. One that ended while they
+    /// were opened would stand in some of them only: they are opened again.
+    ///
     /// # Errors
     /// `Lake`.
     pub async fn at(
+        lake: &Lake,
+        settings: &LakeSettings,
+        erased: &Erased,
+        partition: Partition,
+        barrier: Option<Offset>,
+    ) -> Result<Versions, PipelineError> {
+        let mut before = rewrites(lake.table(Table::Events).await?.as_ref()).await?;
+        for _ in 1..OPENINGS_MAX {
+            let versions = Versions::open(lake, settings, erased, partition, barrier).await?;
+            let behind = rewrites(versions.newest_events.as_ref()).await?;
+            if before == behind {
+                return Ok(versions);
+            }
+            before = behind;
+        }
+        Versions::open(lake, settings, erased, partition, barrier).await
+    }
+
+    async fn open(
         lake: &Lake,
         settings: &LakeSettings,
         erased: &Erased,
@@ -229,6 +254,14 @@ async fn version_at(
         }
     }
     Ok(At::None)
+}
+
+/// How often files of `events` were rewritten.
+async fn rewrites(events: Option<&DeltaTable>) -> Result<Option<i64>, PipelineError> {
+    match events {
+        Some(events) => version_of(events, Table::Events, &rewrite_app_id(Table::Events)).await,
+        None => Ok(None),
+    }
 }
 
 async fn version_of(

@@ -9,7 +9,7 @@ use footfall_lake::{Lake, TableFile, TableWriter};
 use footfall_sessionizer::Rules;
 use futures::StreamExt;
 
-use super::super::repair::{Queue, has_no_session};
+use super::super::repair::{Queue, VisitorKey, has_no_session};
 use super::super::rows_of;
 use crate::PipelineError;
 use crate::conditions::Conditions;
@@ -33,7 +33,7 @@ pub async fn outdated_sessions(
     Ok(count)
 }
 
-/// The visitors of `day` with a session of other rules, or with an event that has none and should.
+/// The visitors of `day`, behind one, with a session of other rules, or with an event that has none and should.
 ///
 /// # Errors
 /// `Lake`, `Rows`.
@@ -43,8 +43,9 @@ pub async fn queue_of(
     day: Day,
     rules: &Rules,
     conditions: &Conditions,
+    behind: Option<VisitorKey>,
 ) -> Result<Queue, PipelineError> {
-    let mut queue = Queue::default();
+    let mut queue = Queue::behind(behind);
     each_outdated(lake, tables, day, rules, |rows, outdated| {
         for row in rows_with(rows, outdated) {
             let text = |column| text_at(rows, column, row).unwrap_or_default();

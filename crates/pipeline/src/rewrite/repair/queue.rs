@@ -30,16 +30,27 @@ pub struct SettledFiles {
     paths: HashSet<String>,
 }
 
+/// Site and visitor id.
+pub type VisitorKey = (String, String);
+
 /// When waiting events happened, ascending, by visitor: of the visitors of the lowest ids.
 #[derive(Debug, Default)]
 pub struct Queue {
-    times: BTreeMap<(String, String), Vec<Micros>>,
+    times: BTreeMap<VisitorKey, Vec<Micros>>,
+    /// Up to which visitor others were looked at before: those that cannot be repaired yet must not stand
+    /// before the rest for ever.
+    behind: Option<VisitorKey>,
     events: usize,
-    /// Visitors beyond the bounds were left to the next repair.
-    pub has_more: bool,
+    /// Visitors beyond the bounds were left to the next part.
+    has_more: bool,
 }
 
 impl Queue {
+    /// An empty one of the visitors behind one.
+    pub fn behind(behind: Option<VisitorKey>) -> Queue {
+        Queue { behind, ..Queue::default() }
+    }
+
     /// # Errors
     /// `Lake`, `Rows`.
     pub async fn read(
@@ -48,9 +59,10 @@ impl Queue {
         conditions: &Conditions,
         rules: &Rules,
         settled: &mut SettledFiles,
+        behind: Option<VisitorKey>,
     ) -> Result<Queue, PipelineError> {
         settled.forget_others(files, rules.config_id());
-        let mut queue = Queue::default();
+        let mut queue = Queue::behind(behind);
         let marks = ["visitor_id", "session_id", "late", "overflow"].map(place);
         let mut marks = marks.to_vec();
         marks.sort_unstable();
@@ -105,6 +117,9 @@ impl Queue {
     /// Adds a time of a visitor; [`Queue::close`] follows, and [`Queue::keep_bounds`] now and then.
     pub fn add(&mut self, site: &str, visitor_id: &str, time: Micros) {
         let visitor = (site.to_owned(), visitor_id.to_owned());
+        if self.behind.as_ref().is_some_and(|behind| visitor <= *behind) {
+            return;
+        }
         self.times.entry(visitor).or_default().push(time);
         self.events += 1;
     }
@@ -122,6 +137,12 @@ impl Queue {
             self.events -= last.map_or(0, |(_, times)| times.len());
             self.has_more = true;
         }
+    }
+
+    /// Behind whom the next part begins; `None` where this is the last.
+    pub fn next(&self) -> Option<VisitorKey> {
+        let last = self.times.last_key_value().map(|(visitor, _)| visitor.clone());
+        last.filter(|_| self.has_more)
     }
 
     /// The visitor's events wait on.
@@ -187,4 +208,26 @@ pub fn has_no_session(rows: &RecordBatch) -> BooleanArray {
     };
     let is_outside = |row: usize| is_set("visitor_id", row) && !is_set("session_id", row);
     (0..rows.num_rows()).map(|row| Some(is_outside(row))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_wait_for_long_do_not_stand_before_the_rest() {
+        let parts = |behind| {
+            let mut queue = Queue::behind(behind);
+            for number in 0..=VISITORS_MAX {
+                queue.add("shop", &format!("v{number:06}"), Micros(0));
+                queue.keep_bounds();
+            }
+            queue.close();
+            (queue.times.len(), queue.next())
+        };
+        let (first, next) = parts(None);
+        assert_eq!(first, VISITORS_MAX);
+        assert_eq!(next, Some(("shop".to_owned(), format!("v{:06}", VISITORS_MAX - 1))));
+        assert_eq!(parts(next), (1, None));
+    }
 }
