@@ -22,6 +22,9 @@ const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long one may take to come, or to be answered.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Behind an operator who could not be served.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// What is asked, one JSON line each.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +80,8 @@ pub async fn serve(
         };
         if let Some(Err(error)) = stop.run_until_cancelled(serving).await {
             tracing::warn!(%error, "an operator was not served");
+            // As when the process has no more file descriptors.
+            let _ = stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
         }
     }
 }

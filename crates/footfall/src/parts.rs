@@ -16,6 +16,7 @@ use footfall_sessionizer::Rules;
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ use crate::config::{Config, process_environment};
 use crate::exit::CalledWrongly;
 use crate::operator;
 use crate::query_process::{self, QueryProcess};
-use crate::reload::follow_rules;
+use crate::reload::{self, follow_rules};
 
 /// Threads on which the pipeline writes files and talks to the store, beside that of the fold.
 const PIPELINE_THREADS: usize = 2;
@@ -35,6 +36,7 @@ const PIPELINE_THREADS: usize = 2;
 /// # Errors
 /// What keeps a part from starting, or made it stop.
 pub async fn up(config: Config, settings_again: Vec<OsString>) -> anyhow::Result<()> {
+    let mut parts = Parts { reload: reload::listen()?, ..Parts::default() };
     refuse_brokers(&config)?;
     let (tls, sql, signals) = (
         access::tls(config.ingest.tls.as_ref())?,
@@ -57,7 +59,6 @@ pub async fn up(config: Config, settings_again: Vec<OsString>) -> anyhow::Result
     ];
     let lake = made_lake(&config).await?;
     let log = local_log(&config).await?;
-    let mut parts = Parts::default();
     parts.ingest(ingest, tls, log.clone(), &config);
     parts.operator(log.clone(), &config);
     parts.pipeline(pipeline, signals, log, lake, &config).await?;
@@ -88,6 +89,7 @@ pub async fn ingest(config: Config) -> anyhow::Result<()> {
 /// # Errors
 /// As [`up`].
 pub async fn pipeline(config: Config) -> anyhow::Result<()> {
+    let mut parts = Parts { reload: reload::listen()?, ..Parts::default() };
     let brokers = require_brokers(&config)?;
     let guard = access::pipeline(&config)?;
     let listener = bind(&config.pipeline.listen).await?;
@@ -95,7 +97,6 @@ pub async fn pipeline(config: Config) -> anyhow::Result<()> {
     access::require_guard("signals", &guard, address)?;
     let lake = made_lake(&config).await?;
     let log = kafka_log(&config, brokers).await?;
-    let mut parts = Parts::default();
     parts.pipeline(listener, guard, log, lake, &config).await?;
     println!("signals come at  {scheme}://{address}/v1/signals");
     parts.supervise().await
@@ -124,6 +125,8 @@ pub async fn query(config: Config) -> anyhow::Result<()> {
 pub async fn query_under_up(config: Config, spill: PathBuf) -> anyhow::Result<()> {
     let guard = access::query(&config)?;
     let listener = query_process::given_listener()?;
+    // The file may be another by now, the listener is not.
+    access::require_guard("SQL", &guard, listener.local_addr()?)?;
     let lake = Lake::at(&config.lake(), process_environment())?;
     // Within a folder that nobody else may enter: the engine makes its own anew.
     let spill_folder = Some(spill.join("rows"));
@@ -142,6 +145,8 @@ struct Parts {
     ingest: Running,
     pipeline: Running,
     query: Running,
+    /// Of SIGHUP, for the pipeline.
+    reload: Option<Signal>,
 }
 
 #[derive(Default)]
@@ -204,7 +209,8 @@ impl Parts {
         let (settings, health) = (pipeline_settings(config), Health::default());
         let pipeline = Pipeline::open(log, lake, settings, metrics, health.clone()).await?;
         let (signals, tail) = (pipeline.signals(), pipeline.tail());
-        let follow = follow_rules(config.clone(), pipeline.rules(), self.pipeline.stop.clone());
+        let (rules, stop) = (pipeline.rules(), self.pipeline.stop.clone());
+        let follow = follow_rules(self.reload.take(), config.clone(), rules, stop);
         self.pipeline.tasks.spawn(follow);
         let erasures = pipeline.erasures();
         let shown = Shown { health, signals, tail, erasures, registry };

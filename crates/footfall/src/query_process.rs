@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tempfile::TempDir;
@@ -16,8 +16,12 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
 
-/// Before a process that ended is started again: one that ends at once must not take up a CPU.
+/// Before a process that ended is started again, and at most so long: one that ends at once must not take
+/// up a CPU.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Who runs for so long has started well.
+const WELL: Duration = Duration::from_secs(10);
 /// How long it may take to stop, beyond the time in which it drains.
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// How much less of a contended CPU queries get than what takes events: niceness, 0 to 19.
@@ -50,33 +54,47 @@ impl QueryProcess {
     /// Runs the process, again and again, until `stop`.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be started at first. Later that passes, as a system that is short of processes does:
+    /// it must not end what takes events.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut started = Some(self.start()?);
+        let mut pause = RESTART_PAUSE;
         loop {
-            let mut child = self.start()?;
-            // Waiting for a child closes what is left in it.
-            let input = child.stdin.take();
-            tokio::select! {
-                ended = child.wait() => {
-                    let ended = ended.context("the query process is lost")?;
-                    tracing::error!(%ended, "the query process ended and is started again");
+            let began = Instant::now();
+            if let Some(mut child) = started.take() {
+                // Waiting for a child closes what is left in it.
+                let input = child.stdin.take();
+                tokio::select! {
+                    ended = child.wait() => {
+                        let ended = ended.context("the query process is lost")?;
+                        tracing::error!(%ended, "the query process ended and is started again");
+                    }
+                    () = stop.cancelled() => return end(child, input).await,
                 }
-                () = stop.cancelled() => return end(child, input).await,
             }
-            if stop.run_until_cancelled(tokio::time::sleep(RESTART_PAUSE)).await.is_none() {
+            pause = match began.elapsed() {
+                long if long >= WELL => RESTART_PAUSE,
+                _ => (2 * pause).min(RESTART_PAUSE_MAX),
+            };
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return Ok(());
             }
+            started = self
+                .start()
+                .inspect_err(|error| tracing::error!("{error:#}; again in {pause:?}"))
+                .ok();
         }
     }
 
-    /// Starts it with less claim on the CPU than this process; without that where there is no `nice`.
+    /// Starts it with less claim on the CPU than this process; without that where there is no `nice`. It is
+    /// the program that runs here, also when its file was replaced since.
     fn start(&self) -> anyhow::Result<Child> {
-        let program = std::env::current_exe().context("this program is not found")?;
+        let program = format!("/proc/{}/exe", std::process::id());
         let mut nice = Command::new("nice");
-        nice.args(["-n", NICENESS]).arg(&program);
+        nice.args(["-n", NICENESS, &program]);
         self.spawn(nice)
             .or_else(|_| self.spawn(Command::new(&program)))
-            .with_context(|| format!("{} query does not start", program.display()))
+            .context("`footfall query` does not start")
     }
 
     fn spawn(&self, mut command: Command) -> std::io::Result<Child> {
@@ -109,8 +127,8 @@ pub fn given_listener() -> anyhow::Result<TcpListener> {
     TcpListener::from_std(listener).context("standard output is no listener")
 }
 
-/// Returns when `up` says that this process shall stop; ends it at once when `up` is gone. TERM and Ctrl-C
-/// are for `up` alone, which stops its parts in order, but reach all processes of a unit or a terminal.
+/// Returns when `up` says that this process shall stop; ends it at once when `up` is gone. TERM, Ctrl-C and
+/// HUP are for `up` alone, which stops its parts in order, but reach all processes of a unit or a terminal.
 ///
 /// # Errors
 /// When signals cannot be listened to.
@@ -118,6 +136,7 @@ pub async fn stop_told(spill: PathBuf) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let _term = signal(SignalKind::terminate())?;
     let _interrupt = signal(SignalKind::interrupt())?;
+    let _hangup = signal(SignalKind::hangup())?;
     let (told, stop) = tokio::sync::oneshot::channel();
     // A thread, for a blocking read of the runtime's would hold up its end.
     std::thread::Builder::new().name("up-watch".to_owned()).spawn(move || {

@@ -36,7 +36,7 @@ pub async fn run(config: &Config, command: &RejectedCommand) -> anyhow::Result<(
 }
 
 /// What a client named is told without the letters that move a terminal's cursor.
-const FIELD: &str = "regexp_replace(field, '[[:cntrl:]]', ' ', 'g')";
+const FIELD: &str = "regexp_replace(field, '\\p{Cc}', ' ', 'g')";
 const PLACE: &str = "concat(CAST(log_partition AS VARCHAR), '/', CAST(log_offset AS VARCHAR))";
 
 fn groups_statement(filter: &RejectedFilter, limit: u32) -> anyhow::Result<String> {

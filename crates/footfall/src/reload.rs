@@ -6,28 +6,36 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use footfall_sessionizer::Rules;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::parts::pipeline_rules;
 
-/// Gives the pipeline the rules that are configured at each SIGHUP, until `stop`. On a terminal the
-/// signal says that it was closed, and ends the process as ever.
+/// Hears SIGHUP from here on, at which a process ends otherwise: to be called first of all. `None` on a
+/// terminal, where the signal says that it was closed, and ends the process as ever.
 ///
 /// # Errors
 /// When the system does not let it listen.
+pub fn listen() -> std::io::Result<Option<Signal>> {
+    (!std::io::stdout().is_terminal()).then(|| signal(SignalKind::hangup())).transpose()
+}
+
+/// Gives the pipeline the rules that are configured each time that it is `asked`, until `stop`.
+///
+/// # Errors
+/// Never: it is a task like those that can fail.
 pub async fn follow_rules(
+    asked: Option<Signal>,
     config: Config,
     rules: watch::Sender<Arc<Rules>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    if std::io::stdout().is_terminal() {
+    let Some(mut asked) = asked else {
         stop.cancelled().await;
         return Ok(());
-    }
-    let mut asked = signal(SignalKind::hangup())?;
+    };
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),

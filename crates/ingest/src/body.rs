@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How much of a body that is not wanted is read and thrown away, so that a client which sends before
 /// it listens gets its answer. Beyond it the connection is closed in mid-body.
 const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Memory that is asked for at a body's first piece; beyond it, it is as the body grows.
+const FIRST_BYTES_MAX: u64 = 64 * 1024;
 /// How long that may take where nothing of the body is kept.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -93,23 +95,20 @@ fn reserve(bodies: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit
     Arc::clone(bodies).try_acquire_many_owned(count).map_err(|_| NoBody::Overloaded)
 }
 
-/// Reads a body of at most `bytes_max`. Its room is reserved before anything is read where the client
-/// announced its length and `is_known`, else as it comes: a stranger's word holds no room.
+/// Reads a body of at most `bytes_max`. Its room is held as it comes: a word about its length holds none,
+/// but where there is none for it, that is said before anything is read.
 pub async fn read(
     incoming: &mut Incoming,
     bodies: &Arc<Semaphore>,
     bytes_max: usize,
     within: Duration,
-    is_known: bool,
 ) -> Result<Body, NoBody> {
     let announced = incoming.size_hint().exact();
     let is_large = announced.is_some_and(|bytes| bytes > bytes_max as u64);
-    let room = match announced {
-        Some(_) if is_large => REJECTED_PAYLOAD_BYTES_MAX,
-        Some(bytes) if is_known => bytes as usize,
-        _ => 0,
-    };
-    let hold = Hold::new(bodies, room)?;
+    let hold = Hold::new(bodies, if is_large { REJECTED_PAYLOAD_BYTES_MAX } else { 0 })?;
+    if !is_large && announced.is_some_and(|bytes| bytes > bodies.available_permits() as u64) {
+        return Err(NoBody::Overloaded);
+    }
     let reading = async {
         if is_large {
             let cut = discard(incoming, BytesMut::new(), announced).await?;
@@ -133,7 +132,8 @@ async fn read_within(
     if announced == Some(first.len() as u64) {
         return Ok(Body::Whole { bytes: first, hold });
     }
-    let mut body = BytesMut::with_capacity(hold.permit.num_permits().max(2 * first.len()));
+    let least = announced.map_or(0, |bytes| bytes.min(FIRST_BYTES_MAX) as usize);
+    let mut body = BytesMut::with_capacity(least.max(2 * first.len()));
     let mut piece = Some(first);
     while let Some(bytes) = piece {
         hold.grow_to(body.len() + bytes.len())?;

@@ -53,9 +53,8 @@ pub async fn collect(
     {
         return not_appended(&error);
     }
-    let is_known = head.access != Access::Missing;
     let (bytes_max, within) = (settings.body_bytes_max, settings.body_timeout);
-    let reading = body::read(request.body_mut(), &shared.bodies, bytes_max, within, is_known);
+    let reading = body::read(request.body_mut(), &shared.bodies, bytes_max, within);
     let body = match reading.await {
         Ok(body) => body,
         Err(why) => return no_body(shared, &why),

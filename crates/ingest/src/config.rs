@@ -54,6 +54,10 @@ pub struct IngestSettings {
     /// How long a connection may be idle between requests. Longer than the idle time of a load
     /// balancer before it, else that one meets closed connections.
     pub keep_alive_timeout: Duration,
+    /// How long a client is waited for, for a body or its next request, before its place among
+    /// `connections_max` may go to another. By it bodies that never come can take as many places a second
+    /// as there are: longer would be fewer.
+    pub client_wait_min: Duration,
     /// How long requests under way at shutdown may take; then their connections are cut.
     pub drain_timeout: Duration,
     /// The pipeline's lateness: half of it is how far this clock and the log's may be apart without
@@ -88,6 +92,7 @@ impl Default for IngestSettings {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
+            client_wait_min: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(10),
             allowed_lateness: Micros(10 * Micros::SECOND.0),
         }

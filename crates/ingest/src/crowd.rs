@@ -1,16 +1,13 @@
 //! Who has a place among the connections, and who gives it up to another when none is free: the one that
 //! has kept the collector waiting longest. Accepting and serving are left to `serve`.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// How long a client that has shown itself, by a request, is waited for before its place may go to
-/// another. The places by this are the connections a second that bodies which never come can take: longer
-/// would be fewer.
-const CLIENT_WAIT_MIN: Duration = Duration::from_secs(1);
 /// How long a stranger is waited for: it may be one of thousands that never say anything, or have sent
 /// its head already, which nobody has read yet.
 const STRANGER_WAIT_MIN: Duration = Duration::from_millis(50);
@@ -52,12 +49,30 @@ pub enum Room {
 /// All connections that have a place.
 pub struct Crowd {
     began: Instant,
+    /// How long a client that has shown itself, by a request, is waited for.
+    client_wait_min: Duration,
     guests: Mutex<Vec<Arc<Guest>>>,
 }
 
-impl Default for Crowd {
-    fn default() -> Crowd {
-        Crowd { began: Instant::now(), guests: Mutex::default() }
+/// A connection's place among the others, until it is dropped.
+pub struct Seat {
+    crowd: Arc<Crowd>,
+    guest: Arc<Guest>,
+}
+
+impl Deref for Seat {
+    type Target = Guest;
+
+    fn deref(&self) -> &Guest {
+        &self.guest
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut guests = self.crowd.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        // Order is kept: of those that came in one millisecond the first goes first.
+        guests.retain(|other| !Arc::ptr_eq(other, &self.guest));
     }
 }
 
@@ -79,20 +94,24 @@ impl Guest {
 
     /// What the guest is turned out by: strangers first, then who was waited for longest. `None`: it
     /// keeps its place.
-    fn order(&self, now_ms: u64) -> Option<(bool, u64)> {
+    fn order(&self, now_ms: u64, client_wait_min: Duration) -> Option<(bool, u64)> {
         let (state, since) = (self.state.load(Relaxed), self.since_ms.load(Relaxed));
         let waited = now_ms.saturating_sub(since);
         if state == State::Stranger as u8 {
             return Some((false, since));
         }
-        let is_ripe = state == State::Client as u8 && waited >= CLIENT_WAIT_MIN.as_millis() as u64;
+        let is_ripe = state == State::Client as u8 && waited >= client_wait_min.as_millis() as u64;
         is_ripe.then_some((true, since))
     }
 }
 
 impl Crowd {
+    pub fn new(client_wait_min: Duration) -> Crowd {
+        Crowd { began: Instant::now(), client_wait_min, guests: Mutex::default() }
+    }
+
     /// A connection takes a place.
-    pub fn enter(&self, is_excess: bool) -> Arc<Guest> {
+    pub fn enter(self: &Arc<Self>, is_excess: bool) -> Seat {
         let guest = Arc::new(Guest {
             is_excess,
             state: AtomicU8::new(State::Stranger as u8),
@@ -101,14 +120,7 @@ impl Crowd {
             turned_out: CancellationToken::new(),
         });
         self.guests.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&guest));
-        guest
-    }
-
-    /// A connection has ended.
-    pub fn leave(&self, guest: &Arc<Guest>) {
-        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        // Order is kept: of those that came in one millisecond the first goes first.
-        guests.retain(|other| !Arc::ptr_eq(other, guest));
+        Seat { crowd: Arc::clone(self), guest }
     }
 
     /// Turns out one guest, if any may be.
@@ -118,7 +130,8 @@ impl Crowd {
         let staying = guests
             .iter()
             .filter(|guest| guest.is_excess == is_excess && !guest.turned_out.is_cancelled());
-        let ordered = staying.filter_map(|guest| Some((guest.order(now_ms)?, guest)));
+        let ordered =
+            staying.filter_map(|guest| Some((guest.order(now_ms, self.client_wait_min)?, guest)));
         let Some(((is_client, since), guest)) = ordered.min_by_key(|(order, _)| *order) else {
             return Room::None;
         };
@@ -145,7 +158,8 @@ mod tests {
     #[test]
     fn the_longest_waited_for_goes_first_and_strangers_before_clients() {
         let began = Instant::now().checked_sub(Duration::from_secs(3_600)).unwrap();
-        let crowd = Crowd { began, guests: Mutex::default() };
+        let client_wait_min = Duration::from_secs(1);
+        let crowd = Arc::new(Crowd { began, client_wait_min, guests: Mutex::default() });
         let [served, idle, fresh, old, new] = [0; 5].map(|_| crowd.enter(false));
         age(&served, State::Served, 100);
         age(&idle, State::Client, 90);
@@ -167,7 +181,7 @@ mod tests {
         age(&excess, State::Stranger, 1);
         assert_eq!(crowd.turn_one_out(true), Room::Now);
         assert!(excess.turned_out.is_cancelled());
-        crowd.leave(&fresh);
+        drop(fresh);
         assert_eq!(crowd.guests.lock().unwrap().len(), 5);
     }
 }

@@ -27,7 +27,7 @@ use crate::{IngestError, IngestSettings, Metrics};
 /// Connections beyond `connections_max` that are served, with a 503 where they bring events; beyond
 /// these, clients wait in the kernel's queue.
 const EXCESS_CONNECTIONS_MAX: usize = 256;
-/// How often a place is looked for while all that have one have just come.
+/// How often a place is looked for while nobody can be turned out yet.
 const PLACE_PAUSE: Duration = Duration::from_millis(5);
 /// Pause after an accept that failed, as when the process has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ pub async fn serve(
         cut: CancellationToken::new(),
         slots: Arc::new(Semaphore::new(shared.settings.connections_max)),
         excess: Arc::new(Semaphore::new(EXCESS_CONNECTIONS_MAX)),
-        crowd: Arc::default(),
+        crowd: Arc::new(Crowd::new(shared.settings.client_wait_min)),
         shared,
     };
     connections.accept_all(&listener).await;
@@ -109,22 +109,21 @@ impl Connections {
     /// A place for a connection, if need be that of one which keeps the collector waiting; waits when
     /// even the excess is taken by who is served. `None` at shutdown.
     async fn place(&self) -> Option<Place> {
-        for (places, is_excess) in [(&self.slots, false), (&self.excess, true)] {
-            loop {
+        loop {
+            for (places, is_excess) in [(&self.slots, false), (&self.excess, true)] {
                 if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
                     return Some(Place { is_excess, _permit: permit });
                 }
                 match self.crowd.turn_one_out(is_excess) {
                     Room::Now => return self.wait_for(places, is_excess).await,
-                    Room::Soon => {
-                        let pause = tokio::time::sleep(PLACE_PAUSE);
-                        self.shared.shutdown.run_until_cancelled(pause).await?;
-                    }
-                    Room::None => break,
+                    // An excess place would be refused what it posts.
+                    Room::Soon => break,
+                    Room::None => {}
                 }
             }
+            let pause = tokio::time::sleep(PLACE_PAUSE);
+            self.shared.shutdown.run_until_cancelled(pause).await?;
         }
-        self.wait_for(&self.excess, true).await
     }
 
     async fn wait_for(&self, places: &Arc<Semaphore>, is_excess: bool) -> Option<Place> {
@@ -135,14 +134,14 @@ impl Connections {
 
     fn spawn(&self, socket: TcpStream, place: Place) {
         let (shared, cut) = (Arc::clone(&self.shared), self.cut.clone());
-        let (crowd, guest) = (Arc::clone(&self.crowd), self.crowd.enter(place.is_excess));
+        let seat = self.crowd.enter(place.is_excess);
         self.tracker.spawn(async move {
             tokio::select! {
-                () = serve_connection(socket, &shared, place.is_excess, &guest) => {}
-                () = guest.turned_out.cancelled() => shared.metrics.turned_out(),
+                () = serve_connection(socket, &shared, place.is_excess, &seat) => {}
+                () = seat.turned_out.cancelled() => shared.metrics.turned_out(),
                 () = cut.cancelled() => {}
             }
-            crowd.leave(&guest);
+            drop(seat);
             drop(place);
         });
     }
@@ -160,12 +159,7 @@ impl Connections {
 }
 
 /// Serves requests until the client closes, breaks a bound, or the collector drains.
-async fn serve_connection(
-    socket: TcpStream,
-    shared: &Arc<Shared>,
-    is_excess: bool,
-    guest: &Arc<Guest>,
-) {
+async fn serve_connection(socket: TcpStream, shared: &Arc<Shared>, is_excess: bool, guest: &Guest) {
     let turns = Turns::default();
     let settings = &shared.settings;
     let patience = Patience {

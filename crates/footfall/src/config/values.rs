@@ -123,6 +123,12 @@ pub fn site(value: &Value<'_>) -> Result<String, String> {
 pub fn lake_url(value: &Value<'_>) -> Result<String, String> {
     let text = text(value)?;
     let url = Url::parse(&text).ok().filter(|url| url.scheme().len() > 1);
+    if url.is_none() && text.contains("://") {
+        // It may hold a secret, which is not repeated.
+        return Err(" is no URL that can be read: it may hold credentials, which must be in the \
+                    environment, or characters that must be escaped"
+            .to_owned());
+    }
     let is_secret =
         |url: Url| !url.username().is_empty() || url.password().is_some() || url.query().is_some();
     match url.is_some_and(is_secret) {

@@ -44,7 +44,13 @@ async fn announce<const N: usize>(
 async fn overload_is_answered_before_the_body_is_read() {
     let server = Server::start(narrow()).await;
     let body = format!("{}{}", event("a", "v"), " ".repeat(190_000));
-    let [mut first, _second] = announce(&server, "/v1/events", "", body.len()).await;
+    let [mut first, mut second] = announce(&server, "/v1/events", "", body.len()).await;
+    // What was announced holds no room, what has come does.
+    assert_eq!(server.connect().await.ask("/v1/events", body.len()).await, 100);
+    for client in [&mut first, &mut second] {
+        client.send(&body.as_bytes()[..180_000]).await;
+    }
+    while server.connect().await.ask("/v1/events", body.len()).await != 503 {}
     let mut asking = server.connect().await;
     asking.send_head("/v1/events", "Expect: 100-continue\r\n", body.len()).await;
     let answer = asking.answer().await.unwrap();
@@ -53,7 +59,7 @@ async fn overload_is_answered_before_the_body_is_read() {
     assert!(answer.body.contains("bodies_in_flight_bytes_max"), "{}", answer.body);
     let small = server.post("/v1/events", "", event("b", "v").as_bytes()).await;
     assert_eq!(small.status, 202, "what fits is still taken");
-    first.send(body.as_bytes()).await;
+    first.send(&body.as_bytes()[180_000..]).await;
     assert_eq!(first.answer().await.unwrap().status, 202);
     let freed = server.post("/v1/events", "", body.as_bytes()).await;
     assert_eq!(freed.status, 202, "the first body's room is free again");
@@ -67,8 +73,12 @@ async fn an_overload_is_told_to_who_sends_before_it_listens() {
         ..Default::default()
     })
     .await;
-    let _silent: [Client; 5] = announce(&server, "/v1/events", "", 4_000_000).await;
+    let mut silent: [Client; 5] = announce(&server, "/v1/events", "", 4_000_000).await;
     let large = vec![b' '; 4_000_000];
+    for client in &mut silent {
+        client.send(&large[1..]).await;
+    }
+    while server.connect().await.ask("/v1/events", 4_000_000).await != 503 {}
     assert_eq!(server.post("/v1/events", "", &large).await.status, 503);
     server.stop().await;
 }
@@ -90,9 +100,10 @@ async fn an_answer_takes_up_room_until_it_is_taken() {
     for _ in 0..3 {
         let mut client = server.connect().await;
         assert_eq!(client.ask("/v1/events", ANNOUNCED).await, 100);
+        client.send(&vec![b' '; ANNOUNCED - 1]).await;
         asked.push(client);
     }
-    assert_eq!(server.connect().await.ask("/v1/events", ANNOUNCED).await, 503);
+    while server.connect().await.ask("/v1/events", ANNOUNCED).await != 503 {}
     let answer = reader.answer().await.unwrap();
     assert_eq!((answer.status, answer.json()["events"].as_array().unwrap().len()), (202, 100_000));
     while server.connect().await.ask("/v1/events", ANNOUNCED).await != 100 {}
@@ -127,7 +138,11 @@ async fn an_answer_that_is_taken_slowly_is_cut() {
 async fn the_list_of_events_is_left_out_where_it_has_no_room() {
     let server = Server::start(narrow()).await;
     let body = format!("[{}5]", "5,".repeat(1_999));
-    let silent: [Client; 2] = announce(&server, "/v1/events", "", 190_000).await;
+    let mut silent: [Client; 2] = announce(&server, "/v1/events", "", 190_000).await;
+    for client in &mut silent {
+        client.send(&[b' '; 189_999]).await;
+    }
+    while server.connect().await.ask("/v1/events", 190_000).await != 503 {}
     let answer = server.post("/v1/events", "", body.as_bytes()).await;
     assert_eq!((answer.status, answer.body.as_str()), (202, r#"{"accepted":0,"rejected":2000}"#));
     drop(silent);
@@ -222,7 +237,13 @@ async fn a_slow_body_is_told() {
 
 #[tokio::test]
 async fn connections_beyond_the_bound_are_told() {
-    let server = Server::start(IngestSettings { connections_max: 1, ..Default::default() }).await;
+    let settings = IngestSettings {
+        connections_max: 1,
+        // However long this test stands still.
+        client_wait_min: Duration::from_secs(3_600),
+        ..Default::default()
+    };
+    let server = Server::start(settings).await;
     let mut only = server.connect().await;
     assert_eq!(only.post("/v1/events", "", event("a", "v").as_bytes()).await.status, 202);
     let answer = server.post("/v1/events", "", event("b", "v").as_bytes()).await;

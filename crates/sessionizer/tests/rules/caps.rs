@@ -151,9 +151,9 @@ fn an_event_beyond_those_that_may_be_held_is_late_and_there_is_room_again_when_s
          12:00:02 v3 page_view id=c
          tick 12:00:25
          12:00:30 v3 page_view id=d",
-        "event a session=a
+        "event c late session=-
+         event a session=a
          event b session=b
-         event c late session=-
          event d session=d",
     );
 }
@@ -169,9 +169,9 @@ fn a_visitor_who_has_too_many_held_makes_nobody_else_late() {
          12:00:03 v1 page_view id=e
          tick 12:00:25
          12:00:30 bot page_view id=f",
-        "event a session=a
+        "event c late session=-
+         event a session=a
          event b session=a
-         event c late session=-
          event d session=d
          event e session=e
          event f session=a",

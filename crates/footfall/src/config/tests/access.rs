@@ -90,6 +90,9 @@ fn a_secret_is_told_of_and_not_shown() {
         let file = format!("[lake]\nurl = '{url}'\n");
         check(&file, &[&format!("f.toml:2: `url` in `[lake]` {must}")]);
     }
+    let must = "is no URL that can be read: it may hold credentials, which must be in the environment, or characters that must be escaped";
+    let file = "[lake]\nurl = 's3://key:top/secret@lake'\n";
+    check(file, &[&format!("f.toml:2: `url` in `[lake]` {must}")]);
     for url in ["s3://lake/shop", "/var/lake", "lake?odd", "file:///var/lake"] {
         check(&format!("[lake]\nurl = '{url}'\n"), &[]);
     }
