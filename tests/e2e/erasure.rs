@@ -133,7 +133,9 @@ fn search(folder: &Path, places: &mut Vec<String>) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             search(&path, places)?;
-        } else if std::fs::read(&path)?.windows(PERSON.len()).any(|at| at == PERSON.as_bytes()) {
+        } else if path.is_file()
+            && std::fs::read(&path)?.windows(PERSON.len()).any(|at| at == PERSON.as_bytes())
+        {
             places.push(path.display().to_string());
         }
     }
