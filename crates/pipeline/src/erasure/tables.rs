@@ -1,5 +1,5 @@
-//! Takes a person's rows out of the tables: `events` last, for its rows tell what the others hold of the
-//! person. What was refused and what was sent again keeps its row, without what names them, so that the
+//! Takes a person's rows out of the tables: `events` last, for its rows tell which ranges of the receipts
+//! count them, and which sessions are a newcomer's. What was refused and what was sent again keeps its row, without what names them, so that the
 //! receipts add up.
 
 use std::collections::{BTreeSet, HashSet};
@@ -11,7 +11,9 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::error::ArrowError;
 use footfall_event::schema::Table;
 use footfall_event::{Partition, visitor_hash};
-use footfall_lake::{FileWriter, Lake, Rewrite, TableFile, TableWriter, checkpoint, load_app_id};
+use footfall_lake::{
+    FileWriter, Lake, Rewrite, TableFile, TableWriter, app_id, checkpoint, load_app_id,
+};
 use futures::StreamExt;
 use uuid::Uuid;
 
@@ -31,6 +33,8 @@ pub const OF_PEOPLE: [Table; 6] = [
     Table::Sessions,
     Table::Events,
 ];
+/// Those of them that are made of `events`.
+const DERIVED: [Table; 3] = [Table::PageViews, Table::Needs, Table::Sessions];
 /// In place of a text that names the person.
 const ERASED: &str = "erased";
 
@@ -127,11 +131,11 @@ pub async fn erase_rows(
     if !is_behind(lake, erasure).await? {
         return Ok(Attempt::Waits("no snapshot of a partition lies behind its control record yet"));
     }
-    let mut writers = Vec::new();
-    for table in Table::ALL {
-        writers.push((table, TableWriter::open(lake, table).await?));
-    }
+    let mut writers = open_all(lake).await?;
     let home = erasure.home(person.visitor_id());
+    if !are_events_ahead(erasure, home, &mut writers).await? {
+        return Ok(Attempt::Waits("`events` speaks less far than what is made of it"));
+    }
     let theirs = Theirs::read(lake, erasure, person, home, &writers).await?;
     if !are_whole(&theirs.loads, &mut writers).await? {
         return Ok(Attempt::Waits("a load with rows of theirs is not whole: run it again"));
@@ -161,6 +165,36 @@ pub async fn erase_rows(
     Ok(Attempt::Done)
 }
 
+/// All tables, `events` last: what the others hold was made of events that it has, once it speaks as far.
+async fn open_all(lake: &Lake) -> Result<Vec<(Table, TableWriter)>, PipelineError> {
+    let mut tables = Table::ALL;
+    tables.sort_by_key(|table| *table == Table::Events);
+    let mut writers = Vec::new();
+    for table in tables {
+        writers.push((table, TableWriter::open(lake, table).await?));
+    }
+    Ok(writers)
+}
+
+/// Whether `events` speaks of the person's partition as far as the tables that are made of it: the tables
+/// of one interval are committed side by side, and a newcomer's session is known by its events alone.
+async fn are_events_ahead(
+    erasure: &Erasure,
+    home: Partition,
+    writers: &mut [(Table, TableWriter)],
+) -> Result<bool, PipelineError> {
+    let (mut events, mut derived) = (None, None);
+    for (table, writer) in writers {
+        let standing = writer.progress(&app_id(*table, &erasure.log, home)).await?;
+        match table {
+            Table::Events => events = standing,
+            table if DERIVED.contains(table) => derived = derived.max(standing),
+            _ => {}
+        }
+    }
+    Ok(events >= derived)
+}
+
 /// Whether a snapshot of each partition lies behind its control record: all tables speak behind it then.
 async fn is_behind(lake: &Lake, erasure: &Erasure) -> Result<bool, PipelineError> {
     for (partition, control) in erasure.offsets() {
@@ -188,7 +222,7 @@ async fn are_whole(
     Ok(true)
 }
 
-/// What the rows of `events` tell of a person.
+/// What the tables tell of a person.
 struct Theirs {
     ranges: Ranges,
     sessions: BTreeSet<String>,
@@ -212,8 +246,19 @@ impl Theirs {
             loads: BTreeSet::new(),
             has_repaired: false,
         };
-        let events = writers.iter().find(|(table, _)| *table == Table::Events);
-        let files = events.map_or(Ok(Vec::new()), |(_, events)| events.files())?;
+        let newcomers = theirs.add_events(lake, erasure, person, writers).await?;
+        theirs.add_sessions(lake, person, writers, &newcomers).await?;
+        Ok(theirs)
+    }
+
+    /// The sessions of who came by the same id since.
+    async fn add_events(
+        &mut self,
+        lake: &Lake,
+        erasure: &Erasure,
+        person: &Person,
+        writers: &[(Table, TableWriter)],
+    ) -> Result<HashSet<String>, PipelineError> {
         let columns = columns_of(
             Table::Events,
             &[
@@ -230,15 +275,46 @@ impl Theirs {
             ],
         )?;
         let scope = Scope::of_sessions(erasure, person);
+        let mut newcomers = HashSet::new();
+        let files = files_of(writers, Table::Events)?;
         let mut rows = rows_of(lake.clone(), Table::Events, files, columns);
         while let Some(batch) = rows.next().await {
             let batch = batch?;
-            let batch = filter_record_batch(&batch, &scope.mask(Table::Events, &batch))?;
-            for row in 0..batch.num_rows() {
-                theirs.take(&batch, row);
+            for row in (0..batch.num_rows()).filter(|row| person.has_row(&batch, *row)) {
+                match scope.reaches(&batch, row) {
+                    true => self.take(&batch, row),
+                    false => {
+                        newcomers.extend(text_at(&batch, "session_id", row).map(str::to_owned))
+                    }
+                }
             }
         }
-        Ok(theirs)
+        Ok(newcomers)
+    }
+
+    /// All of the id's sessions but a newcomer's are theirs. `events` need not name them: retention may
+    /// have removed its rows, and a repair that died may have replaced all tables but this one.
+    async fn add_sessions(
+        &mut self,
+        lake: &Lake,
+        person: &Person,
+        writers: &[(Table, TableWriter)],
+        newcomers: &HashSet<String>,
+    ) -> Result<(), PipelineError> {
+        for table in DERIVED {
+            let (files, columns) = (files_of(writers, table)?, key_columns(table)?);
+            let mut rows = rows_of(lake.clone(), table, files, columns);
+            while let Some(batch) = rows.next().await {
+                let batch = batch?;
+                for row in (0..batch.num_rows()).filter(|row| person.has_row(&batch, *row)) {
+                    let session = text_at(&batch, "session_id", row).unwrap_or_default();
+                    if !newcomers.contains(session) && !self.sessions.contains(session) {
+                        self.sessions.insert(session.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, rows: &RecordBatch, row: usize) {
@@ -274,6 +350,14 @@ impl Theirs {
         erasure.is_counted = true;
         self.event_ids
     }
+}
+
+fn files_of(
+    writers: &[(Table, TableWriter)],
+    table: Table,
+) -> Result<Vec<TableFile>, PipelineError> {
+    let writer = writers.iter().find(|(of, _)| *of == table);
+    Ok(writer.map_or(Ok(Vec::new()), |(_, writer)| writer.files())?)
 }
 
 /// The files that hold anything of the person, and what else they hold in new ones; and how many rows

@@ -1,5 +1,7 @@
 //! Erasures of lakes that were loaded, with what a live log adds.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use footfall_event::schema::Table;
@@ -104,6 +106,69 @@ async fn a_person_goes_from_all_tables_and_others_stay() {
     assert_eq!((found.places, found.has_newcomer), (Vec::new(), false));
     place.verify().await;
     assert_eq!(place.advance().await, Advanced::default());
+}
+
+/// Of two visitors, nothing is left of the person in what is made of events.
+async fn is_gone(place: &Place, request: &Erasure) {
+    for table in ["sessions", "page_views"] {
+        let visitors = format!("SELECT DISTINCT visitor_id FROM {table}");
+        assert_eq!(place.shop.ask(&visitors).await, ["w"], "{table}");
+    }
+    let proof = find(&place.shop.lake, &request.id).await.unwrap().unwrap();
+    assert_eq!(place.found(&proof, "v").await.places, Vec::<String>::new());
+}
+
+async fn erase(place: &Place) -> Erasure {
+    let request = place.ask_for("v").await;
+    place.advance().await;
+    place.speak(0, 5).await;
+    assert_eq!(place.advance().await, Advanced { done: 1, ..Advanced::default() });
+    request
+}
+
+#[tokio::test]
+async fn sessions_go_whose_events_retention_removed() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", ""), of("w", at(3, "b", ""))]).await;
+    let of_events = Retention(BTreeMap::from([(Table::Events, Micros::DAY)]));
+    let (rules, mut settled) = (Arc::new(rules()), SettledFiles::default());
+    rewrite(&place.shop.lake, &rules, &of_events, &mut settled).await.unwrap();
+    assert_eq!(place.shop.ask(ROWS).await, Vec::<String>::new());
+    let request = erase(&place).await;
+    is_gone(&place, &request).await;
+}
+
+/// All tables but `events` have the rows of the run as it was folded again, under another session.
+#[tokio::test]
+async fn what_a_repair_wrote_that_died_goes_too() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(9, "b", ""), of("w", at(9, "c", ""))]).await;
+    load(&place, "y", &[at(1, "a", "")]).await;
+    let (events, aside) = (place.shop.table(Table::Events), place.shop.folder.path().join("aside"));
+    copy(&events, &aside);
+    let (rules, retention) = (Arc::new(rules()), Retention::default());
+    let mut settled = SettledFiles::default();
+    let done = rewrite(&place.shop.lake, &rules, &retention, &mut settled).await.unwrap();
+    assert_eq!(done.repaired.late_events, 1);
+    std::fs::remove_dir_all(&events).unwrap();
+    std::fs::rename(&aside, &events).unwrap();
+    let unnamed = "SELECT count(*) FROM sessions WHERE session_id NOT IN \
+        (SELECT session_id FROM events WHERE session_id IS NOT NULL)";
+    assert_eq!(place.shop.ask(unnamed).await, ["1"]);
+    let request = erase(&place).await;
+    is_gone(&place, &request).await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
 }
 
 /// A crash behind any commit: the same is done again, and what was counted stays.
