@@ -147,13 +147,14 @@ pub async fn erase_rows(
         let event_ids = if table == Table::Duplicates { &event_ids } else { &HashSet::new() };
         let scope = Scope { event_ids: event_ids.clone(), ..Scope::of_sessions(erasure, person) };
         let (rewrite, rows) = without(lake, table, writer.files()?, &scope).await?;
-        if rewrite.replaced.is_empty() {
-            continue;
+        if !rewrite.replaced.is_empty() {
+            // Counted before they go: one that dies in between finds them to count, or they are gone.
+            let counted = ErasedRows { rows, ..ErasedRows::default() };
+            erasure.tables.insert(table.name().to_owned(), counted);
+            record::keep(lake, erasure).await?;
         }
-        // Counted before they go: when it dies in between, they are there to be counted or they are not.
-        let counted = ErasedRows { rows, ..ErasedRows::default() };
-        erasure.tables.insert(table.name().to_owned(), counted);
-        record::keep(lake, erasure).await?;
+        // Also where there is nothing to replace: a repair that read the tables before must not put the
+        // person there.
         if !writer.rewrite(rewrite).await? {
             return Ok(Attempt::Waits("another rewrite of the tables was first"));
         }

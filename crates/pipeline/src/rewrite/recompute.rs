@@ -187,6 +187,7 @@ impl Folding<'_> {
 
     async fn part(&mut self, day: Day, behind: Option<VisitorKey>) -> Result<Part, PipelineError> {
         let (lake, rules) = (self.lake, self.rules);
+        let duplicates = TableWriter::open(lake, Table::Duplicates).await?;
         let mut tables = Tables::open(lake).await?;
         if let Some((_, events)) = tables.writers.last_mut() {
             self.horizon.follow_retention(events).await?;
@@ -205,7 +206,7 @@ impl Folding<'_> {
         // Above the marks of all tables: one may have died between two of them.
         let recompute = Some(tables.newest_mark().await? + 1);
         let order = Order { last: Table::Sessions, recompute };
-        let mut job = Job { lake, rules: rules.clone(), tables: tables.writers };
+        let mut job = Job { lake, rules: rules.clone(), duplicates, tables: tables.writers };
         Ok(match job.replace(runs, conditions, &order).await? {
             Some(_) => Part::Done { runs: count, waiting, next },
             None => Part::Overtaken,

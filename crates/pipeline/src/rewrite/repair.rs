@@ -101,6 +101,7 @@ async fn repair_part(
     let Some(settings) = lake.settings().await? else { return Ok((Repaired::default(), None)) };
     let rules = rules_in_force(lake, &settings, rules).await?;
     crate::rules_store::keep(lake, &rules).await?;
+    let duplicates = TableWriter::open(lake, Table::Duplicates).await?;
     let mut tables = Vec::new();
     for table in REPLACED {
         tables.push((table, TableWriter::open(lake, table).await?));
@@ -120,7 +121,7 @@ async fn repair_part(
         return Ok((repaired, next));
     }
     repaired.runs = runs.count;
-    let mut job = Job { lake, rules, tables };
+    let mut job = Job { lake, rules, duplicates, tables };
     match job.replace(runs, conditions, &Order::repair()).await? {
         Some(late_events) => repaired.late_events = late_events,
         None => repaired.is_overtaken = true,
@@ -169,6 +170,8 @@ impl Order {
 pub(super) struct Job<'l> {
     pub lake: &'l Lake,
     pub rules: Arc<Rules>,
+    /// Opened before the others, as they are: a rewrite in between is the first.
+    pub duplicates: TableWriter,
     /// Those of [`REPLACED`].
     pub tables: Vec<(Table, TableWriter)>,
 }
@@ -196,8 +199,10 @@ impl Job<'_> {
         let mut parts: Vec<_> = self.tables.iter_mut().zip(taken).zip(new).collect();
         parts.sort_by_key(|(((table, _), _), _)| *table == order.last);
         for (((table, writer), old), new) in parts {
-            if *table == Table::Events {
-                add_duplicates(self.lake, &runs).await?;
+            if *table == Table::Events
+                && !add_duplicates(self.lake, &mut self.duplicates, &runs).await?
+            {
+                return Ok(None);
             }
             let marks = order.recompute.map(|number| (recompute_app_id(*table), number));
             if !put(writer, *table, old, new, marks.into_iter().collect()).await? {
@@ -253,12 +258,16 @@ async fn write(
     Ok(())
 }
 
-/// Of two rows with one id the live one stays; the other is a duplicate from here on.
-async fn add_duplicates(lake: &Lake, runs: &Runs) -> Result<(), PipelineError> {
+/// Of two rows with one id the live one stays; the other is a duplicate from here on. False where another
+/// rewrite was first: all of it is done again then, as the rows still stand in `events`.
+async fn add_duplicates(
+    lake: &Lake,
+    writer: &mut TableWriter,
+    runs: &Runs,
+) -> Result<bool, PipelineError> {
     if runs.doubled.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    let mut writer = TableWriter::open(lake, Table::Duplicates).await?;
     let (files, mut nothing) = (writer.files()?, Kept::default());
     let old = take_out(lake, Table::Duplicates, files, runs, &mut nothing).await?;
     let mut files = FileWriter::new(lake, Table::Duplicates, Uuid::new_v4());
@@ -266,11 +275,7 @@ async fn add_duplicates(lake: &Lake, runs: &Runs) -> Result<(), PipelineError> {
         let origin = Origin { log: place.log.as_str().into(), partition: place.partition };
         files.write(&duplicate_rows(std::slice::from_ref(row), &origin)?).await?;
     }
-    // Where another rewrite is first, all of it is done again: the rows still stand in `events`.
-    match put(&mut writer, Table::Duplicates, old, files.finish().await?, Vec::new()).await? {
-        true => Ok(()),
-        false => Err(PipelineError::Races { table: Table::Duplicates.name(), attempts: 1 }),
-    }
+    put(writer, Table::Duplicates, old, files.finish().await?, Vec::new()).await
 }
 
 /// The files of `events`, the last of [`REPLACED`].
