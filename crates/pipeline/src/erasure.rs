@@ -78,7 +78,7 @@ impl Erasures {
             return Err(Refused::TooMany);
         }
         let erasure = Erasure::new(site, visitor_id, self.log.topic());
-        record::keep(&self.lake, &erasure).await?;
+        record::ask(&self.lake, &erasure).await?;
         self.asked.store(true, Ordering::Release);
         tracing::info!(id = erasure.id, site, "an erasure was asked for");
         Ok(erasure)

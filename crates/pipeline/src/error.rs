@@ -42,6 +42,8 @@ pub enum PipelineError {
         "partition {partition} of `{topic}`: record {offset} is named by the snapshot as held, and {why}: restore the log, or make another lake"
     )]
     HeldLost { topic: String, partition: Partition, offset: Offset, why: String },
+    #[error("erasure {id} was taken further by another process, and is looked at again")]
+    ErasureOvertaken { id: String },
     #[error("the pipeline was asked to stop")]
     Stopping,
     #[error("{0}")]

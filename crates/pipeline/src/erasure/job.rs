@@ -30,11 +30,13 @@ pub async fn advance(
     grace: Duration,
 ) -> Result<Advanced, PipelineError> {
     let mut advanced = Advanced::default();
-    for mut erasure in record::waiting(lake).await? {
-        let ended = match record::find(lake, &erasure.id).await? {
+    for request in record::waiting(lake).await? {
+        // As it stands by now: those before it may have taken long, and another process may have it.
+        let ended = match record::find(lake, &request.id).await? {
             // It died between the proof and the request.
-            Some(done) if done.is_done() => record::finish(lake, &done).await.map(|()| true),
-            _ => (Job { lake, log, grace }).take_on(&mut erasure).await,
+            Some(done) if done.is_done() => record::forget(lake, &done.id).await.map(|()| true),
+            Some(mut erasure) => (Job { lake, log, grace }).take_on(&mut erasure).await,
+            None => continue,
         };
         match ended {
             Ok(true) => advanced.done += 1,
@@ -42,7 +44,7 @@ pub async fn advance(
             Err(error) => {
                 advanced.waiting += 1;
                 advanced.failed += 1;
-                tracing::error!(id = erasure.id, %error, "an erasure failed, and is tried again");
+                tracing::error!(id = request.id, %error, "an erasure failed, and is tried again");
             }
         }
     }

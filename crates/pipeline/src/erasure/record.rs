@@ -19,6 +19,10 @@ const DONE: &str = "_footfall/erasures/done";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erasure {
     pub id: String,
+    /// How often it was kept: of two processes that carry it out, as one was taken its partition, the
+    /// second to keep is refused.
+    #[serde(default)]
+    pub revision: u64,
     pub site: String,
     /// Whom it means, to who knows the id: as [`Mark`] has it.
     pub salt: String,
@@ -123,21 +127,48 @@ impl Erasure {
     }
 }
 
-/// Writes a request that waits, over what stands there of it.
+/// Keeps a request durably, before anything was done of it.
 ///
 /// # Errors
 /// `Lake`.
-pub async fn keep(lake: &Lake, erasure: &Erasure) -> Result<(), PipelineError> {
+pub async fn ask(lake: &Lake, erasure: &Erasure) -> Result<(), PipelineError> {
     Ok(lake.write(&path(WAITING, &erasure.id), json(erasure)).await?)
+}
+
+/// Keeps how far a request is, over what it was read as.
+///
+/// # Errors
+/// `ErasureOvertaken` where another process took it further meanwhile; `Lake`.
+pub async fn keep(lake: &Lake, erasure: &mut Erasure) -> Result<(), PipelineError> {
+    require_unchanged(lake, erasure).await?;
+    erasure.revision += 1;
+    ask(lake, erasure).await
 }
 
 /// Puts the proof in the place of the request.
 ///
 /// # Errors
+/// As [`keep`].
+pub async fn finish(lake: &Lake, proof: &Erasure) -> Result<(), PipelineError> {
+    require_unchanged(lake, proof).await?;
+    lake.write(&path(DONE, &proof.id), json(proof)).await?;
+    forget(lake, &proof.id).await
+}
+
+/// Deletes a request whose proof stands.
+///
+/// # Errors
 /// `Lake`.
-pub async fn finish(lake: &Lake, erasure: &Erasure) -> Result<(), PipelineError> {
-    lake.write(&path(DONE, &erasure.id), json(erasure)).await?;
-    Ok(lake.delete(&path(WAITING, &erasure.id)).await?)
+pub async fn forget(lake: &Lake, id: &str) -> Result<(), PipelineError> {
+    Ok(lake.delete(&path(WAITING, id)).await?)
+}
+
+async fn require_unchanged(lake: &Lake, erasure: &Erasure) -> Result<(), PipelineError> {
+    let standing = read(lake, &path(WAITING, &erasure.id)).await?;
+    match standing.is_some_and(|standing| standing.revision == erasure.revision) {
+        true => Ok(()),
+        false => Err(PipelineError::ErasureOvertaken { id: erasure.id.clone() }),
+    }
 }
 
 /// An erasure that waits or is done.

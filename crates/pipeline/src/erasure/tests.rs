@@ -210,6 +210,29 @@ async fn what_died_is_done_again_and_counts_the_same() {
     place.verify().await;
 }
 
+/// Two processes carry it out, as one was taken the partition and goes on for a while.
+#[tokio::test]
+async fn what_another_process_took_further_is_not_overwritten() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", "")]).await;
+    let lake = &place.shop.lake;
+    let request = place.ask_for("v").await;
+    place.advance().await;
+    let mut stale = find(lake, &request.id).await.unwrap().unwrap();
+    place.speak(0, 5).await;
+    let mut erasure = stale.clone();
+    erase_rows(lake, &mut erasure, &Person::new("shop", "v")).await.unwrap();
+    let refused = record::keep(lake, &mut stale).await.unwrap_err();
+    assert!(matches!(refused, crate::PipelineError::ErasureOvertaken { .. }), "{refused}");
+    assert_eq!(place.advance().await.done, 1);
+    // It would stand there again, with the id.
+    assert!(record::keep(lake, &mut erasure).await.is_err());
+    assert!(record::finish(lake, &erasure).await.is_err());
+    let proof = find(lake, &request.id).await.unwrap().unwrap();
+    assert_eq!(proof.tables[Table::Events.name()].rows, 1);
+    assert_eq!(waiting(lake).await.unwrap().len(), 0);
+}
+
 #[tokio::test]
 async fn a_load_that_is_not_whole_is_waited_for() {
     let place = Place::new().await;

@@ -25,6 +25,8 @@ pub struct Erasing {
     due: Instant,
     running: Option<JoinHandle<Result<Advanced, PipelineError>>>,
     stop: CancellationToken,
+    /// Of the run that is running.
+    stop_run: CancellationToken,
 }
 
 impl Erasing {
@@ -36,6 +38,7 @@ impl Erasing {
             due: Instant::now(),
             running: None,
             stop: CancellationToken::new(),
+            stop_run: CancellationToken::new(),
         }
     }
 
@@ -50,7 +53,12 @@ impl Erasing {
         if let Some(running) = self.running.take_if(|running| running.is_finished()) {
             self.due = Instant::now() + self.take(running.join(), metrics);
         }
-        if !is_caretaker || self.running.is_some() {
+        if !is_caretaker {
+            // Whoever has the partition carries them out.
+            self.stop_run.cancel();
+            return;
+        }
+        if self.running.is_some() {
             return;
         }
         if self.erasures.take_asked() || self.due <= Instant::now() {
@@ -63,7 +71,8 @@ impl Erasing {
 
     /// It reads whole tables and the log: it has a thread of its own.
     fn begin(&mut self, lake: Lake) -> std::io::Result<()> {
-        let (log, grace, stop) = (self.log.clone(), self.grace, self.stop.clone());
+        self.stop_run = self.stop.child_token();
+        let (log, grace, stop) = (self.log.clone(), self.grace, self.stop_run.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             runtime.block_on(async {
@@ -88,6 +97,7 @@ impl Erasing {
                 metrics.erased(advanced);
                 if advanced.waiting > 0 { WAITING_INTERVAL } else { LOOK_INTERVAL }
             }
+            Ok(Err(PipelineError::Stopping)) => LOOK_INTERVAL,
             Ok(Err(error)) => {
                 tell(&error.to_string(), metrics);
                 LOOK_INTERVAL
