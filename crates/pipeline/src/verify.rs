@@ -20,7 +20,8 @@ use footfall_event::schema::Table;
 use footfall_event::{Offset, Partition};
 use footfall_lake::{Lake, LakeSettings};
 
-use crate::{PipelineError, erasure, snapshot};
+use crate::erasure::{self, Erasure};
+use crate::{PipelineError, snapshot};
 use erased::Erased;
 use late_runs::LateRuns;
 use rules::KnownRules;
@@ -28,6 +29,8 @@ use versions::Versions;
 
 /// Differences listed by name; all are counted.
 const LISTED_MAX: usize = 20;
+const ERASURE_UNDER_WAY: &str =
+    "everything: an erasure is under way, or was meanwhile; verify again when it is done";
 
 /// What a verification found.
 #[derive(Debug, Default)]
@@ -74,29 +77,58 @@ impl Verified {
 /// # Errors
 /// `Lake`, `Snapshot`, `Rows`, `Conditions`; `Source` when there is no lake.
 pub async fn verify(lake: &Lake) -> Result<Verified, PipelineError> {
-    let mut verified = Verified::default();
     let settings = lake.settings().await?;
     let none = || PipelineError::Source(format!("there is no lake at {}", lake.url()));
     let settings = settings.ok_or_else(none)?;
+    let before = begun_erasures(lake).await?;
+    if !before.waiting.is_empty() {
+        return Ok(left_to_erasure());
+    }
+    let verified = verify_all(lake, &settings, Erased::of(before.done.clone())).await;
+    // It may have taken rows, or files that were to be read.
+    match begun_erasures(lake).await? == before {
+        true => verified,
+        false => Ok(left_to_erasure()),
+    }
+}
+
+fn left_to_erasure() -> Verified {
+    let mut verified = Verified::default();
+    verified.leave_out(ERASURE_UNDER_WAY.to_owned());
+    verified
+}
+
+async fn verify_all(
+    lake: &Lake,
+    settings: &LakeSettings,
+    erased: Erased,
+) -> Result<Verified, PipelineError> {
+    let mut verified = Verified::default();
     let mut rules = KnownRules::read(lake).await?;
     // As a repair asks the first partition.
     if let Some((_, state)) = snapshot::newest(lake, &settings.topic, Partition(0)).await? {
         rules.repaired_by(&state.rules().newest().1.config_id());
     }
-    let waiting = erasure::waiting(lake).await?;
-    if waiting.iter().any(|erasure| erasure.is_counted) {
-        verified.leave_out(
-            "everything: an erasure is rewriting the tables; verify again when it is done"
-                .to_owned(),
-        );
-        return Ok(verified);
-    }
-    let erased = Erased::of(erasure::done(lake).await?);
     erased.tell(&mut verified);
     for partition in (0..settings.partitions).map(|number| Partition(number as i32)) {
-        verify_partition(lake, &settings, &rules, &erased, partition, &mut verified).await?;
+        verify_partition(lake, settings, &rules, &erased, partition, &mut verified).await?;
     }
     Ok(verified)
+}
+
+/// The erasures that may have taken rows.
+#[derive(PartialEq)]
+struct Begun {
+    /// Behind whose control record a row may be gone, and no proof says so yet.
+    waiting: Vec<Erasure>,
+    done: Vec<Erasure>,
+}
+
+async fn begun_erasures(lake: &Lake) -> Result<Begun, PipelineError> {
+    // First those that wait: one that is done in between is in both, and in none the other way round.
+    let mut waiting = erasure::waiting(lake).await?;
+    waiting.retain(|erasure| !erasure.control_offsets.is_empty());
+    Ok(Begun { waiting, done: erasure::done(lake).await? })
 }
 
 async fn verify_partition(

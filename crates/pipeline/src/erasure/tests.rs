@@ -218,6 +218,9 @@ async fn what_another_process_took_further_is_not_overwritten() {
     let lake = &place.shop.lake;
     let request = place.ask_for("v").await;
     place.advance().await;
+    let verified = crate::verify(lake).await.unwrap();
+    assert_eq!((verified.differences, verified.left_out.len()), (0, 1));
+    assert!(verified.left_out[0].starts_with("everything: an erasure"));
     let mut stale = find(lake, &request.id).await.unwrap().unwrap();
     place.speak(0, 5).await;
     let mut erasure = stale.clone();
