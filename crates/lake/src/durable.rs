@@ -67,6 +67,22 @@ pub fn delete_staged(folder: &OsPath, before: SystemTime) -> Result<usize> {
     Ok(deleted)
 }
 
+/// Deletes what writes of `target` that were broken off left behind, however young; how many files.
+pub fn delete_staged_of(target: &OsPath) -> Result<usize> {
+    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return Ok(0) };
+    let prefix = format!("{}#", name.to_string_lossy());
+    let mut deleted = 0;
+    for entry in std::fs::read_dir(folder).map_err(|source| named(folder, source))? {
+        let path = entry.map_err(|source| named(folder, source))?.path();
+        let is_of = path.file_name().is_some_and(|of| of.to_string_lossy().starts_with(&prefix));
+        if is_of && is_staged(&path) {
+            std::fs::remove_file(&path).map_err(|source| named(&path, source))?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
+}
+
 /// Whether [`staging_path`] gave it its name.
 fn is_staged(path: &OsPath) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();

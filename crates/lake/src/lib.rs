@@ -25,6 +25,7 @@ pub use lake::{Lake, LakeSettings};
 pub use old_files::delete_old_files;
 pub use parquet_file::{FileWriter, WrittenFile};
 pub use purge::{
-    checkpoint, delete_broken_writes, delete_file, forget_versions, unreferenced_files,
+    checkpoint, delete_broken_writes, delete_broken_writes_of, delete_file, forget_versions,
+    unreferenced_files,
 };
 pub use table_file::{TableFile, read_file};

@@ -112,5 +112,17 @@ pub async fn delete_broken_writes(lake: &Lake, age: Duration) -> Result<usize, L
     Ok(deleted?)
 }
 
+/// Deletes what broken writes of the blob `name` left in a local lake, however young: nobody may be writing
+/// it. How many files.
+///
+/// # Errors
+/// `Store`.
+pub async fn delete_broken_writes_of(lake: &Lake, name: &str) -> Result<usize, LakeError> {
+    let Ok(folder) = lake.url().to_file_path() else { return Ok(0) };
+    let target = folder.join(name);
+    let deleted = tokio::task::spawn_blocking(move || durable::delete_staged_of(&target)).await;
+    Ok(deleted.map_err(|source| object_store::Error::JoinError { source })??)
+}
+
 #[cfg(test)]
 mod tests;

@@ -128,9 +128,11 @@ impl Job<'_> {
         record::keep(self.lake, erasure).await
     }
 
+    /// From the last step on: nothing of the person is written behind it, so that what a crash left of a
+    /// write is as old as the grace by then.
     fn is_grace_over(&self, erasure: &Erasure) -> bool {
-        let rewritten = erasure.rewritten_at.as_deref().and_then(|text| parse_time(text).ok());
+        let erased = erasure.log_erased_at.as_deref().and_then(|text| parse_time(text).ok());
         let over = |at: Micros| Micros::clock() - at >= Micros(self.grace.as_micros() as i64);
-        rewritten.is_some_and(over)
+        erased.is_some_and(over)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition, partition_of};
-use footfall_lake::{Lake, LakeError};
+use footfall_lake::{Lake, LakeError, delete_broken_writes_of};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -155,12 +155,15 @@ pub async fn finish(lake: &Lake, proof: &Erasure) -> Result<(), PipelineError> {
     forget(lake, &proof.id).await
 }
 
-/// Deletes a request whose proof stands.
+/// Deletes a request whose proof stands, and what crashes left of writing it, which has the id too.
 ///
 /// # Errors
 /// `Lake`.
 pub async fn forget(lake: &Lake, id: &str) -> Result<(), PipelineError> {
-    Ok(lake.delete(&path(WAITING, id)).await?)
+    let path = path(WAITING, id);
+    // First: one that dies in between finds the request, and does this again.
+    delete_broken_writes_of(lake, &path).await?;
+    Ok(lake.delete(&path).await?)
 }
 
 async fn require_unchanged(lake: &Lake, erasure: &Erasure) -> Result<(), PipelineError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
@@ -208,6 +208,24 @@ async fn what_died_is_done_again_and_counts_the_same() {
     }
     assert_eq!(place.advance().await.done, 1);
     place.verify().await;
+}
+
+/// A write of the request that a crash broke off is told by its age from one that goes on; behind the
+/// proof nobody writes it.
+#[tokio::test]
+async fn what_broken_writes_left_of_a_request_goes_with_it() {
+    let place = Place::new().await;
+    let request = place.ask_for("v").await;
+    let folder = place.shop.folder.path().join("_footfall/erasures/waiting");
+    let (staged, other) = (folder.join(format!("{}.json#7", request.id)), folder.join("x.json#7"));
+    for path in [&staged, &other] {
+        let file = std::fs::File::create(path).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(3_600)).unwrap();
+    }
+    place.advance().await;
+    place.speak(0, 5).await;
+    assert_eq!(place.advance().await.done, 1);
+    assert!(!staged.exists() && other.exists());
 }
 
 /// Two processes carry it out, as one was taken the partition and goes on for a while.
