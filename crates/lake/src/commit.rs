@@ -170,6 +170,7 @@ impl TableWriter {
         }
         let mut attempts = 1;
         loop {
+            let held = self.version();
             let failed = match self.try_commit(commit).await {
                 Ok(version) => return Ok(Outcome::Committed { version }),
                 Err(source) => source,
@@ -185,8 +186,10 @@ impl TableWriter {
             if let Some(lost) = self.lost(commit).await? {
                 return Ok(lost);
             }
-            // A rewrite took files that the snapshot had, which is nothing to an append.
-            if attempts == ATTEMPTS_MAX || !is_conflict(&failed) {
+            // A rewrite took files that the snapshot had, which is nothing to an append; or an erasure took
+            // the versions behind it, which are read for conflicts: that fails in another way.
+            let may_pass = is_conflict(&failed) || self.version() != held;
+            if attempts == ATTEMPTS_MAX || !may_pass {
                 return Err(LakeError::Delta { table: self.table, source: failed });
             }
             attempts += 1;
