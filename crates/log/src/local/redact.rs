@@ -3,6 +3,7 @@
 //! is left to the caller.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -24,6 +25,9 @@ const FILLER_BYTES: usize = 1024 * 1024;
 const FILLER: &str = "segment-filler";
 /// Memory that the filler takes at most.
 const FILLER_MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;
+/// Where the database keeps the folders of its keyspaces, and the one that is its own.
+const KEYSPACES: &str = "keyspaces";
+const DATABASES_OWN: &str = "0";
 /// How long the disk may take to let go of the old files.
 const PURGE_MAX: Duration = Duration::from_secs(60);
 const PURGE_PAUSE: Duration = Duration::from_millis(50);
@@ -36,17 +40,15 @@ pub async fn redact(
 ) -> Result<Redacted, LogError> {
     queue.submit(Work::Close, 0).await?;
     let mut records = 0;
-    let mut replaced = Vec::new();
     for number in closed(store) {
         let (of, redaction) = (Arc::clone(store), redaction.clone());
         let copied = blocking(move || copy_without(&of, number, &redaction)).await?;
-        let Some(Copied { copy, old_folder, erased }) = copied else { continue };
+        let Some(Copied { copy, erased }) = copied else { continue };
         queue.submit(Work::Replace(Arc::new(copy)), 0).await?;
-        replaced.push(old_folder);
         records += erased;
     }
     let of = Arc::clone(store);
-    blocking(move || purge(&of, &replaced)).await?;
+    blocking(move || purge(&of)).await?;
     Ok(Redacted::Records(records))
 }
 
@@ -86,7 +88,6 @@ fn closed(store: &Store) -> Vec<u64> {
 
 struct Copied {
     copy: Segment,
-    old_folder: PathBuf,
     erased: u64,
 }
 
@@ -121,7 +122,7 @@ fn copy_without(
     copying.finish().map_err(failed)?;
     let starts = old.starts.clone();
     let copy = Segment { number, rewritten, starts, keyspace };
-    Ok(Some(Copied { copy, old_folder: old.keyspace.path().to_owned(), erased }))
+    Ok(Some(Copied { copy, erased }))
 }
 
 fn count_in(store: &Store, segment: &Segment, redaction: &Redaction) -> Result<u64, LogError> {
@@ -174,10 +175,11 @@ fn without(lane: &Lane, records: &[Record], redaction: &Redaction) -> Option<Byt
     Some(chunk.finish())
 }
 
-/// Waits until the folders of old segments and all journals that were there are gone. A journal that is
+/// Waits until the folders of old segments, also those that an earlier call replaced, and all journals that
+/// were there are gone. A journal that is
 /// written to is sealed by its size alone, so it is filled up; one that is sealed goes when all that it
 /// holds stands in tables.
-fn purge(store: &Store, old_folders: &[PathBuf]) -> Result<(), LogError> {
+fn purge(store: &Store) -> Result<(), LogError> {
     let journals = journals(store)?;
     delete(store, FILLER)?;
     let options = || KeyspaceCreateOptions::default().max_memtable_size(FILLER_MEMTABLE_BYTES);
@@ -189,8 +191,10 @@ fn purge(store: &Store, old_folders: &[PathBuf]) -> Result<(), LogError> {
     let began = Instant::now();
     loop {
         flush(store, &filler)?;
-        let still = journals.iter().chain(old_folders).find(|path| path.exists());
-        let Some(still) = still else { break };
+        let stray = stray_folder(store, &filler)?;
+        let Some(still) = stray.as_ref().or(journals.iter().find(|path| path.exists())) else {
+            break;
+        };
         if began.elapsed() > PURGE_MAX {
             let why = format!("{} is not deleted yet", still.display());
             return Err(LogError::Unavailable { at: store.at(), why });
@@ -199,6 +203,20 @@ fn purge(store: &Store, old_folders: &[PathBuf]) -> Result<(), LogError> {
     }
     drop(filler);
     delete(store, FILLER)
+}
+
+/// A folder whose records no segment has any more: it goes when whoever reads it is done.
+fn stray_folder(store: &Store, filler: &Keyspace) -> Result<Option<PathBuf>, LogError> {
+    let keyspaces = store.settings.directory.join(KEYSPACES);
+    let segments = store.segments();
+    let standing = segments.iter().map(|segment| &segment.keyspace).chain([&store.meta, filler]);
+    // By their names, as the database may know its place by another path.
+    let mut known: BTreeSet<&OsStr> =
+        standing.filter_map(|keyspace| keyspace.path().file_name()).collect();
+    known.insert(OsStr::new(DATABASES_OWN));
+    let folders = std::fs::read_dir(keyspaces).map_err(|error| store.io_error(&error))?;
+    let mut folders = folders.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(folders.find(|folder| folder.file_name().is_some_and(|name| !known.contains(name))))
 }
 
 /// Begins to write all that is in memory to tables.

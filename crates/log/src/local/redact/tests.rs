@@ -168,6 +168,27 @@ async fn a_copy_that_a_crash_left_is_swept_or_made_again() {
     assert!(!shop.holds_the_person());
 }
 
+/// Somebody reads the old segment when its copy takes its place, and the call gives up waiting: the next
+/// one has nothing to copy, and must know that the bytes are there still.
+#[tokio::test]
+async fn a_segment_that_an_earlier_call_replaced_is_waited_for() {
+    let shop = Shop::new();
+    shop.append(P0, &["a", PERSON]).await;
+    let below = [(P0, 2)];
+    let store = Arc::clone(&shop.log().store);
+    let reader = store.segments();
+    shop.log().queue.submit(Work::Close, 0).await.unwrap();
+    let copied = copy_without(&store, 0, &redaction(&below)).unwrap().unwrap();
+    replace(&store, Arc::new(copied.copy)).unwrap();
+    let old = reader[0].keyspace.path().to_owned();
+    let filler = store.segment_keyspace(FILLER).unwrap();
+    assert_eq!(stray_folder(&store, &filler).unwrap(), Some(old.clone()));
+    drop(filler);
+    drop(reader);
+    assert_eq!(shop.redact(&below).await, Redacted::Records(0));
+    assert!(!old.exists() && !shop.holds_the_person());
+}
+
 /// Retention deletes the segment while its copy is made.
 #[tokio::test]
 async fn a_copy_of_a_segment_that_is_gone_goes_too() {
