@@ -19,6 +19,7 @@ mod reload;
 mod sample;
 mod secrets;
 mod server;
+mod settings;
 mod sql;
 mod status;
 mod tables;

@@ -6,7 +6,7 @@ use footfall_lake::Lake;
 use footfall_pipeline::{Compacted, Retention, SettledFiles, rewrite};
 
 use crate::config::{Config, process_environment};
-use crate::parts::pipeline_rules;
+use crate::settings::pipeline_rules;
 
 /// Repairs what waits for it, removes old days, compacts, deletes old files, and prints what was done.
 ///

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::arguments::RecomputeArguments;
 use crate::config::{Config, process_environment};
 use crate::exit::CalledWrongly;
-use crate::parts::pipeline_rules;
+use crate::settings::pipeline_rules;
 
 /// No event happened before, and none can be told of behind (9999-12-31).
 const ALL: DayRange = DayRange { from: Day(0), to: Day(2_932_896) };

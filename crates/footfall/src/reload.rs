@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::parts::pipeline_rules;
+use crate::settings::pipeline_rules;
 
 /// Hears SIGHUP from here on, at which a process ends otherwise: to be called first of all. `None` on a
 /// terminal, where the signal says that it was closed, and ends the process as ever.

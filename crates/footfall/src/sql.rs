@@ -11,8 +11,8 @@ use reqwest::StatusCode;
 
 use crate::arguments::RowFormat;
 use crate::config::{Config, process_environment};
-use crate::parts::query_settings;
 use crate::server::{TOKEN_VARIABLE, with_token};
+use crate::settings::query_settings;
 
 /// Asks the lake and prints the rows.
 ///

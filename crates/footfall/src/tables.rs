@@ -8,8 +8,8 @@ use reqwest::Client;
 use serde_json::Value;
 
 use crate::config::{Config, process_environment};
-use crate::parts::query_settings;
 use crate::server::{path, send};
+use crate::settings::query_settings;
 
 /// Who is asked.
 pub enum Tables {

@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::map::LoadMap;
-use crate::parts::{made_lake, pipeline_rules};
+use crate::parts::made_lake;
+use crate::settings::pipeline_rules;
 use source::Sources;
 
 /// Hexadecimal digits of a load's name.

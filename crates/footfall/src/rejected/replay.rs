@@ -13,8 +13,9 @@ use crate::arguments::ReplayArguments;
 use crate::config::Config;
 use crate::exit::CalledWrongly;
 use crate::operator::{Operator, ROWS_MAX, Request};
-use crate::parts::{ingest_settings, kafka_log};
+use crate::parts::kafka_log;
 use crate::server::plain;
+use crate::settings::ingest_settings;
 use crate::tables::Tables;
 
 /// Who judges, and appends what is taken.

@@ -1,0 +1,94 @@
+//! What each part is given of the configuration. Reading it is left to `config`, starting the parts to
+//! `parts`.
+
+use std::sync::Arc;
+
+use footfall_event::Limits;
+use footfall_ingest::IngestSettings;
+use footfall_pipeline::{PipelineSettings, Retention};
+use footfall_query::QuerySettings;
+use footfall_sessionizer::Rules;
+
+use crate::config::Config;
+
+/// What the collector takes, and from whom.
+pub fn ingest_settings(config: &Config) -> IngestSettings {
+    let ingest = &config.ingest;
+    let keys = config.keys.iter();
+    IngestSettings {
+        default_site: ingest.default_site.clone(),
+        keys: keys
+            .map(|key| footfall_ingest::Key {
+                site: key.site.clone(),
+                sha256: key.sha256,
+                origins: key.origins.clone(),
+            })
+            .collect(),
+        limits: Limits { max_age: ingest.max_age, ..Limits::default() },
+        body_bytes_max: ingest.body_bytes_max,
+        inflated_bytes_max: ingest.inflated_bytes_max,
+        batch_events_max: ingest.batch_events_max,
+        event_bytes_max: ingest.event_bytes_max,
+        bodies_in_flight_bytes_max: ingest.bodies_in_flight_bytes_max,
+        connections_max: ingest.connections_max,
+        header_bytes_max: ingest.header_bytes_max,
+        header_timeout: ingest.header_timeout,
+        body_timeout: ingest.body_timeout,
+        keep_alive_timeout: ingest.keep_alive_timeout,
+        drain_timeout: ingest.drain_timeout,
+        allowed_lateness: config.rules.allowed_lateness,
+        ..IngestSettings::default()
+    }
+}
+
+/// The rules of one partition. A bound of the whole is shared out, alike wherever it is folded.
+pub fn pipeline_rules(config: &Config) -> Rules {
+    let mut rules = config.rules.clone();
+    let partitions = u64::from(config.log.partitions.max(1));
+    rules.dedupe_ids_max = (rules.dedupe_ids_max / partitions).max(1);
+    rules.held_events_max = (rules.held_events_max / partitions).max(1);
+    rules
+}
+
+/// What the fold is run with.
+pub fn pipeline_settings(config: &Config) -> PipelineSettings {
+    PipelineSettings {
+        group: config.log.group.clone(),
+        signals_topic: config.log.signals_topic.clone(),
+        commit_interval: config.pipeline.commit_interval,
+        commit_rows_max: config.pipeline.commit_rows_max,
+        snapshot_interval: config.pipeline.snapshot_interval,
+        rewrite_interval: config.pipeline.rewrite_interval,
+        retention: Retention(config.retention.clone()),
+        erasure_grace: config.pipeline.erasure_grace,
+        max_age: config.ingest.max_age,
+        rules: Arc::new(pipeline_rules(config)),
+    }
+}
+
+/// The query part's settings, for the server and for `footfall sql`.
+pub fn query_settings(config: &Config) -> QuerySettings {
+    let query = &config.query;
+    QuerySettings {
+        memory_bytes_max: query.memory_bytes_max,
+        spill_bytes_max: query.spill_bytes_max,
+        spill_folder: None,
+        process_bytes_max: None,
+        time_max: query.time_max,
+        rows_max: query.rows_max,
+        concurrency_max: query.concurrency_max,
+        threads: query.threads.unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_collectors_own_defaults_are_those_of_the_configuration() {
+        let config = Config::load(None, [], &[], &|_| Ok(())).unwrap();
+        let (ours, theirs) = (ingest_settings(&config), IngestSettings::default());
+        assert_eq!(format!("{ours:#?}"), format!("{theirs:#?}"));
+    }
+}
