@@ -66,12 +66,21 @@ impl Finished {
     }
 }
 
+const LOAD_PREFIX: &str = "load-";
+
+/// The hash of the load that a file is of, by the file's path.
+pub(crate) fn load_of_path(path: &str) -> Option<&str> {
+    let (_, name) = path.rsplit_once('/')?;
+    let (hash, _) = name.strip_prefix(LOAD_PREFIX)?.rsplit_once('-')?;
+    Some(hash)
+}
+
 /// Writes rows of one table, in the order they come, split by day.
 pub struct FileWriter {
     lake: Lake,
     table: Table,
-    /// Part of each file's name, so that two writers never collide.
-    writer_id: Uuid,
+    /// What each file's name begins with, so that two writers never collide.
+    name: String,
     /// Rows that are expected at most, where files get a filter of their visitors.
     filtered_rows: Option<usize>,
     open: BTreeMap<Day, OpenFile>,
@@ -92,9 +101,18 @@ impl OpenFile {
 
 impl FileWriter {
     pub fn new(lake: &Lake, table: Table, writer_id: Uuid) -> FileWriter {
+        FileWriter::named(lake, table, format!("part-{}", writer_id.simple()))
+    }
+
+    /// Files that tell by their names of which load they are: it commits them hours later.
+    pub fn of_load(lake: &Lake, table: Table, hash: &str) -> FileWriter {
+        FileWriter::named(lake, table, format!("{LOAD_PREFIX}{hash}"))
+    }
+
+    fn named(lake: &Lake, table: Table, name: String) -> FileWriter {
         let (open, finished) = (BTreeMap::new(), Vec::new());
         let filtered_rows = None;
-        FileWriter { lake: lake.clone(), table, writer_id, filtered_rows, open, finished }
+        FileWriter { lake: lake.clone(), table, name, filtered_rows, open, finished }
     }
 
     /// Gives each file a Bloom filter of its visitors, made for so many rows. The small files of a
@@ -184,8 +202,7 @@ impl FileWriter {
         let written = written.map_err(|source| LakeError::Parquet { table, source })?;
         let bytes = std::mem::take(file.writer.inner_mut());
         let (column, size) = (table.partition_column(), bytes.len() as i64);
-        let name =
-            format!("part-{}-{}.zstd.parquet", self.writer_id.simple(), Uuid::now_v7().simple());
+        let name = format!("{}-{}.zstd.parquet", self.name, Uuid::now_v7().simple());
         let path = format!("{column}={day}/{name}");
         let store = self.lake.unloaded(table)?.object_store();
         store.put(&path.as_str().into(), bytes.into()).await?;

@@ -24,6 +24,7 @@ use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuil
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
+use crate::parquet_file::load_of_path;
 use crate::{Lake, LakeError};
 
 /// Rows read at once.
@@ -43,6 +44,11 @@ impl TableFile {
     /// Within the table's folder.
     pub fn path(&self) -> &str {
         &self.remove.path
+    }
+
+    /// The hash of the load that wrote it; `None` where another writer did.
+    pub fn load(&self) -> Option<&str> {
+        load_of_path(self.path())
     }
 }
 

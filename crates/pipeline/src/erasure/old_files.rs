@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use footfall_event::schema::Table;
 use footfall_lake::{
-    Lake, TableWriter, delete_broken_writes, delete_file, forget_versions, load_app_id,
+    Lake, TableFile, TableWriter, delete_broken_writes, delete_file, forget_versions, load_app_id,
     unreferenced_files,
 };
 
-use super::tables::{OF_PEOPLE, Scope, logs_of};
+use super::tables::{OF_PEOPLE, Scope, has_any};
 use super::{Erasure, Person};
 use crate::PipelineError;
 
@@ -29,9 +29,12 @@ pub async fn purge(
     for table in OF_PEOPLE {
         let erased = erasure.tables.get(table.name()).copied().unwrap_or_default();
         versions_deleted += forget_versions(lake, table, erased.first_version).await?;
-        for file in unreferenced_files(lake, table).await? {
-            let logs = logs_of(lake, table, &file, &scope).await?;
-            if was_in(lake, table, logs).await? {
+        let files = unreferenced_files(lake, table).await?;
+        let mut writer = TableWriter::open(lake, table).await?;
+        for file in files {
+            if is_left_behind(&mut writer, table, &file).await?
+                && has_any(lake, table, &file, &scope).await?
+            {
                 delete_file(lake, table, &file).await?;
                 files_deleted += 1;
             }
@@ -43,18 +46,14 @@ pub async fn purge(
     Ok(())
 }
 
-/// Whether what a file holds of the person, of these logs, was in the table or can never come into it. A
-/// load that is under way commits its files at its end: without them its commit would break the table.
-async fn was_in(lake: &Lake, table: Table, logs: Vec<String>) -> Result<bool, PipelineError> {
-    if logs.is_empty() {
-        return Ok(false);
-    }
-    let mut writer = TableWriter::open(lake, table).await?;
-    for log in logs {
-        let Some(hash) = log.strip_prefix("load:") else { continue };
-        if writer.progress(&load_app_id(table, hash)).await?.is_none() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// Whether a file can never come into the table again. A load that is under way commits its files at its
+/// end: without them its commit would break the table. What any other writer has yet to commit holds
+/// nothing of the person, or meets the erasure's rewrite and is refused.
+async fn is_left_behind(
+    writer: &mut TableWriter,
+    table: Table,
+    file: &TableFile,
+) -> Result<bool, PipelineError> {
+    let Some(hash) = file.load() else { return Ok(true) };
+    Ok(writer.progress(&load_app_id(table, hash)).await?.is_some())
 }

@@ -398,7 +398,10 @@ async fn without(
 }
 
 /// Whether a file holds a row that is meant.
-async fn has_any(
+///
+/// # Errors
+/// `Lake`, `Rows`.
+pub async fn has_any(
     lake: &Lake,
     table: Table,
     file: &TableFile,
@@ -411,27 +414,6 @@ async fn has_any(
         }
     }
     Ok(false)
-}
-
-/// The logs of a file's rows that are meant; of a table without a column for it, an empty name.
-///
-/// # Errors
-/// `Lake`, `Rows`.
-pub async fn logs_of(
-    lake: &Lake,
-    table: Table,
-    file: &TableFile,
-    scope: &Scope<'_>,
-) -> Result<Vec<String>, PipelineError> {
-    let mut logs = BTreeSet::new();
-    let mut rows = rows_of(lake.clone(), table, vec![file.clone()], key_columns(table)?);
-    while let Some(batch) = rows.next().await {
-        let batch = batch?;
-        let batch = filter_record_batch(&batch, &scope.mask(table, &batch))?;
-        let log = |row| text_at(&batch, "log", row).unwrap_or_default().to_owned();
-        logs.extend((0..batch.num_rows()).map(log));
-    }
-    Ok(logs.into_iter().collect())
 }
 
 /// The rows with other texts where `mask` says so.

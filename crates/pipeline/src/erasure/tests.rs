@@ -9,7 +9,6 @@ use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::{Commit, FileWriter, Rewrite, TableWriter};
 use footfall_log::{LocalLog, LocalSettings};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use super::tables::{Attempt, erase_rows};
 use super::*;
@@ -275,9 +274,17 @@ async fn a_load_under_way_keeps_its_files() {
     load(&place, "x", &[at(1, "a", "")]).await;
     let (lake, other) = (place.shop.lake.clone(), named("y"));
     let rows = crate::testing::rows(&other, &[&at(2, "b", "")]);
-    let mut files = FileWriter::new(&lake, Table::Events, Uuid::new_v4());
+    let mut files = FileWriter::of_load(&lake, Table::Events, &other.hash);
     files.write(&rows).await.unwrap();
     let files = files.finish().await.unwrap();
+    // Its sessions may begin with the same events; a writer that died left the same.
+    let standing = TableWriter::open(&lake, Table::Sessions).await.unwrap().files().unwrap();
+    let standing = place.shop.table(Table::Sessions).join(standing[0].path());
+    let (of_load, of_dead) = ("load-y-1.zstd.parquet", "part-1-1.zstd.parquet");
+    let (of_load, of_dead) = (standing.with_file_name(of_load), standing.with_file_name(of_dead));
+    for path in [&of_load, &of_dead] {
+        std::fs::copy(&standing, path).unwrap();
+    }
     place.ask_for("v").await;
     place.advance().await;
     place.speak(0, 5).await;
@@ -285,6 +292,7 @@ async fn a_load_under_way_keeps_its_files() {
     let mut writer = TableWriter::open(&lake, Table::Events).await.unwrap();
     writer.commit(&Commit { files, is_load: true, ..Commit::default() }).await.unwrap();
     assert_eq!(place.shop.ask(ROWS).await, ["v 1"]);
+    assert!(of_load.exists() && !of_dead.exists() && !standing.exists());
 }
 
 /// A run that joined what goes with what a stranger sent could not be taken apart.

@@ -12,7 +12,6 @@ use footfall_sessionizer::{Counts, Fact};
 use hashbrown::HashSet;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 use super::existing::RowSet;
 use super::packed::Packing;
@@ -55,14 +54,13 @@ impl Reader {
         standing: Option<RowSet>,
     ) -> Result<(Reader, mpsc::Receiver<RecordBatch>), PipelineError> {
         let (sender, batches) = mpsc::channel(AHEAD);
-        let writer_id = Uuid::new_v4();
         let reading = Reading {
             origin: Origin { log: load.log().into(), partition: Partition(0) },
             seen: HashSet::new(),
             standing,
             packing: Packing::new(load)?,
-            rejected: FileWriter::new(lake, Table::Rejected, writer_id),
-            duplicates: FileWriter::new(lake, Table::Duplicates, writer_id),
+            rejected: FileWriter::of_load(lake, Table::Rejected, &load.hash),
+            duplicates: FileWriter::of_load(lake, Table::Duplicates, &load.hash),
             counts: BTreeMap::new(),
             rows: 0,
         };

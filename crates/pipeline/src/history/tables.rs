@@ -8,7 +8,6 @@ use footfall_lake::{
     Commit, FileWriter, Lake, Outcome, Progress, TableWriter, WrittenFile, load_app_id,
 };
 use footfall_sessionizer::{Counts, ReceiptRow, Rows, RuleBook};
-use uuid::Uuid;
 
 use super::fold::Folded;
 use super::read::Side;
@@ -38,7 +37,6 @@ impl HistoryTables {
     /// `Lake`; `LoadRules` when `events` has the load's rows by other rules.
     pub async fn open(lake: &Lake, load: &Load) -> Result<HistoryTables, PipelineError> {
         let (mut writers, mut has, mut files) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let writer_id = Uuid::new_v4();
         for table in Table::ALL {
             let mut writer = TableWriter::open(lake, table).await?;
             let progress = writer.progress(&load_app_id(table, &load.hash)).await?;
@@ -47,7 +45,7 @@ impl HistoryTables {
             }
             has.insert(table, progress.is_some());
             writers.insert(table, writer);
-            files.insert(table, FileWriter::new(lake, table, writer_id));
+            files.insert(table, FileWriter::of_load(lake, table, &load.hash));
         }
         let had = has.iter().filter(|(_, has)| **has).map(|(table, _)| *table).collect();
         Ok(HistoryTables {
