@@ -62,7 +62,8 @@ impl Erasures {
         Erasures { lake, log, asked: Arc::default() }
     }
 
-    /// Keeps a request durably. It is carried out by the pipeline that owns partition 0.
+    /// Keeps a request durably. It is carried out by the pipeline that owns partition 0. Where one of the
+    /// same visitor waits that was not begun, it is that one.
     ///
     /// # Errors
     /// `Bad` for a site or a visitor that no event can have; `TooMany`; `Failed`.
@@ -74,7 +75,15 @@ impl Erasures {
                 "visitor: an id has 1 to {VISITOR_BYTES_MAX} bytes, and this one {bytes}"
             )));
         }
-        if record::waiting_names(&self.lake).await?.len() >= WAITING_MAX {
+        let mut waiting = record::waiting(&self.lake).await?;
+        let is_same = |of: &Erasure| of.site == site && of.visitor.as_deref() == Some(visitor_id);
+        // What came until now lies before the control record that it has yet to write.
+        let standing = waiting.iter().position(|of| is_same(of) && !of.has_begun());
+        if let Some(standing) = standing {
+            self.asked.store(true, Ordering::Release);
+            return Ok(waiting.swap_remove(standing));
+        }
+        if waiting.len() >= WAITING_MAX {
             return Err(Refused::TooMany);
         }
         let erasure = Erasure::new(site, visitor_id, self.log.topic());

@@ -127,7 +127,7 @@ struct Begun {
 async fn begun_erasures(lake: &Lake) -> Result<Begun, PipelineError> {
     // First those that wait: one that is done in between is in both, and in none the other way round.
     let mut waiting = erasure::waiting(lake).await?;
-    waiting.retain(|erasure| !erasure.control_offsets.is_empty());
+    waiting.retain(Erasure::has_begun);
     Ok(Begun { waiting, done: erasure::done(lake).await? })
 }
 

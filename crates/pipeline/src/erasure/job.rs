@@ -1,15 +1,20 @@
 //! An erasure step by step. Each step is kept in the request's file when it is done; one that died is done
 //! again and finds less to do.
 
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use footfall_event::{Micros, Partition, parse_time};
+use footfall_event::{Micros, Offset, Partition, parse_time};
 use footfall_lake::Lake;
-use footfall_log::{EventLog, Redacted};
+use footfall_log::{EventLog, Kind, Record, Redacted};
 
 use super::tables::{Attempt, erase_rows};
-use super::{Erasure, Person, old_files, record, redaction};
+use super::{Erasure, Mark, Person, old_files, record, redaction};
 use crate::{PipelineError, snapshot};
+
+/// Records of a partition that are searched for a control record whose offset was not kept: it was appended
+/// right behind where the search begins.
+const MARK_SEARCH_MAX: i64 = 10_000;
 
 /// What a look at the erasures came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +35,14 @@ pub async fn advance(
     grace: Duration,
 ) -> Result<Advanced, PipelineError> {
     let mut advanced = Advanced::default();
+    let mut before = HashSet::new();
     for request in record::waiting(lake).await? {
+        let whom = (request.site, request.visitor.unwrap_or_default());
+        // Held events are let go at one control record: whoever is erased again is when that is done.
+        if before.contains(&whom) {
+            advanced.waiting += 1;
+            continue;
+        }
         // As it stands by now: those before it may have taken long, and another process may have it.
         let ended = match record::find(lake, &request.id).await? {
             // It died between the proof and the request.
@@ -38,6 +50,9 @@ pub async fn advance(
             Some(mut erasure) => (Job { lake, log, grace }).take_on(&mut erasure).await,
             None => continue,
         };
+        if !matches!(ended, Ok(true)) {
+            before.insert(whom);
+        }
         match ended {
             Ok(true) => advanced.done += 1,
             Ok(false) => advanced.waiting += 1,
@@ -90,16 +105,48 @@ impl Job<'_> {
         Ok(true)
     }
 
-    /// Bounds what is the person's. One that dies before it is kept marks the log again: what came in
-    /// between is erased too.
+    /// Bounds what is the person's. One that dies before it is kept finds the records that it appended: the
+    /// fold let the person go at the first.
     async fn mark_the_log(&self, erasure: &mut Erasure) -> Result<(), PipelineError> {
-        let mark = erasure.mark();
-        let partitions = 0..self.log.partitions() as i32;
-        let records = partitions.map(|partition| mark.record(Partition(partition))).collect();
-        let appended = self.log.append(records).await?;
-        erasure.control_offsets =
-            appended.iter().map(|record| (record.partition.0, record.offset.0)).collect();
+        let mut offsets = self.standing_marks(erasure).await?;
+        let partitions = (0..self.log.partitions() as i32).map(Partition);
+        let missing: Vec<Partition> =
+            partitions.filter(|partition| !offsets.contains_key(&partition.0)).collect();
+        if !missing.is_empty() {
+            for partition in &missing {
+                let end = self.log.bounds(*partition).await?.end;
+                erasure.marked_from.insert(partition.0, end.0);
+            }
+            record::keep(self.lake, erasure).await?;
+            let mark = erasure.mark();
+            let records = missing.iter().map(|partition| mark.record(*partition)).collect();
+            let appended = self.log.append(records).await?;
+            offsets.extend(appended.iter().map(|record| (record.partition.0, record.offset.0)));
+        }
+        erasure.control_offsets = offsets;
         record::keep(self.lake, erasure).await
+    }
+
+    /// The first control record of the erasure in each partition that has one.
+    async fn standing_marks(&self, erasure: &Erasure) -> Result<BTreeMap<i32, i64>, PipelineError> {
+        let mark = erasure.mark();
+        let mut standing = BTreeMap::new();
+        for (number, from) in &erasure.marked_from {
+            let partition = Partition(*number);
+            let bounds = self.log.bounds(partition).await?;
+            let from = bounds.start.0.max(*from);
+            for offset in from..bounds.end.0.min(from + MARK_SEARCH_MAX) {
+                let record = self.log.read_one(partition, Offset(offset)).await?;
+                let is_control = |record: &Record| record.kind == Kind::Control;
+                if record.filter(is_control).and_then(|record| Mark::read(&record)).as_ref()
+                    == Some(&mark)
+                {
+                    standing.insert(*number, offset);
+                    break;
+                }
+            }
+        }
+        Ok(standing)
     }
 
     /// A start needs the newest snapshot alone, which lies behind the control record, and of the log what

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition, partition_of};
 use footfall_lake::{Lake, LakeError, delete_broken_writes_of};
+use futures::stream::iter;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -14,6 +16,8 @@ use crate::PipelineError;
 
 const WAITING: &str = "_footfall/erasures/waiting";
 const DONE: &str = "_footfall/erasures/done";
+/// Files that are read at once.
+const READS_AT_ONCE: usize = 16;
 
 /// A request, and what became of it so far. Times are RFC 3339 texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,10 @@ pub struct Erasure {
     /// The event log, and in each of its partitions the control record: what lies before is erased.
     pub log: String,
     pub control_offsets: BTreeMap<i32, i64>,
+    /// The ends of the partitions before the control records were appended: one that died in between finds
+    /// them behind it.
+    #[serde(default)]
+    pub marked_from: BTreeMap<i32, i64>,
     /// Rows that went, by what the receipts count them as.
     pub ranges: Vec<ErasedRange>,
     /// Whether any had been repaired: it may have moved rows to `duplicates` or beyond a cap.
@@ -106,6 +114,11 @@ impl Erasure {
 
     pub fn is_done(&self) -> bool {
         self.done_at.is_some()
+    }
+
+    /// Whether control records may stand in the log: what comes is a stranger's then.
+    pub fn has_begun(&self) -> bool {
+        !self.marked_from.is_empty() || !self.control_offsets.is_empty()
     }
 
     pub fn offsets(&self) -> BTreeMap<Partition, Offset> {
@@ -197,14 +210,6 @@ pub async fn waiting(lake: &Lake) -> Result<Vec<Erasure>, PipelineError> {
     all(lake, WAITING).await
 }
 
-/// The names of their files, without reading them.
-///
-/// # Errors
-/// `Lake`.
-pub async fn waiting_names(lake: &Lake) -> Result<Vec<String>, PipelineError> {
-    Ok(lake.list(WAITING).await?)
-}
-
 /// The proofs, oldest first.
 ///
 /// # Errors
@@ -214,11 +219,13 @@ pub async fn done(lake: &Lake) -> Result<Vec<Erasure>, PipelineError> {
 }
 
 async fn all(lake: &Lake, folder: &str) -> Result<Vec<Erasure>, PipelineError> {
-    let mut all = Vec::new();
-    for name in lake.list(folder).await? {
-        all.extend(read(lake, &format!("{folder}/{name}")).await?);
-    }
-    Ok(all)
+    let names = lake.list(folder).await?;
+    let read = |name: String| {
+        let (lake, path) = (lake.clone(), format!("{folder}/{name}"));
+        async move { read(&lake, &path).await }
+    };
+    let all: Vec<_> = iter(names).map(read).buffered(READS_AT_ONCE).try_collect().await?;
+    Ok(all.into_iter().flatten().collect())
 }
 
 async fn read(lake: &Lake, path: &str) -> Result<Option<Erasure>, PipelineError> {

@@ -227,6 +227,43 @@ async fn what_broken_writes_left_of_a_request_goes_with_it() {
     assert!(!staged.exists() && other.exists());
 }
 
+/// It died when the log had its control record and the request did not: a second one would be too late, as
+/// the fold let the visitor go at the first.
+#[tokio::test]
+async fn a_control_record_that_was_not_kept_is_found_again() {
+    let place = Place::new().await;
+    let request = place.ask_for("v").await;
+    let lake = &place.shop.lake;
+    let mut erasure = find(lake, &request.id).await.unwrap().unwrap();
+    let other = Mark::new("another".to_owned(), String::new(), "shop", "v");
+    let marks = [other.record(Partition(0)), erasure.mark().record(Partition(0))];
+    place.log.append(marks.to_vec()).await.unwrap();
+    erasure.marked_from.insert(0, 0);
+    record::keep(lake, &mut erasure).await.unwrap();
+    place.advance().await;
+    let erasure = find(lake, &request.id).await.unwrap().unwrap();
+    assert_eq!(erasure.control_offsets, BTreeMap::from([(0, 1)]));
+    assert_eq!(place.log.bounds(Partition(0)).await.unwrap().end, Offset(2));
+}
+
+/// The second means what came since the first's control record, and has one of its own when that is done.
+#[tokio::test]
+async fn who_is_erased_again_is_when_the_first_is_done() {
+    let place = Place::new().await;
+    let first = place.ask_for("v").await;
+    assert_eq!(place.ask_for("v").await.id, first.id);
+    assert_ne!(place.ask_for("w").await.id, first.id);
+    place.advance().await;
+    let second = place.ask_for("v").await;
+    assert_ne!(second.id, first.id);
+    let lake = &place.shop.lake;
+    assert_eq!(place.advance().await.waiting, 3);
+    assert!(!find(lake, &second.id).await.unwrap().unwrap().has_begun());
+    place.speak(0, 5).await;
+    assert_eq!(place.advance().await, Advanced { done: 2, waiting: 1, failed: 0 });
+    assert!(find(lake, &second.id).await.unwrap().unwrap().has_begun());
+}
+
 /// Two processes carry it out, as one was taken the partition and goes on for a while.
 #[tokio::test]
 async fn what_another_process_took_further_is_not_overwritten() {
