@@ -221,7 +221,12 @@ impl TableWriter {
     pub async fn rewrite(&mut self, rewrite: Rewrite) -> Result<bool, LakeError> {
         self.refuse_stale(&rewrite.files, FILE_AGE_MAX)?;
         let id = rewrite_app_id(self.table);
+        let held = self.version();
         let before = self.progress(&id).await?;
+        if self.version() != held {
+            // Read again, as an erasure took the versions behind the one held: it was first.
+            return Ok(false);
+        }
         let removed = rewrite.replaced.iter().map(|file| {
             let mut remove = file.remove.clone();
             remove.data_change = rewrite.changes_rows;
