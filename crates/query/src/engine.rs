@@ -134,6 +134,11 @@ impl Engine {
         self.tables.location()
     }
 
+    /// How long a query may run, and its answer may be taken.
+    pub(crate) fn time_max(&self) -> Duration {
+        self.settings.time_max
+    }
+
     /// How large each table is, as their logs tell it.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
@@ -37,6 +38,8 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let Guard { tls, tokens } = guard;
+    // What waits to be taken is freed by then too; but nobody would look at the connection again.
+    let write_time_max = engine.time_max();
     let router = router(Arc::new(Shared { engine, tokens, registry, shutdown: shutdown.clone() }));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
@@ -63,7 +66,10 @@ pub async fn serve(
             let shaken = shutdown.run_until_cancelled(tls.accept(stream, HEAD_TIME_MAX)).await;
             let served = match shaken {
                 Some(Ok(socket)) => {
-                    watcher.watch(http.serve_connection(TokioIo::new(socket), service)).await
+                    let mut socket = TimeoutStream::new(socket);
+                    socket.set_write_timeout(Some(write_time_max));
+                    let io = TokioIo::new(Box::pin(socket));
+                    watcher.watch(http.serve_connection(io, service)).await
                 }
                 Some(Err(error)) => return tracing::debug!(%error, "TLS was not agreed on"),
                 None => return,

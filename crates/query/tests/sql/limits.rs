@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use footfall_query::QuerySettings;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::service::Service;
 
@@ -217,6 +219,26 @@ async fn a_client_that_takes_nothing_is_cut_off() {
     assert_eq!(response.status(), 200);
     service.wait_for_metric(RUNNING, 0.0).await;
     assert!(response.text().await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_keeps_no_connection() {
+    let time_max = Duration::from_secs(3);
+    let service = Service::start_with(QuerySettings { time_max, ..settings() }).await;
+    let address = service.url.strip_prefix("http://").unwrap();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let large = "SELECT repeat('x', 200) FROM generate_series(1, 200000)";
+    let length = large.len();
+    let request =
+        format!("POST /v1/sql HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{large}");
+    client.write_all(request.as_bytes()).await.unwrap();
+    // Who writes to a connection that the other has closed is told, without a read.
+    let closed = async {
+        while client.write_all(b"\r").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(20 * time_max, closed).await.unwrap();
 }
 
 #[tokio::test]
