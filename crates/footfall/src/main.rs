@@ -66,10 +66,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let settings_again = arguments.settings_again();
     runtime.block_on(async {
         match arguments.command {
-            Command::Up => parts::up(config, settings_again).await,
+            Command::Up => parts::up(config).await,
             Command::Ingest => parts::ingest(config).await,
             Command::Pipeline => parts::pipeline(config).await,
             Command::Query { spill_under_up: Some(spill) } => {

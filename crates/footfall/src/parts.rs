@@ -1,6 +1,5 @@
 //! The parts of Footfall as processes: which listens where, on which log and lake, and how they stop.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,12 +28,11 @@ use crate::settings::{ingest_settings, pipeline_settings, query_settings};
 /// Threads on which the pipeline writes files and talks to the store, beside that of the fold.
 const PIPELINE_THREADS: usize = 2;
 
-/// `footfall up`: all parts, queries in a process of their own. `settings_again` are the arguments that
-/// give it this configuration.
+/// `footfall up`: all parts, queries in a process of their own.
 ///
 /// # Errors
 /// What keeps a part from starting, or made it stop.
-pub async fn up(config: Config, settings_again: Vec<OsString>) -> anyhow::Result<()> {
+pub async fn up(config: Config) -> anyhow::Result<()> {
     let mut parts = Parts { reload: reload::listen()?, ..Parts::default() };
     refuse_brokers(&config)?;
     let (tls, sql, signals) = (
@@ -61,7 +59,7 @@ pub async fn up(config: Config, settings_again: Vec<OsString>) -> anyhow::Result
     parts.ingest(ingest, tls, log.clone(), &config);
     parts.operator(log.clone(), &config);
     parts.pipeline(pipeline, signals, log, lake, &config).await?;
-    parts.query_process(query, settings_again)?;
+    parts.query_process(query, &config)?;
     welcome(urls.map(|(scheme, address)| format!("{scheme}://{address}")), &config);
     parts.supervise().await
 }
@@ -232,12 +230,8 @@ impl Parts {
         Ok(())
     }
 
-    fn query_process(
-        &mut self,
-        listener: TcpListener,
-        settings: Vec<OsString>,
-    ) -> anyhow::Result<()> {
-        let process = QueryProcess::new(listener, settings)?;
+    fn query_process(&mut self, listener: TcpListener, config: &Config) -> anyhow::Result<()> {
+        let process = QueryProcess::new(listener, config.arguments())?;
         let stop = self.query.stop.clone();
         self.query.tasks.spawn(process.run(stop));
         Ok(())

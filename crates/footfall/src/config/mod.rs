@@ -15,6 +15,7 @@ pub mod toml_reader;
 pub mod values;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -188,6 +189,14 @@ impl Config {
     pub fn reread(&self, check_sql: CheckSql<'_>) -> Result<Config, Mistakes> {
         let Sources { file, overrides } = &self.sources;
         Config::load(file.as_deref(), process_environment(), overrides, check_sql)
+    }
+
+    /// The arguments that give another command of this program, in the same environment, the same sources.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let Sources { file, overrides } = &self.sources;
+        let file = file.iter().flat_map(|path| ["--config".into(), path.clone().into_os_string()]);
+        let sets = overrides.iter().map(|Override { key, value, .. }| format!("{key}={value}"));
+        file.chain(sets.flat_map(|set| ["--set".into(), set.into()])).collect()
     }
 
     fn read(
