@@ -1,6 +1,7 @@
 //! The command line. A flag that sets a key of the configuration is that key's highest source.
 
-use std::ffi::OsString;
+mod rejected;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -8,6 +9,8 @@ use footfall_event::Day;
 
 use crate::config::toml_reader::Value;
 use crate::config::{Config, Mistakes, Override, process_environment, values};
+
+pub use rejected::{RejectedCommand, RejectedFilter, ReplayArguments};
 
 /// Behind the help of every command.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 called wrongly (a flag, a configuration or a map that \
@@ -73,29 +76,6 @@ A line has: when the log took it (UTC), what became of it, its site and visitor,
 page or why it was refused, and its id. Lines that this reader is too slow for are left out and counted.
 
 Exit codes: 0 its reader left, 1 the pipeline ended or does not answer, 2 called wrongly.";
-
-const REJECTED_EXAMPLES: &str = "\
-What to do when events are rejected: `list` tells why, `show` one of them; mend the cause, such as a
-bound of the configuration or a client; then replay.
-
-Examples:
-  footfall rejected list --since 2026-11-27T00:00:00Z
-  footfall rejected list --reason too_old --rows
-  footfall rejected show 2/1234
-  footfall rejected replay --reason too_old --dry-run
-  footfall rejected replay --reason too_old
-
-Exit codes: 0 done, 1 failed, or rows were refused again, 2 called wrongly.";
-
-const REPLAY_NOTES: &str = "\
-A replayed event keeps the time at which its row was received, and is looked up among the rows that are
-there: what was taken before, or was sent again since, is not taken twice. Rows whose payload is cut are
-named and left. Rows stay in `rejected`: they tell what was refused, then.
-
-The running `footfall up` of --data-dir judges and writes, through a socket there that its user alone may
-use. On Kafka (--brokers) this command judges by its own configuration, and writes to the topic.
-
-Exit codes: 0 all rows were taken, 1 some were not (each is told), 2 called wrongly.";
 
 const RECOMPUTE_EXAMPLES: &str = "\
 Examples:
@@ -213,7 +193,7 @@ pub enum Command {
     #[command(after_help = TAIL_EXAMPLES)]
     Tail(TailArguments),
     /// Look at what was rejected, and replay it when the cause is mended.
-    #[command(after_help = REJECTED_EXAMPLES)]
+    #[command(after_help = rejected::EXAMPLES)]
     Rejected {
         #[command(subcommand)]
         command: RejectedCommand,
@@ -348,101 +328,6 @@ pub struct SampleArguments {
     pub twice: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum RejectedCommand {
-    /// Count what was rejected, by reason, site and day, with an example; or list each row.
-    #[command(after_help = REJECTED_EXAMPLES)]
-    List {
-        #[command(flatten)]
-        filter: RejectedFilter,
-        /// List each row with its place.
-        #[arg(long)]
-        rows: bool,
-        /// At most so many lines, the newest first.
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
-        /// Ask a running query server.
-        #[arg(long, value_name = "URL", env = "FOOTFALL_SERVER")]
-        server: Option<String>,
-        /// How to print it.
-        #[arg(long, value_enum, default_value_t = RowFormat::Table)]
-        format: RowFormat,
-    },
-    /// Show one row with what is stored of its payload.
-    #[command(after_help = EXIT_CODES)]
-    Show {
-        /// Where it stands in the log, as `list --rows` tells it.
-        #[arg(value_name = "PARTITION/OFFSET")]
-        place: String,
-        /// Ask a running query server.
-        #[arg(long, value_name = "URL", env = "FOOTFALL_SERVER")]
-        server: Option<String>,
-    },
-    /// Send payloads through the same checks again, and keep what is taken.
-    #[command(after_help = REPLAY_NOTES)]
-    Replay(ReplayArguments),
-}
-
-/// Which rows are meant.
-#[derive(Debug, Default, Args)]
-pub struct RejectedFilter {
-    /// Rejected for this reason, such as too_old.
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// Of this site.
-    #[arg(long)]
-    pub site: Option<String>,
-    /// Received at this time or later, such as 2026-11-28T06:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
-    /// Received before this time.
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct ReplayArguments {
-    /// Rows by their places in the log, as `list --rows` tells them.
-    #[arg(value_name = "PARTITION/OFFSET")]
-    pub places: Vec<String>,
-    #[command(flatten)]
-    pub filter: RejectedFilter,
-    /// Every row of the table.
-    #[arg(long)]
-    pub all: bool,
-    /// By which path the payloads came, where they do not tell: /v1/events, or Segment's.
-    #[arg(long = "as", value_enum, value_name = "PATH")]
-    pub form: Option<ReplayForm>,
-    /// Tell what would be taken, and keep nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Read the rows from a running query server.
-    #[arg(long, value_name = "URL", env = "FOOTFALL_SERVER")]
-    pub server: Option<String>,
-}
-
-/// A path that payloads came by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReplayForm {
-    Events,
-    Batch,
-    Track,
-    Page,
-    Identify,
-}
-
-impl From<ReplayForm> for footfall_ingest::PayloadForm {
-    fn from(form: ReplayForm) -> Self {
-        match form {
-            ReplayForm::Events => Self::Events,
-            ReplayForm::Batch => Self::Batch,
-            ReplayForm::Track => Self::Track,
-            ReplayForm::Page => Self::Page,
-            ReplayForm::Identify => Self::Identify,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub struct RecomputeArguments {
     /// The first day, by the sessions' start in UTC [default: the first there is].
@@ -533,7 +418,15 @@ impl Arguments {
     /// All mistakes of all of them.
     pub fn configuration(&self) -> Result<Config, Mistakes> {
         let settings = &self.settings;
-        let flags = settings.flags().into_iter().filter_map(|(flag, key, value)| {
+        let flags = [
+            ("--data-dir", "data_dir", &settings.data_dir),
+            ("--ingest-listen", "ingest.listen", &settings.ingest_listen),
+            ("--query-listen", "query.listen", &settings.query_listen),
+            ("--pipeline-listen", "pipeline.listen", &settings.pipeline_listen),
+            ("--brokers", "log.brokers", &settings.brokers),
+            ("--lake", "lake.url", &settings.lake),
+        ];
+        let flags = flags.into_iter().filter_map(|(flag, key, value)| {
             let value = value.clone()?;
             Some(Override { flag: flag.to_owned(), key: key.to_owned(), value })
         });
@@ -545,32 +438,6 @@ impl Arguments {
         let overrides: Vec<Override> = flags.chain(sets).collect();
         let check = footfall_pipeline::check_condition;
         Config::load(settings.config.as_deref(), process_environment(), &overrides, &check)
-    }
-
-    /// The arguments that give another command, in the same environment, the same configuration.
-    pub fn settings_again(&self) -> Vec<OsString> {
-        let settings = &self.settings;
-        let file = settings.config.iter().map(|path| ("--config", path.clone().into_os_string()));
-        let flags = settings.flags().into_iter();
-        let flags = flags.filter_map(|(flag, _, value)| Some((flag, value.clone()?.into())));
-        let sets =
-            settings.set.iter().map(|(key, value)| ("--set", format!("{key}={value}").into()));
-        let all = file.chain(flags).chain(sets);
-        all.flat_map(|(flag, value): (_, OsString)| [OsString::from(flag), value]).collect()
-    }
-}
-
-impl Settings {
-    /// Each flag with the key that it sets.
-    fn flags(&self) -> [(&'static str, &'static str, &Option<String>); 6] {
-        [
-            ("--data-dir", "data_dir", &self.data_dir),
-            ("--ingest-listen", "ingest.listen", &self.ingest_listen),
-            ("--query-listen", "query.listen", &self.query_listen),
-            ("--pipeline-listen", "pipeline.listen", &self.pipeline_listen),
-            ("--brokers", "log.brokers", &self.brokers),
-            ("--lake", "lake.url", &self.lake),
-        ]
     }
 }
 
