@@ -199,10 +199,10 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
 mod tests {
     use std::sync::Arc;
 
-    use footfall_sessionizer::{Conditions, Rules};
     use footfall_tests::for_mutants;
 
     use super::*;
+    use crate::testing::rules;
 
     #[test]
     fn a_snapshot_of_another_layout_is_refused() {
@@ -218,31 +218,7 @@ mod tests {
     }
 
     fn snapshot() -> Vec<u8> {
-        let never = || "event_name = 'never'".to_owned();
-        let rules = Rules {
-            session_gap: Micros(30 * Micros::MINUTE.0),
-            session_cap: Micros::DAY,
-            allowed_lateness: Micros(10 * Micros::SECOND.0),
-            signal_grace: Micros(0),
-            dedupe_window: Micros(20 * Micros::MINUTE.0),
-            dedupe_ids_max: 1_000,
-            open_sessions_max: 1_000,
-            held_events_max: 1_000_000,
-            held_events_per_visitor_max: 10_000,
-            events_per_session_max: 10_000,
-            slow_page_ms: 4_000,
-            conditions: Conditions {
-                conversion: never(),
-                page_view: never(),
-                error: never(),
-                zero_search: never(),
-                hidden: never(),
-                rage_target: never(),
-            },
-            steps: Vec::new(),
-            needs: Vec::new(),
-        };
-        let fold = Fold::new(Arc::new(rules), Offset(5));
+        let fold = Fold::new(Arc::new(rules()), Offset(5));
         let header = Header::new(Offset(7), Micros(3), Offset(5), Vec::new());
         encode(&header, &fold).unwrap()
     }
