@@ -92,7 +92,7 @@ impl Default for IngestSettings {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
-            client_wait_min: Duration::from_secs(1),
+            client_wait_min: Duration::from_millis(100),
             drain_timeout: Duration::from_secs(10),
             allowed_lateness: Micros(10 * Micros::SECOND.0),
         }
