@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::SortExpr;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
-use footfall_event::Micros;
 use footfall_event::schema::Table;
+use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::{DeltaTable, Lake, LakeError};
 
 use crate::PipelineError;
@@ -97,6 +98,32 @@ pub fn failed(source: DataFusionError) -> PipelineError {
 pub fn text_at<'r>(rows: &'r RecordBatch, column: &str, row: usize) -> Option<&'r str> {
     let texts = rows.column_by_name(column)?.as_string_opt::<i32>()?;
     texts.is_valid(row).then(|| texts.value(row))
+}
+
+/// A flag of a row; not set for NULL.
+pub fn is_set(rows: &RecordBatch, column: &str, row: usize) -> bool {
+    let flags = rows.column_by_name(column).and_then(|flags| flags.as_boolean_opt());
+    flags.is_some_and(|flags| flags.is_valid(row) && flags.value(row))
+}
+
+/// The record that a row is of: log, partition and offset.
+pub fn record_at(rows: &RecordBatch, row: usize) -> Option<(&str, Partition, Offset)> {
+    let partitions = rows.column_by_name("log_partition")?.as_primitive_opt::<Int32Type>()?;
+    let offsets = rows.column_by_name("log_offset")?.as_primitive_opt::<Int64Type>()?;
+    let (partition, offset) = (Partition(partitions.value(row)), Offset(offsets.value(row)));
+    Some((text_at(rows, "log", row)?, partition, offset))
+}
+
+/// Columns of a table by name: their places, ascending, as files are read by them.
+///
+/// # Errors
+/// `ArrowError` for a name that the table does not have, which is a mistake in this program.
+pub fn places_of(table: Table, names: &[&str]) -> Result<Vec<usize>, ArrowError> {
+    let schema = table.schema();
+    let places = names.iter().map(|name| schema.index_of(name));
+    let mut places = places.collect::<Result<Vec<_>, _>>()?;
+    places.sort_unstable();
+    Ok(places)
 }
 
 /// A time of a row; `None` for NULL.

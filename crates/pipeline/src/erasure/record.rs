@@ -132,9 +132,12 @@ impl Erasure {
     }
 
     /// Whether a row of a log goes: the live ones before the control record, and all that were loaded.
-    pub fn reaches(&self, log: &str, partition: i32, offset: i64) -> bool {
+    pub fn reaches(&self, log: &str, partition: Partition, offset: Offset) -> bool {
         match log == self.log {
-            true => self.control_offsets.get(&partition).is_some_and(|control| offset < *control),
+            true => {
+                let control = self.control_offsets.get(&partition.0);
+                control.is_some_and(|control| offset.0 < *control)
+            }
             false => true,
         }
     }

@@ -16,11 +16,11 @@ use footfall_log::{EventLog, Redacted};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::tables::{OF_PEOPLE, place_of};
+use super::tables::OF_PEOPLE;
 use super::{Erasure, Person, redaction};
 use crate::PipelineError;
 use crate::rewrite::rows_of;
-use crate::scan::text_at;
+use crate::scan::{record_at, text_at};
 use crate::snapshot;
 
 /// Places that are told by name; all are counted.
@@ -165,7 +165,7 @@ impl Search<'_> {
 
     /// A row that holds the id.
     fn row(&mut self, table: Table, file: &TableFile, row: &RecordBatch) {
-        let place = place_of(row, 0);
+        let place = record_at(row, 0);
         let session = text_at(row, "session_id", 0).unwrap_or_default();
         let is_theirs = self.person.has_row(row, 0);
         let is_old = place

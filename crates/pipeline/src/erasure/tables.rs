@@ -1,13 +1,12 @@
 //! Takes a person's rows out of the tables: `events` last, for its rows tell which ranges of the receipts
-//! count them, and which sessions are a newcomer's. What was refused and what was sent again keeps its row, without what names them, so that the
-//! receipts add up.
+//! count them, and which sessions are a newcomer's. What was refused and what was sent again keeps its row,
+//! without what names them, so that the receipts add up.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::{filter_record_batch, not};
-use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::error::ArrowError;
 use footfall_event::schema::Table;
 use footfall_event::{Partition, visitor_hash};
@@ -21,7 +20,7 @@ use super::ranges::{EventPlace, Ranges};
 use super::{ErasedRows, Erasure, Person, record};
 use crate::PipelineError;
 use crate::rewrite::rows_of;
-use crate::scan::{text_at, time_at};
+use crate::scan::{is_set, places_of, record_at, text_at, time_at};
 use crate::snapshot;
 
 /// The tables that name people, in the order in which they are rewritten.
@@ -87,7 +86,7 @@ impl<'e> Scope<'e> {
     }
 
     fn reaches(&self, rows: &RecordBatch, row: usize) -> bool {
-        place_of(rows, row)
+        record_at(rows, row)
             .is_some_and(|(log, partition, offset)| self.erasure.reaches(log, partition, offset))
     }
 }
@@ -100,22 +99,7 @@ fn key_columns(table: Table) -> Result<Vec<usize>, ArrowError> {
         Table::Duplicates => &["site", "event_id", "log", "log_partition", "log_offset"],
         _ => &["site", "visitor_id", "session_id"],
     };
-    columns_of(table, names)
-}
-
-fn columns_of(table: Table, names: &[&str]) -> Result<Vec<usize>, ArrowError> {
-    let schema = table.schema();
-    let places = names.iter().map(|name| schema.index_of(name));
-    let mut places = places.collect::<Result<Vec<_>, _>>()?;
-    places.sort_unstable();
-    Ok(places)
-}
-
-/// The record that a row is of.
-pub fn place_of(rows: &RecordBatch, row: usize) -> Option<(&str, i32, i64)> {
-    let partitions = rows.column_by_name("log_partition")?.as_primitive_opt::<Int32Type>()?;
-    let offsets = rows.column_by_name("log_offset")?.as_primitive_opt::<Int64Type>()?;
-    Some((text_at(rows, "log", row)?, partitions.value(row), offsets.value(row)))
+    places_of(table, names)
 }
 
 /// Rewrites the tables without the person, and checkpoints them, when all speak behind the control
@@ -260,7 +244,7 @@ impl Theirs {
         person: &Person,
         writers: &[(Table, TableWriter)],
     ) -> Result<HashSet<String>, PipelineError> {
-        let columns = columns_of(
+        let columns = places_of(
             Table::Events,
             &[
                 "site",
@@ -319,13 +303,11 @@ impl Theirs {
     }
 
     fn take(&mut self, rows: &RecordBatch, row: usize) {
-        let Some((log, partition, offset)) = place_of(rows, row) else { return };
-        let flag = |name: &str| {
-            let flags = rows.column_by_name(name).and_then(|column| column.as_boolean_opt());
-            flags.is_some_and(|flags| flags.is_valid(row) && flags.value(row))
-        };
+        let Some((log, partition, offset)) = record_at(rows, row) else { return };
+        let flag = |name| is_set(rows, name, row);
         let (is_late, overflows) = (flag("late"), flag("overflow"));
         let event_time = time_at(rows, "event_time", row).unwrap_or_default();
+        let (partition, offset) = (partition.0, offset.0);
         let event = EventPlace { log, partition, offset, event_time, is_late, overflows };
         self.ranges.count(event);
         let text = |column| text_at(rows, column, row);

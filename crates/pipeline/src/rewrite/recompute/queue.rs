@@ -13,7 +13,7 @@ use super::super::repair::{Queue, VisitorKey, has_no_session};
 use super::super::rows_of;
 use crate::PipelineError;
 use crate::conditions::Conditions;
-use crate::scan::{text_at, time_at};
+use crate::scan::{places_of, text_at, time_at};
 
 /// How many sessions that began on `day` follow other rules.
 ///
@@ -75,12 +75,8 @@ async fn each_outdated(
     rules: &Rules,
     mut take: impl FnMut(&RecordBatch, &str),
 ) -> Result<(), PipelineError> {
-    let schema = Table::Sessions.schema();
-    let mut columns = Vec::new();
-    for name in ["site", "visitor_id", "started_at", "config_id"] {
-        columns.push(schema.index_of(name)?);
-    }
-    columns.sort_unstable();
+    let columns = ["site", "visitor_id", "started_at", "config_id"];
+    let columns = places_of(Table::Sessions, &columns)?;
     let config_id = rules.config_id();
     let files = files(tables, Table::Sessions, day)?;
     let mut rows = rows_of(lake.clone(), Table::Sessions, files, columns);

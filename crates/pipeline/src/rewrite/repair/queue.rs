@@ -16,6 +16,7 @@ use super::super::rows_of;
 use crate::PipelineError;
 use crate::batch::place;
 use crate::conditions::Conditions;
+use crate::scan::{is_set, places_of};
 
 /// A load may leave all of its rows to the repair. Visitors that are repaired at once, and events of
 /// more than one of them, at most.
@@ -63,9 +64,8 @@ impl Queue {
     ) -> Result<Queue, PipelineError> {
         settled.forget_others(files, rules.config_id());
         let mut queue = Queue::behind(behind);
-        let marks = ["visitor_id", "session_id", "late", "overflow"].map(place);
-        let mut marks = marks.to_vec();
-        marks.sort_unstable();
+        let marks = ["visitor_id", "session_id", "late", "overflow"];
+        let marks = places_of(Table::Events, &marks)?;
         let all: Vec<usize> = (0..Table::Events.schema().fields().len()).collect();
         for file in files {
             if settled.paths.contains(file.path()) {
@@ -192,21 +192,18 @@ impl SettledFiles {
 
 /// Which rows wait, unless they are hidden.
 fn waits(rows: &RecordBatch) -> BooleanArray {
-    let flag = |name: &str, row: usize| {
-        let flags = rows.column_by_name(name).and_then(|column| column.as_boolean_opt());
-        flags.is_some_and(|flags| flags.is_valid(row) && flags.value(row))
-    };
     let outside = has_no_session(rows);
+    let flag = |name, row| is_set(rows, name, row);
     let waits = |row: usize| outside.value(row) && flag("late", row) && !flag("overflow", row);
     (0..rows.num_rows()).map(|row| Some(waits(row))).collect()
 }
 
 /// Which rows are of a visitor and of no session.
 pub fn has_no_session(rows: &RecordBatch) -> BooleanArray {
-    let is_set = |name: &str, row: usize| {
+    let is_given = |name: &str, row: usize| {
         rows.column_by_name(name).is_some_and(|column| column.is_valid(row))
     };
-    let is_outside = |row: usize| is_set("visitor_id", row) && !is_set("session_id", row);
+    let is_outside = |row: usize| is_given("visitor_id", row) && !is_given("session_id", row);
     (0..rows.num_rows()).map(|row| Some(is_outside(row))).collect()
 }
 

@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
-use arrow::datatypes::{Int32Type, Int64Type};
+use footfall_event::Micros;
 use footfall_event::schema::Table;
-use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::{FileWriter, Lake, TableFile, WrittenFile};
 use footfall_sessionizer::CloseCause;
 use futures::StreamExt;
@@ -15,7 +14,7 @@ use uuid::Uuid;
 use super::super::rows_of;
 use super::runs::{Place, Runs};
 use crate::PipelineError;
-use crate::scan::{text_at, time_at};
+use crate::scan::{is_set, places_of, record_at, text_at, time_at};
 
 /// Files that are to be replaced, and their other rows in new ones.
 #[derive(Debug, Default)]
@@ -45,11 +44,7 @@ pub async fn take_out(
     said: &mut Kept,
 ) -> Result<Taken, PipelineError> {
     let schema = table.schema();
-    let mut keys = Vec::new();
-    for column in key_columns(table) {
-        keys.push(schema.index_of(column)?);
-    }
-    keys.sort_unstable();
+    let keys = places_of(table, key_columns(table))?;
     let all: Vec<usize> = (0..schema.fields().len()).collect();
     let mut taken = Taken::default();
     for file in files {
@@ -109,17 +104,13 @@ fn is_of_runs(table: Table, rows: &RecordBatch, runs: &Runs) -> BooleanArray {
 
 /// The record that a row is of.
 pub fn place_of(rows: &RecordBatch, row: usize) -> Option<Place> {
-    let log = text_at(rows, "log", row)?.to_owned();
-    let partition = rows.column_by_name("log_partition")?.as_primitive::<Int32Type>().value(row);
-    let offset = rows.column_by_name("log_offset")?.as_primitive::<Int64Type>().value(row);
-    Some(Place { log, partition: Partition(partition), offset: Offset(offset) })
+    let (log, partition, offset) = record_at(rows, row)?;
+    Some(Place { log: log.to_owned(), partition, offset })
 }
 
 impl Kept {
     fn note_needs(&mut self, rows: &RecordBatch) {
-        let flags = rows.column_by_name("signalled").and_then(|flags| flags.as_boolean_opt());
-        let Some(flags) = flags else { return };
-        for row in (0..rows.num_rows()).filter(|row| flags.is_valid(*row) && flags.value(*row)) {
+        for row in (0..rows.num_rows()).filter(|row| is_set(rows, "signalled", *row)) {
             let text = |column| text_at(rows, column, row).unwrap_or_default().to_owned();
             if let Some(raised_at) = time_at(rows, "raised_at", row) {
                 self.signalled.insert((text("site"), text("visitor_id"), text("need"), raised_at));

@@ -20,7 +20,7 @@ use super::queue::Queue;
 use super::replace::place_of;
 use crate::PipelineError;
 use crate::rows::DuplicateRow;
-use crate::scan::{failed, fold_order, plain, text_at, time_at};
+use crate::scan::{failed, fold_order, places_of, plain, text_at, time_at};
 use crate::sort::sorted;
 
 /// A record: where it stands in its log.
@@ -336,11 +336,8 @@ fn is_of_load(place: &Place) -> bool {
 
 /// Columns of `events` by name: their places, ascending, and their schema.
 fn columns_of(names: &[&str]) -> Result<(Vec<usize>, SchemaRef), ArrowError> {
-    let schema = Table::Events.schema();
-    let places = names.iter().map(|name| schema.index_of(name));
-    let mut places = places.collect::<Result<Vec<_>, _>>()?;
-    places.sort_unstable();
-    let schema = schema.project(&places)?;
+    let places = places_of(Table::Events, names)?;
+    let schema = Table::Events.schema().project(&places)?;
     Ok((places, schema.into()))
 }
 
