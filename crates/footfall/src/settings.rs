@@ -6,7 +6,7 @@ use std::sync::Arc;
 use footfall_event::Limits;
 use footfall_ingest::IngestSettings;
 use footfall_pipeline::{PipelineSettings, Retention};
-use footfall_query::QuerySettings;
+use footfall_query::{Declared, DeclaredNeed, DeclaredStep, QuerySettings};
 use footfall_sessionizer::Rules;
 
 use crate::config::Config;
@@ -78,6 +78,25 @@ pub fn query_settings(config: &Config) -> QuerySettings {
         rows_max: query.rows_max,
         concurrency_max: query.concurrency_max,
         threads: query.threads.unwrap_or(0),
+        declared: declared(&config.rules),
+    }
+}
+
+fn declared(rules: &Rules) -> Declared {
+    let steps = rules.steps.iter();
+    let steps = steps.map(|step| DeclaredStep { name: step.name.clone(), when: step.when.clone() });
+    let needs = rules.needs.iter().map(|need| DeclaredNeed {
+        name: need.name.clone(),
+        raised_by: need.raised_by.clone(),
+        found_by: need.found_by.clone(),
+        within_us: need.within.0,
+        clicks_max: i64::from(need.max_clicks),
+    });
+    Declared {
+        steps: steps.collect(),
+        needs: needs.collect(),
+        conversion: Some(rules.conditions.conversion.clone()),
+        session_cap_us: rules.session_cap.0,
     }
 }
 

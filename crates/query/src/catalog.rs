@@ -2,18 +2,22 @@
 //! Reading the tables is left to `tables`.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
+use datafusion::arrow::datatypes::{FieldRef, Schema};
+use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{SchemaProvider, TableProvider};
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::datasource::TableType;
+use datafusion::execution::session_state::SessionState;
 use footfall_event::schema::Table;
 use tokio::sync::Mutex;
 
 use crate::format::type_name;
 use crate::tables::Tables;
-use crate::view;
+use crate::view::View;
+use crate::{dictionary, session};
 
 /// A name that can be queried.
 #[derive(Debug, serde::Serialize)]
@@ -21,6 +25,7 @@ pub(crate) struct Listed {
     name: &'static str,
     /// `table` or `view`.
     kind: &'static str,
+    comment: Option<&'static str>,
     columns: Vec<Column>,
 }
 
@@ -28,46 +33,66 @@ pub(crate) struct Listed {
 pub(crate) struct Column {
     name: String,
     r#type: String,
+    comment: Option<&'static str>,
 }
 
-/// All names, with their columns in order; needs no lake.
-pub(crate) fn listing() -> Vec<Listed> {
-    let columns = |table: Table, keep: &dyn Fn(&str) -> bool| -> Vec<Column> {
-        let schema = table.schema();
-        let kept = schema.fields().iter().filter(|field| keep(field.name()));
-        kept.map(|field| Column {
+impl Listed {
+    fn new(name: &'static str, kind: &'static str, schema: &Schema) -> Listed {
+        let column = |field: &FieldRef| Column {
             name: field.name().clone(),
             r#type: type_name(field.data_type()),
-        })
-        .collect()
-    };
-    let tables = Table::ALL.map(|table| Listed {
-        name: table.name(),
-        kind: "table",
-        columns: columns(table, &|_| true),
-    });
-    let abandonment = Listed {
-        name: view::ABANDONMENT,
-        kind: "view",
-        columns: columns(Table::Sessions, &|name| view::ABANDONMENT_COLUMNS.contains(&name)),
-    };
-    tables.into_iter().chain([abandonment]).collect()
+            comment: dictionary::of_column(name, field.name()),
+        };
+        let columns = schema.fields().iter().map(column).collect();
+        Listed { name, kind, comment: dictionary::of_table(name), columns }
+    }
 }
 
 /// All names that a query can put after FROM.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    Table::ALL.into_iter().map(Table::name).chain([view::ABANDONMENT])
+    Table::ALL.into_iter().map(Table::name).chain(View::ALL.into_iter().map(View::name))
+}
+
+/// All names, with their columns in order.
+///
+/// # Errors
+/// When a view cannot be planned.
+pub(crate) async fn listing(schema: &QuerySchema) -> Result<Vec<Listed>> {
+    let tables = Table::ALL.map(|table| Listed::new(table.name(), "table", &table.schema()));
+    let mut listed = Vec::from(tables);
+    for view in View::ALL {
+        let table = schema.view(view).await?;
+        listed.push(Listed::new(view.name(), "view", &table.schema()));
+    }
+    Ok(listed)
 }
 
 /// The schema of one query. A table named twice is the same version both times.
 pub(crate) struct QuerySchema {
     tables: Arc<Tables>,
     read: Mutex<HashMap<Table, Arc<dyn TableProvider>>>,
+    /// For the session that views are planned in.
+    template: SessionState,
+    this: Weak<QuerySchema>,
 }
 
 impl QuerySchema {
-    pub(crate) fn new(tables: Arc<Tables>) -> Self {
-        Self { tables, read: Mutex::default() }
+    pub(crate) fn new(tables: Arc<Tables>, template: SessionState) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            tables,
+            read: Mutex::default(),
+            template,
+            this: this.clone(),
+        })
+    }
+
+    async fn view(&self, view: View) -> Result<Arc<dyn TableProvider>> {
+        let Some(schema) = self.this.upgrade() else { return internal_err!("a schema is over") };
+        let session = session::over(&self.template, schema)?;
+        let sql = view.sql(self.tables.declared());
+        let plan = session.create_logical_plan(&sql).await?;
+        let definition = format!("CREATE VIEW {} AS {sql}", view.name());
+        Ok(Arc::new(ViewTable::new(plan, Some(definition))))
     }
 
     async fn read(&self, table: Table) -> Result<Arc<dyn TableProvider>> {
@@ -95,9 +120,8 @@ impl SchemaProvider for QuerySchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if name == view::ABANDONMENT {
-            let sessions = self.read(Table::Sessions).await?;
-            return Ok(Some(Arc::new(view::abandonment(sessions)?)));
+        if let Some(view) = View::named(name) {
+            return self.view(view).await.map(Some);
         }
         match Table::ALL.into_iter().find(|table| table.name() == name) {
             Some(table) => self.read(table).await.map(Some),
@@ -106,7 +130,7 @@ impl SchemaProvider for QuerySchema {
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        let is_view = name == view::ABANDONMENT;
+        let is_view = View::named(name).is_some();
         Ok(self.table_exist(name).then_some(if is_view {
             TableType::View
         } else {

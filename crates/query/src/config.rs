@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Declared;
+
 /// The least memory in which DataFusion's sort can still merge what it spilled.
 const MEMORY_BYTES_MIN: usize = 16 * 1024 * 1024;
 
@@ -27,6 +29,8 @@ pub struct QuerySettings {
     pub process_bytes_max: Option<u64>,
     /// Threads that run queries; they run nothing else. 0: one for each core.
     pub threads: usize,
+    /// Steps and needs that functions may name.
+    pub declared: Declared,
 }
 
 impl Default for QuerySettings {
@@ -40,6 +44,7 @@ impl Default for QuerySettings {
             concurrency_max: 4,
             process_bytes_max: None,
             threads: 0,
+            declared: Declared::default(),
         }
     }
 }

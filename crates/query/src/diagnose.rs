@@ -9,7 +9,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::{Place, QueryError, catalog, statement};
+use crate::{Place, QueryError, catalog, dictionary, functions, statement};
 
 /// Least likeness (0 to 1) of a name that is offered in place of an unknown one.
 const LIKENESS_MIN: f64 = 0.6;
@@ -150,7 +150,11 @@ fn find(error: &DataFusionError, root: &DataFusionError) -> Finding {
                 return unknown_table(name);
             }
             if let Some(name) = quoted(&message, "Invalid function '", "'") {
-                return unknown_function(name);
+                return unknown_function(name, FUNCTIONS.iter().map(String::as_str));
+            }
+            if let Some(name) = quoted(&message, "table function '", "' not found") {
+                let known = functions::names().chain(["generate_series", "range"]);
+                return unknown_function(name, known);
             }
             if let Some(finding) = unfit_arguments(&message) {
                 return finding;
@@ -201,8 +205,8 @@ fn unknown_table(name: &str) -> Finding {
     Finding { message: format!("there is no table `{name}`"), hint: Some(hint) }
 }
 
-fn unknown_function(name: &str) -> Finding {
-    let near = nearest(name, FUNCTIONS.iter().map(String::as_str));
+fn unknown_function<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Finding {
+    let near = nearest(name, known);
     let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => "SHOW FUNCTIONS lists them".to_owned(),
@@ -229,7 +233,8 @@ static FUNCTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let scalar = scalar.iter().map(|function| function.name().to_owned());
     let aggregate = aggregate.iter().map(|function| function.name().to_owned());
     let window = window.iter().map(|function| function.name().to_owned());
-    scalar.chain(aggregate).chain(window).collect()
+    let own = dictionary::functions().map(|(name, _, _)| name.to_owned());
+    scalar.chain(aggregate).chain(window).chain(own).collect()
 });
 
 fn advice(diagnostic: &Diagnostic) -> Option<String> {

@@ -8,20 +8,27 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement;
 use footfall_event::schema::Table;
 use footfall_lake::{Lake, TableFacts};
-use futures::{Stream, StreamExt};
+use futures::Stream;
+use serde_json::{Value, json};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::bind::bind;
+use crate::catalog::{QuerySchema, listing};
 use crate::diagnose::diagnose;
 use crate::fence::Fence;
 use crate::format::Format;
+use crate::rows::{self, Part, Terms, tell};
 use crate::send::send;
 use crate::tables::Tables;
 use crate::{
-    Answer, Metrics, Outcome, QueryError, QuerySettings, depth, names, session, size, statement,
+    Metrics, Outcome, Parameters, Prepared, QueryError, QuerySettings, Rows, depth, dictionary,
+    functions, names, session, size, statement,
 };
 
 /// Stack of a thread, for plans as deep as a statement may be; memory is taken only as it is used.
@@ -87,7 +94,7 @@ impl Engine {
         Ok(Self {
             fence,
             template: session::template(&settings).map_err(|error| failed(error.to_string()))?,
-            tables: Arc::new(Tables::new(lake)),
+            tables: Arc::new(Tables::new(lake, settings.declared.clone())),
             admitted: Arc::new(Semaphore::new(2 * settings.concurrency_max)),
             running: Arc::new(Semaphore::new(settings.concurrency_max)),
             threads: runtime.handle().clone(),
@@ -97,36 +104,122 @@ impl Engine {
         })
     }
 
-    /// The whole answer to the one statement in `text`, over all commits that ended before this
-    /// call. Dropping the future stops the query.
+    /// The rows of the one statement in `text`, over all commits that ended before this call. Dropping
+    /// the future or the rows stops the query.
     ///
     /// # Errors
     /// Any [`QueryError`]; each is counted.
-    pub async fn sql(&self, text: &str) -> Result<Answer, QueryError> {
-        let mut watch = Watch::start(&self.metrics);
-        let result = self.admit_and_run(text).await;
-        watch.outcome = match &result {
-            Ok(_) => Outcome::Ok,
-            Err(error) => error.outcome(),
-        };
-        if let Ok(answer) = &result {
-            self.metrics.rows_returned(answer.row_count());
-        }
-        result
+    pub async fn sql(&self, text: &str) -> Result<Rows, QueryError> {
+        self.ask(text, &Parameters::default()).await
     }
 
-    /// The answer in a format, piece by piece; encoded on the engine's threads. It ends with an
-    /// error, and is then not whole, when it is not taken within `time_max`.
+    /// [`Engine::sql`] of a statement with placeholders.
     ///
     /// # Errors
-    /// `Statement` when the format cannot hold one of the answer's types; `Table` when the answer is
-    /// too long for one.
-    pub fn send(
+    /// Any [`QueryError`]; each is counted.
+    pub async fn ask(&self, text: &str, parameters: &Parameters) -> Result<Rows, QueryError> {
+        let parameters = parameters.clone();
+        let parse = move |text: &str| {
+            let mut statement = read(text)?;
+            bind(&mut statement, &parameters)?;
+            Ok(statement)
+        };
+        self.start(text.to_owned(), parse).await
+    }
+
+    /// What the one statement in `text` would answer, and which values it wants.
+    ///
+    /// # Errors
+    /// Any [`QueryError`]; each is counted.
+    pub async fn prepare(&self, text: &str) -> Result<Prepared, QueryError> {
+        let watch = Watch::start(&self.metrics);
+        let prepared = async {
+            let slot = self.admit().await?;
+            let (tables, text) = (self.tables.clone(), text.to_owned());
+            let template = self.template.clone();
+            let planning = self.spawn(async move {
+                let prepared = Prepared::plan(&template, &tables, text).await;
+                drop(slot);
+                prepared
+            });
+            let limit = self.settings.time_max;
+            match tokio::time::timeout(limit, planning).await {
+                Ok(result) => result.map_err(engine_error)?,
+                Err(_) => Err(QueryError::Time { limit }),
+            }
+        };
+        let prepared = prepared.await;
+        watch.end(prepared.as_ref().map_or_else(QueryError::outcome, |_| Outcome::Ok), 0);
+        prepared
+    }
+
+    /// [`Engine::sql`] of a statement that was prepared.
+    ///
+    /// # Errors
+    /// Any [`QueryError`]; each is counted.
+    pub async fn run(
         &self,
-        answer: Answer,
+        prepared: &Prepared,
+        parameters: &Parameters,
+    ) -> Result<Rows, QueryError> {
+        let mut statement = prepared.statement().clone();
+        let parameters = parameters.clone();
+        let bound = move |_: &str| {
+            bind(&mut statement, &parameters)?;
+            Ok(statement)
+        };
+        self.start(prepared.text().to_owned(), bound).await
+    }
+
+    async fn start(
+        &self,
+        text: String,
+        parse: impl FnOnce(&str) -> Result<Statement, QueryError> + Send + 'static,
+    ) -> Result<Rows, QueryError> {
+        let watch = Watch::start(&self.metrics);
+        let slot = match self.admit().await {
+            Ok(slot) => slot,
+            Err(error) => {
+                watch.end(error.outcome(), 0);
+                return Err(error);
+            }
+        };
+        let limit = self.settings.time_max;
+        let leash = self.fence.leash();
+        let (rows_max, taking_max) = (self.settings.rows_max, limit);
+        let mut terms = Terms { _slot: slot, leash: leash.clone(), rows_max, taking_max };
+        let (tables, template) = (self.tables.clone(), self.template.clone());
+        let (parts, taken) = rows::channel();
+        let task = self.spawn(async move {
+            let begun = async {
+                let statement = parse(&text)?;
+                let planned = plan(&template, &tables, statement, &text).await?;
+                let (session, plan) = planned;
+                let frame = DataFrame::new(session, plan);
+                frame.execute_stream().await.map_err(|error| diagnose(&error, &text))
+            };
+            match begun.await {
+                Ok(rows) => tell(rows, &text, parts, &mut terms).await,
+                Err(error) => drop(parts.send(Part::Error(error)).await),
+            }
+        });
+        // Without a watch nobody would forget the query again.
+        let is_watched = self.settings.process_bytes_max.is_some();
+        let must_end = is_watched.then(|| self.fence.watch(task.abort_handle(), leash));
+        Rows::begin(taken, must_end, watch, limit, task).await
+    }
+
+    /// Rows in a format, piece by piece; encoded on the engine's threads. What fails after 1 MiB ends
+    /// the stream with an error, and the answer is then not whole.
+    ///
+    /// # Errors
+    /// `Statement` when the format cannot hold one of the answer's types; any other of the query's.
+    pub async fn send(
+        &self,
+        rows: Rows,
         format: Format,
     ) -> Result<impl Stream<Item = Result<Bytes, QueryError>> + use<>, QueryError> {
-        send(answer, format, self.settings.time_max, &self.threads)
+        send(rows, format, &self.threads).await
     }
 
     /// Where the lake lies.
@@ -152,6 +245,25 @@ impl Engine {
         }
     }
 
+    /// The tables and views with their columns, and Footfall's own functions: `{"tables": [{"name", "kind",
+    /// "comment", "columns": [{"name", "type", "comment"}]}], "functions": [{"name", "call", "comment"}]}`.
+    ///
+    /// # Errors
+    /// `Lake`; `Time` when the store does not answer within `time_max`.
+    pub async fn listing(&self) -> Result<Value, QueryError> {
+        let schema = QuerySchema::new(self.tables.clone(), self.template.clone());
+        let listed = self.spawn(async move { listing(&schema).await });
+        let limit = self.settings.time_max;
+        let tables = match tokio::time::timeout(limit, listed).await {
+            Ok(result) => result.map_err(engine_error)?.map_err(|error| diagnose(&error, ""))?,
+            Err(_) => return Err(QueryError::Time { limit }),
+        };
+        let functions: Vec<Value> = dictionary::functions()
+            .map(|(name, call, says)| json!({"name": name, "call": call, "comment": says}))
+            .collect();
+        Ok(json!({"tables": tables, "functions": functions}))
+    }
+
     /// Whether the lake can be read.
     ///
     /// # Errors
@@ -163,26 +275,6 @@ impl Engine {
         match tokio::time::timeout(READY_TIME_MAX, read).await {
             Ok(result) => result.map_err(engine_error)?,
             Err(_) => Err(slow),
-        }
-    }
-
-    async fn admit_and_run(&self, text: &str) -> Result<Answer, QueryError> {
-        let slot = self.admit().await?;
-        let session = session::for_query(&self.template, &self.tables)
-            .map_err(|error| QueryError::Engine { reason: error.to_string() })?;
-        let rows_max = self.settings.rows_max;
-        let text = text.to_owned();
-        let query = self.spawn(async move { run(session, &text, rows_max, slot).await });
-        let limit = self.settings.time_max;
-        // Without a watch nobody would forget the query again.
-        if self.settings.process_bytes_max.is_none() {
-            return within(limit, query).await;
-        }
-        let must_end = self.fence.watch(query.abort_handle());
-        tokio::select! {
-            biased;
-            Ok(why) = must_end => Err(why),
-            result = within(limit, query) => result,
         }
     }
 
@@ -206,40 +298,28 @@ impl Engine {
     }
 }
 
-async fn within(
-    limit: Duration,
-    query: AbortOnDropHandle<Result<Answer, QueryError>>,
-) -> Result<Answer, QueryError> {
-    match tokio::time::timeout(limit, query).await {
-        Ok(result) => result.map_err(engine_error)?,
-        Err(_) => Err(QueryError::Time { limit }),
-    }
-}
-
-async fn run(
-    session: SessionState,
-    text: &str,
-    rows_max: usize,
-    slot: Slot,
-) -> Result<Answer, QueryError> {
-    let wrong = |error| diagnose(&error, text);
+/// The one statement in `text`, if it only reads and is not too deep.
+pub(crate) fn read(text: &str) -> Result<Statement, QueryError> {
     depth::check(text)?;
     let parsed = statement::parse(text)?;
     names::check(&parsed)?;
-    let plan = session.statement_to_plan(parsed).await.map_err(wrong)?;
+    Ok(parsed)
+}
+
+/// The plan of `statement`, whose text is `text`, and the session to run it in.
+pub(crate) async fn plan(
+    template: &SessionState,
+    tables: &Arc<Tables>,
+    mut statement: Statement,
+    text: &str,
+) -> Result<(SessionState, LogicalPlan), QueryError> {
+    let wrong = |error| diagnose(&error, text);
+    let session = session::for_query(template, tables).map_err(wrong)?;
+    functions::expand(&mut statement, &session, tables.declared())?;
+    let plan = session.statement_to_plan(statement).await.map_err(wrong)?;
     size::check(&plan)?;
     statement::check_plan(&plan, text)?;
-    let pool = session.runtime_env().memory_pool.clone();
-    let mut rows = DataFrame::new(session, plan).execute_stream().await.map_err(wrong)?;
-    let mut answer = Answer::new(&rows.schema(), &pool, slot);
-    while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(wrong)?;
-        if answer.row_count() + batch.num_rows() > rows_max {
-            return Err(QueryError::Rows { rows_max });
-        }
-        answer.push(&batch).map_err(wrong)?;
-    }
-    Ok(answer)
+    Ok((session, plan))
 }
 
 fn engine_error(error: tokio::task::JoinError) -> QueryError {
@@ -260,20 +340,26 @@ impl Drop for Slot {
 }
 
 /// Counts a query when it ends, in whatever way.
-struct Watch<'a> {
-    metrics: &'a Metrics,
+#[derive(Debug)]
+pub(crate) struct Watch {
+    metrics: Metrics,
     started: Instant,
     outcome: Outcome,
 }
 
-impl<'a> Watch<'a> {
-    /// A query whose future is dropped before it has an outcome was cancelled.
-    fn start(metrics: &'a Metrics) -> Self {
-        Self { metrics, started: Instant::now(), outcome: Outcome::Cancelled }
+impl Watch {
+    /// A query that is dropped before it has an outcome was cancelled.
+    fn start(metrics: &Metrics) -> Self {
+        Self { metrics: metrics.clone(), started: Instant::now(), outcome: Outcome::Cancelled }
+    }
+
+    pub(crate) fn end(mut self, outcome: Outcome, row_count: usize) {
+        self.outcome = outcome;
+        self.metrics.rows_returned(row_count);
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for Watch {
     fn drop(&mut self) {
         self.metrics.query_took(self.started.elapsed());
         self.metrics.query_ended(self.outcome);

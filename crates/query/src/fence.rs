@@ -1,7 +1,7 @@
 //! What holds where DataFusion's own accounts do not: a bound on the memory of the whole process, and one
 //! on how long a query may go on behind its end. Starting the process again is left to who started it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -30,11 +30,46 @@ pub(crate) struct Fence {
 }
 
 struct Watched {
-    /// When it may not run any more.
-    until: Instant,
+    leash: Leash,
     task: AbortHandle,
     /// Taken when the query is told to end.
     end: Option<oneshot::Sender<QueryError>>,
+}
+
+/// Until when a query may run, as its own task knows it: what its client takes is not its own time.
+#[derive(Clone, Debug)]
+pub(crate) struct Leash(Arc<Mutex<Until>>);
+
+#[derive(Debug)]
+struct Until {
+    /// Without what is added while it waits.
+    own: Instant,
+    waits: Duration,
+}
+
+impl Leash {
+    fn new(length: Duration) -> Leash {
+        Leash(Arc::new(Mutex::new(Until { own: Instant::now() + length, waits: Duration::ZERO })))
+    }
+
+    /// As long as it waits for its client, it may do so.
+    pub(crate) fn lengthen(&self, waits: Duration) {
+        self.until().waits = waits;
+    }
+
+    /// It waited for so long.
+    pub(crate) fn forgive(&self, waited: Duration) {
+        self.until().own += waited;
+    }
+
+    fn is_over(&self) -> bool {
+        let until = self.until();
+        until.own + until.waits < Instant::now()
+    }
+
+    fn until(&self) -> MutexGuard<'_, Until> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a look at the process comes to.
@@ -52,11 +87,15 @@ impl Fence {
         Fence { time_max, running: Mutex::default() }
     }
 
+    /// For a query that is yet to be watched.
+    pub(crate) fn leash(&self) -> Leash {
+        Leash::new(self.time_max + STUCK_MAX)
+    }
+
     /// Watches a query until it ends. What comes is why it must end before.
-    pub(crate) fn watch(&self, task: AbortHandle) -> oneshot::Receiver<QueryError> {
+    pub(crate) fn watch(&self, task: AbortHandle, leash: Leash) -> oneshot::Receiver<QueryError> {
         let (end, ended) = oneshot::channel();
-        let until = Instant::now() + self.time_max + STUCK_MAX;
-        let watched = Watched { until, task, end: Some(end) };
+        let watched = Watched { leash, task, end: Some(end) };
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
         ended
     }
@@ -95,8 +134,7 @@ impl Fence {
     fn is_stuck(&self) -> bool {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|watched| !watched.task.is_finished());
-        let now = Instant::now();
-        running.iter().any(|watched| watched.until < now)
+        running.iter().any(|watched| watched.leash.is_over())
     }
 
     fn end_all(&self, why: &QueryError) {

@@ -1,5 +1,5 @@
 //! The formats of an answer, for the server and for a terminal alike. Running the query is left to
-//! `engine`.
+//! `engine`, its rows come from `rows`.
 
 mod csv;
 mod json;
@@ -12,12 +12,18 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use arrow::util::display::FormatOptions;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 
-use crate::QueryError;
+use crate::{QueryError, Rows};
 
 /// RFC 3339; zoned times are in UTC by then.
 const ZONED_TIME: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 const LOCAL_TIME: &str = "%Y-%m-%dT%H:%M:%S%.6f";
+/// Rows of a row group, and bytes after which one ends: what a Parquet answer holds in memory.
+const GROUP_ROWS: usize = 64 * 1024;
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,47 +31,61 @@ pub enum Format {
     /// `{"columns":[{"name","type"}],"rows":[[…]],"row_count":n}`. Integers and decimals are JSON
     /// numbers with all their digits, times RFC 3339 with microseconds, lists and structs nested.
     Json,
+    /// A JSON object a row, on a line of its own; values as in `Json`.
+    JsonLines,
     /// RFC 4180 with a header; lists and structs as JSON, NULL as nothing.
     Csv,
     /// Arrow's IPC stream.
     Arrow,
+    /// A Parquet file, compressed by zstd.
+    Parquet,
     /// A box for a terminal; as wide as its rows, so only for short answers: a long one is refused.
     Table,
 }
 
 impl Format {
+    pub const ALL: [Format; 6] = [
+        Format::Json,
+        Format::JsonLines,
+        Format::Csv,
+        Format::Arrow,
+        Format::Parquet,
+        Format::Table,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::JsonLines => "jsonl",
+            Format::Csv => "csv",
+            Format::Arrow => "arrow",
+            Format::Parquet => "parquet",
+            Format::Table => "table",
+        }
+    }
+
     /// The format that is called `name`.
     pub fn named(name: &str) -> Option<Format> {
-        match name {
-            "json" => Some(Format::Json),
-            "csv" => Some(Format::Csv),
-            "arrow" => Some(Format::Arrow),
-            "table" => Some(Format::Table),
-            _ => None,
-        }
+        Format::ALL.into_iter().find(|format| format.name() == name)
     }
 }
 
-/// Writes rows to `out`, with the bytes that the server would send. `batches` are an
-/// [`Answer`](crate::Answer)'s, in plain types.
+/// Writes rows to `out` as they come, with the bytes that the server would send. What was written
+/// before an error is not whole.
 ///
 /// # Errors
-/// `Statement` when the format cannot hold one of the types, `Table` when the answer is too long for
-/// one; `Engine` when `out` fails.
-pub fn write(
-    schema: &SchemaRef,
-    batches: &[RecordBatch],
-    format: Format,
-    out: &mut impl Write,
-) -> Result<(), QueryError> {
+/// Any of the query's; `Statement` when the format cannot hold one of the types, `Table` when the
+/// answer is too long for one; `Engine` when `out` fails.
+pub async fn write(mut rows: Rows, format: Format, out: &mut impl Write) -> Result<(), QueryError> {
     let failed = |error: std::io::Error| QueryError::Engine { reason: error.to_string() };
-    let mut encoder = Encoder::new(format, schema, batches)?;
-    for batch in batches {
-        encoder.rows(batch)?;
+    let mut encoder = Encoder::new(format, rows.schema())?;
+    while let Some(batch) = rows.next().await {
+        encoder.rows(&batch?)?;
         out.write_all(&encoder.take()).map_err(failed)?;
     }
     encoder.finish()?;
-    out.write_all(&encoder.take()).map_err(failed)
+    out.write_all(&encoder.take()).map_err(failed)?;
+    out.flush().map_err(failed)
 }
 
 /// An answer's bytes as they come into being: feed `rows`, `finish`, and `take` at any time.
@@ -77,28 +97,28 @@ pub(crate) struct Encoder {
 
 enum Kind {
     Json { is_first: bool },
+    JsonLines,
     Csv,
     Arrow(Box<StreamWriter<Vec<u8>>>),
-    Table { schema: SchemaRef, batches: Vec<RecordBatch> },
+    Parquet(Box<ArrowWriter<Vec<u8>>>),
+    Table { schema: SchemaRef, batches: Vec<RecordBatch>, bytes: usize },
+    Finished,
 }
 
 impl Encoder {
-    /// An encoder for `batches`, which are yet to be fed.
-    ///
     /// # Errors
-    /// `Statement` when the format cannot hold one of the types; `Table` when they are too long.
-    pub(crate) fn new(
-        format: Format,
-        schema: &SchemaRef,
-        batches: &[RecordBatch],
-    ) -> Result<Self, QueryError> {
-        let row_count = batches.iter().map(RecordBatch::num_rows).sum();
+    /// `Statement` when the format cannot hold one of the types.
+    pub(crate) fn new(format: Format, schema: &SchemaRef) -> Result<Self, QueryError> {
         let mut bytes = Vec::new();
         let kind = match format {
             Format::Json => {
                 json::check(schema).map_err(unfit)?;
                 json::begin(schema, &mut bytes);
                 Kind::Json { is_first: true }
+            }
+            Format::JsonLines => {
+                json::check(schema).map_err(unfit)?;
+                Kind::JsonLines
             }
             Format::Csv => {
                 csv::header(schema, &mut bytes).map_err(unfit)?;
@@ -108,39 +128,56 @@ impl Encoder {
                 let writer = StreamWriter::try_new(Vec::new(), schema).map_err(unfit)?;
                 Kind::Arrow(Box::new(writer))
             }
-            Format::Table => {
-                table::check(schema, batches)?;
-                Kind::Table { schema: schema.clone(), batches: Vec::new() }
+            Format::Parquet => {
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .set_max_row_group_row_count(Some(GROUP_ROWS))
+                    .set_max_row_group_bytes(Some(GROUP_BYTES))
+                    .build();
+                let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties));
+                Kind::Parquet(Box::new(writer.map_err(|error| unfit(error.into()))?))
             }
+            Format::Table => Kind::Table { schema: schema.clone(), batches: Vec::new(), bytes: 0 },
         };
-        Ok(Self { bytes, row_count, kind })
+        Ok(Self { bytes, row_count: 0, kind })
     }
 
     /// # Errors
-    /// `Engine`.
+    /// `Engine`; `Table` when there are too many rows for one.
     pub(crate) fn rows(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
+        self.row_count += batch.num_rows();
         let written = match &mut self.kind {
             Kind::Json { is_first } => json::rows(batch, is_first, &mut self.bytes),
+            Kind::JsonLines => json::lines(batch, &mut self.bytes),
             Kind::Csv => csv::rows(batch, &mut self.bytes),
             Kind::Arrow(writer) => writer.write(batch),
-            Kind::Table { batches, .. } => {
+            Kind::Parquet(writer) => writer.write(batch).map_err(ArrowError::from),
+            Kind::Table { batches, bytes, .. } => {
+                *bytes += batch.get_array_memory_size();
+                table::check_size(self.row_count, *bytes)?;
                 batches.push(batch.clone());
                 Ok(())
             }
+            Kind::Finished => Ok(()),
         };
         written.map_err(broken)
     }
 
     /// # Errors
-    /// `Engine`.
+    /// `Engine`; `Table` when the rows are too wide for one.
     pub(crate) fn finish(&mut self) -> Result<(), QueryError> {
-        match &mut self.kind {
+        match std::mem::replace(&mut self.kind, Kind::Finished) {
             Kind::Json { .. } => json::end(self.row_count, &mut self.bytes),
-            Kind::Csv => {}
-            Kind::Arrow(writer) => writer.finish().map_err(broken)?,
-            Kind::Table { schema, batches } => {
-                table::write(schema, batches, self.row_count, &mut self.bytes).map_err(broken)?;
+            Kind::Arrow(writer) => self.bytes = writer.into_inner().map_err(broken)?,
+            Kind::Parquet(writer) => {
+                self.bytes = writer.into_inner().map_err(|error| broken(error.into()))?;
             }
+            Kind::Table { schema, mut batches, .. } => {
+                table::check(&schema, &batches)?;
+                let bytes = &mut self.bytes;
+                table::write(&schema, &mut batches, self.row_count, bytes).map_err(broken)?;
+            }
+            Kind::JsonLines | Kind::Csv | Kind::Finished => {}
         }
         Ok(())
     }
@@ -149,6 +186,7 @@ impl Encoder {
     pub(crate) fn take(&mut self) -> Vec<u8> {
         match &mut self.kind {
             Kind::Arrow(writer) => std::mem::take(writer.get_mut()),
+            Kind::Parquet(writer) => std::mem::take(writer.inner_mut()),
             _ => std::mem::take(&mut self.bytes),
         }
     }

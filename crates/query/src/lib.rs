@@ -1,20 +1,25 @@
 //! SQL over the lake's tables: an [`Engine`] that plans and runs statements within stated bounds,
 //! and an HTTP server in front of it. Writing the tables is left to the pipeline.
 
-mod answer;
+mod bind;
 mod bytes;
 mod catalog;
 mod config;
 mod depth;
 mod diagnose;
+mod dictionary;
 mod engine;
 mod error;
 mod fence;
 mod format;
+mod functions;
 mod growth;
 mod metrics;
 mod names;
+mod plain;
+mod prepared;
 mod routes;
+mod rows;
 mod send;
 mod server;
 mod session;
@@ -24,10 +29,13 @@ mod tables;
 mod view;
 mod window;
 
-pub use answer::Answer;
+pub use bind::Parameters;
 pub use config::QuerySettings;
 pub use engine::Engine;
 pub use error::{Place, QueryError, report};
 pub use format::{Format, write};
+pub use functions::{Declared, DeclaredNeed, DeclaredStep};
 pub use metrics::{Metrics, Outcome};
+pub use prepared::Prepared;
+pub use rows::Rows;
 pub use server::serve;

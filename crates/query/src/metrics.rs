@@ -68,7 +68,7 @@ impl Metrics {
         let seconds = Histogram::with_opts(
             HistogramOpts::new(
                 "footfall_query_seconds",
-                "From a query's arrival to its whole answer, without its sending; all outcomes.",
+                "From a query's arrival until its last row was taken; all outcomes.",
             )
             .buckets(vec![
                 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60., 300.,

@@ -1,5 +1,6 @@
 //! What each path answers. Connections are left to `server`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use datafusion::common::ScalarValue;
 use footfall_guard::{Refusal, Tokens};
 use prometheus::{Registry, TextEncoder};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Engine, Format, QueryError, catalog};
+use crate::{Engine, Format, Parameters, QueryError};
 
 /// The longest statement.
 const SQL_BYTES_MAX: usize = 256 * 1024;
@@ -40,6 +42,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/status", get(status))
         // What stands above shows data, what follows does not.
         .route_layer(from_fn_with_state(shared.clone(), admit))
+        .route("/openapi.json", get(openapi))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -78,7 +81,7 @@ async fn admit(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
+struct Options {
     format: Option<String>,
 }
 
@@ -86,24 +89,76 @@ struct Parameters {
 #[serde(deny_unknown_fields)]
 struct Request {
     sql: String,
+    /// Values for `$1`, `$2`, … as a list, for `$name` as an object.
+    #[serde(default)]
+    parameters: Values,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Values {
+    Numbered(Vec<Value>),
+    Named(BTreeMap<String, Value>),
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Values::Numbered(Vec::new())
+    }
+}
+
+impl Values {
+    fn parameters(self) -> Result<Parameters, String> {
+        Ok(match self {
+            Values::Numbered(values) => {
+                let values: Result<Vec<_>, _> = values.into_iter().map(scalar).collect();
+                Parameters::numbered(values?)
+            }
+            Values::Named(values) => {
+                let value = |(name, value)| scalar(value).map(|value| (name, value));
+                let values: Result<Vec<_>, _> = values.into_iter().map(value).collect();
+                Parameters::named(values?)
+            }
+        })
+    }
+}
+
+/// A JSON value as one of SQL; a time is a text, which SQL reads where it wants a time.
+fn scalar(value: Value) -> Result<ScalarValue, String> {
+    match value {
+        Value::Null => Ok(ScalarValue::Null),
+        Value::Bool(flag) => Ok(ScalarValue::from(flag)),
+        Value::String(text) => Ok(ScalarValue::from(text)),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Ok(ScalarValue::from(whole)),
+            (None, Some(number)) => Ok(ScalarValue::from(number)),
+            (None, None) => Err(format!("{number} is no number that SQL has")),
+        },
+        Value::Array(_) | Value::Object(_) => {
+            Err(format!("{value} is a list or an object: a parameter is one value"))
+        }
+    }
 }
 
 async fn sql(
     State(shared): State<Arc<Shared>>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    options: Result<Query<Options>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let format = match format(parameters, &headers) {
+    let format = match format(options, &headers) {
         Ok(format) => format,
         Err(response) => return response,
     };
-    let text = match text(&headers, body).await {
-        Ok(text) => text,
+    let (text, values) = match statement(&headers, body).await {
+        Ok(statement) => statement,
         Err(response) => return response,
     };
-    let answer = shared.engine.sql(&text).await;
-    match answer.and_then(|answer| shared.engine.send(answer, format)) {
+    let answer = async {
+        let rows = shared.engine.ask(&text, &values).await?;
+        shared.engine.send(rows, format).await
+    };
+    match answer.await {
         Ok(bytes) => {
             ([(CONTENT_TYPE, media_type(format))], Body::from_stream(bytes)).into_response()
         }
@@ -111,8 +166,11 @@ async fn sql(
     }
 }
 
-async fn tables() -> Response {
-    axum::Json(json!({"tables": catalog::listing()})).into_response()
+async fn tables(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.engine.listing().await {
+        Ok(listing) => axum::Json(listing).into_response(),
+        Err(error) => error.into_response(),
+    }
 }
 
 /// What `footfall status` asks: where the lake lies, and how large its tables are.
@@ -124,6 +182,11 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
         }
         Err(error) => error.into_response(),
     }
+}
+
+/// What the routes are, for client generators.
+async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
@@ -144,25 +207,25 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 fn format(
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    options: Result<Query<Options>, QueryRejection>,
     headers: &HeaderMap,
 ) -> Result<Format, Response> {
     let bad = |message: String| refused(StatusCode::BAD_REQUEST, &message);
-    let Query(parameters) = parameters.map_err(|rejection| bad(rejection.body_text()))?;
-    if let Some(name) = parameters.format {
+    let Query(options) = options.map_err(|rejection| bad(rejection.body_text()))?;
+    if let Some(name) = options.format {
         let known = Format::named(&name);
-        return known
-            .ok_or_else(|| bad(format!("format `{name}`: there are json, csv, arrow and table")));
+        let names = Format::ALL.map(Format::name).join(", ");
+        return known.ok_or_else(|| bad(format!("format `{name}`: there are {names}")));
     }
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let offered = [Format::Json, Format::Csv, Format::Arrow];
+    let offered = [Format::JsonLines, Format::Json, Format::Csv, Format::Arrow, Format::Parquet];
     let position = |format: &Format| accepted.find(bare_media_type(*format));
     let wanted =
         offered.into_iter().filter(|format| position(format).is_some()).min_by_key(position);
     Ok(wanted.unwrap_or(Format::Json))
 }
 
-async fn text(headers: &HeaderMap, body: Body) -> Result<String, Response> {
+async fn statement(headers: &HeaderMap, body: Body) -> Result<(String, Parameters), Response> {
     let read = tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, SQL_BYTES_MAX)).await;
     let bytes = match read {
         Err(_) => {
@@ -181,11 +244,12 @@ async fn text(headers: &HeaderMap, body: Body) -> Result<String, Response> {
     let is_json = content_type.is_some_and(|value| value.starts_with("application/json"));
     // No SQL begins with a brace, and curl sends no content type of its own for JSON.
     if !is_json && !text.trim_start().starts_with('{') {
-        return Ok(text);
+        return Ok((text, Parameters::default()));
     }
     let request: Request = serde_json::from_str(&text)
         .map_err(|error| bad(format!("the body is not {{\"sql\": \"…\"}}: {error}")))?;
-    Ok(request.sql)
+    let values = request.parameters.parameters().map_err(bad)?;
+    Ok((request.sql, values))
 }
 
 const fn media_type(format: Format) -> &'static str {
@@ -198,8 +262,10 @@ const fn media_type(format: Format) -> &'static str {
 const fn bare_media_type(format: Format) -> &'static str {
     match format {
         Format::Json => "application/json",
+        Format::JsonLines => "application/x-ndjson",
         Format::Csv => "text/csv",
         Format::Arrow => "application/vnd.apache.arrow.stream",
+        Format::Parquet => "application/vnd.apache.parquet",
         Format::Table => "text/plain; charset=utf-8",
     }
 }

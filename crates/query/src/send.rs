@@ -1,7 +1,7 @@
-//! From an answer to a stream of bytes that a client takes at its own speed, for a limited time.
-//! The formats are left to `format`.
+//! From rows to a stream of bytes that a client takes at its own speed, for a limited time. The formats
+//! are left to `format`.
 
-use std::time::Duration;
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -10,63 +10,95 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::format::{Encoder, Format};
-use crate::{Answer, QueryError};
+use crate::{QueryError, Rows};
 
 /// Pieces that are encoded before the client takes them.
 const PIECES_AHEAD: usize = 2;
 /// Rows and bytes of one piece, at most where a single row is not longer.
 const PIECE_ROWS: usize = 4096;
 const PIECE_BYTES: usize = 1024 * 1024;
+/// An answer of so many bytes is made before the first of them is sent: what fails until then is an
+/// error, what fails behind it cuts the answer off.
+const HEAD_BYTES: usize = 1024 * 1024;
 
 enum Piece {
     Part(Bytes),
     Last(Bytes),
+    Error(QueryError),
 }
 
-/// Encodes `answer` on `threads`. The stream ends with an error unless all was taken within `limit`;
-/// the answer's memory is freed at `limit` even where nobody takes anything.
+/// Encodes `rows` on `threads`, and waits for the beginning of the answer. The stream ends with an
+/// error unless all rows came and were taken in time.
 ///
 /// # Errors
-/// `Statement` when the format cannot hold one of the answer's types; `Table` when it is too long.
-pub(crate) fn send(
-    answer: Answer,
+/// `Statement` when the format cannot hold one of the answer's types; what failed before the answer
+/// was so long that its sending began.
+pub(crate) async fn send(
+    rows: Rows,
     format: Format,
-    limit: Duration,
     threads: &Handle,
 ) -> Result<impl Stream<Item = Result<Bytes, QueryError>> + use<>, QueryError> {
-    let encoder = Encoder::new(format, answer.schema(), answer.batches())?;
-    let (pieces, taken) = mpsc::channel(PIECES_AHEAD);
+    let encoder = Encoder::new(format, rows.schema())?;
+    let (pieces, mut taken) = mpsc::channel(PIECES_AHEAD);
     threads.spawn(async move {
-        let encoding = encode(answer, encoder, pieces);
-        match tokio::time::timeout(limit, encoding).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "an answer was cut off"),
-            Err(_) => tracing::warn!(?limit, "a client was too slow to take its answer"),
+        if let Err(error) = encode(rows, encoder, &pieces).await {
+            let _ = pieces.send(Piece::Error(error)).await;
         }
     });
-    Ok(try_unfold(Some(taken), |taken| async {
-        let Some(mut taken) = taken else { return Ok(None) };
+    let (mut head, mut head_bytes) = (VecDeque::new(), 0);
+    while head_bytes < HEAD_BYTES {
         match taken.recv().await {
-            Some(Piece::Part(bytes)) => Ok(Some((bytes, Some(taken)))),
+            Some(Piece::Error(error)) => return Err(error),
+            Some(piece) => {
+                let (Piece::Part(bytes) | Piece::Last(bytes)) = &piece else { break };
+                head_bytes += bytes.len();
+                let is_last = matches!(piece, Piece::Last(_));
+                head.push_back(piece);
+                if is_last {
+                    break;
+                }
+            }
+            None => return Err(cut()),
+        }
+    }
+    Ok(try_unfold(Some((head, taken)), |left| async {
+        let Some((mut head, mut taken)) = left else { return Ok(None) };
+        let piece = match head.pop_front() {
+            Some(piece) => Some(piece),
+            None => taken.recv().await,
+        };
+        match piece {
+            Some(Piece::Part(bytes)) => Ok(Some((bytes, Some((head, taken))))),
             Some(Piece::Last(bytes)) => Ok(Some((bytes, None))),
-            None => Err(QueryError::Engine { reason: "the answer was not sent whole".to_owned() }),
+            Some(Piece::Error(error)) => {
+                tracing::warn!(error = error.outcome().label(), "an answer was cut off");
+                Err(error)
+            }
+            None => Err(cut()),
         }
     }))
 }
 
 async fn encode(
-    answer: Answer,
+    mut rows: Rows,
     mut encoder: Encoder,
-    pieces: mpsc::Sender<Piece>,
+    pieces: &mpsc::Sender<Piece>,
 ) -> Result<(), QueryError> {
-    for batch in answer.batches() {
+    loop {
+        // A closed channel is a client that went away: the query stops with its rows.
+        let batch = tokio::select! {
+            biased;
+            () = pieces.closed() => return Ok(()),
+            batch = rows.next() => batch,
+        };
+        let Some(batch) = batch.transpose()? else { break };
         let row_bytes = batch.get_array_memory_size() / batch.num_rows().max(1);
         let piece_rows = (PIECE_BYTES / row_bytes.max(1)).clamp(1, PIECE_ROWS);
         for start in (0..batch.num_rows()).step_by(piece_rows) {
-            let rows = piece_rows.min(batch.num_rows() - start);
-            encoder.rows(&batch.slice(start, rows))?;
-            // A closed channel is a client that went away.
-            if pieces.send(Piece::Part(encoder.take().into())).await.is_err() {
+            let count = piece_rows.min(batch.num_rows() - start);
+            encoder.rows(&batch.slice(start, count))?;
+            let bytes = encoder.take();
+            if !bytes.is_empty() && pieces.send(Piece::Part(bytes.into())).await.is_err() {
                 return Ok(());
             }
         }
@@ -74,4 +106,8 @@ async fn encode(
     encoder.finish()?;
     let _ = pieces.send(Piece::Last(encoder.take().into())).await;
     Ok(())
+}
+
+fn cut() -> QueryError {
+    QueryError::Engine { reason: "the answer was not sent whole".to_owned() }
 }

@@ -15,11 +15,10 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
-use crate::QuerySettings;
 use crate::catalog::QuerySchema;
-use crate::growth;
 use crate::tables::Tables;
 use crate::window::GaugeWindows;
+use crate::{QuerySettings, functions, growth};
 
 const CATALOG: &str = "footfall";
 const SCHEMA: &str = "public";
@@ -46,6 +45,7 @@ pub(crate) fn template(settings: &QuerySettings) -> Result<SessionState> {
         .with_physical_optimizer_rules(optimizer().rules)
         .build();
     growth::bound(&mut state, settings.memory_bytes_max, batch_rows)?;
+    functions::register(&mut state)?;
     Ok(state)
 }
 
@@ -55,14 +55,21 @@ fn optimizer() -> PhysicalOptimizer {
     let mut optimizer = PhysicalOptimizer::new();
     let rules = &mut optimizer.rules;
     let last_filters = rules.iter().position(|rule| rule.name() == "FilterPushdown(Post)");
-    rules.insert(last_filters.unwrap_or(rules.len()), Arc::new(GaugeWindows));
+    let place = last_filters.unwrap_or(rules.len());
+    rules.insert(place, Arc::new(GaugeWindows));
+    rules.insert(place, Arc::new(functions::CollectOnce));
     optimizer
 }
 
 /// A session in which `tables` are what they are when the query first names them.
 pub(crate) fn for_query(template: &SessionState, tables: &Arc<Tables>) -> Result<SessionState> {
+    over(template, QuerySchema::new(tables.clone(), template.clone()))
+}
+
+/// A session in which names are those of `schema`.
+pub(crate) fn over(template: &SessionState, schema: Arc<QuerySchema>) -> Result<SessionState> {
     let catalog = MemoryCatalogProvider::new();
-    catalog.register_schema(SCHEMA, Arc::new(QuerySchema::new(tables.clone())))?;
+    catalog.register_schema(SCHEMA, schema)?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let mut session = SessionStateBuilder::new_from_existing(template.clone())

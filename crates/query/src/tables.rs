@@ -13,10 +13,12 @@ use footfall_lake::{Lake, TableFacts};
 use tokio::sync::Mutex;
 
 use crate::QueryError;
+use crate::functions::Declared;
 
 /// All tables of one lake.
 pub(crate) struct Tables {
     lake: Lake,
+    declared: Declared,
     kept: [Mutex<Kept>; Table::ALL.len()],
 }
 
@@ -28,8 +30,13 @@ struct Kept {
 }
 
 impl Tables {
-    pub(crate) fn new(lake: Lake) -> Self {
-        Self { lake, kept: std::array::from_fn(|_| Mutex::default()) }
+    pub(crate) fn new(lake: Lake, declared: Declared) -> Self {
+        Self { lake, declared, kept: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    /// What the configuration declares beside the tables.
+    pub(crate) fn declared(&self) -> &Declared {
+        &self.declared
     }
 
     /// The table with every commit that ended before this call; without rows until it is made.

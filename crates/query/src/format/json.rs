@@ -53,6 +53,28 @@ pub(super) fn rows(
     Ok(())
 }
 
+/// A row is an object on a line of its own.
+pub(super) fn lines(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+    let (options, schema) = (options(), batch.schema());
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let key = format!("{}:", serde_json::Value::from(field.name().as_str()));
+        columns.push((key, make_encoder(field, column, &options)?));
+    }
+    for row in 0..batch.num_rows() {
+        out.push(b'{');
+        for (index, (key, column)) in columns.iter_mut().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend(key.bytes());
+            value(column, row, out);
+        }
+        out.extend(b"}\n");
+    }
+    Ok(())
+}
+
 pub(super) fn end(row_count: usize, out: &mut Vec<u8>) {
     out.extend(format!("\n],\"row_count\":{row_count}}}\n").bytes());
 }

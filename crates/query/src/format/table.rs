@@ -16,17 +16,31 @@ use crate::QueryError;
 const ROWS_MAX: usize = 10_000;
 /// The largest: rows times the widths of the columns.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What its rows may take in memory: buffers that are not full, and columns narrower than their names.
+const MEMORY_BYTES_MAX: usize = 4 * BYTES_MAX;
+
+/// Whether rows of so many bytes in memory may still become a table; [`check`] tells when they are all
+/// there.
+///
+/// # Errors
+/// `Table`.
+pub(super) fn check_size(row_count: usize, bytes: usize) -> Result<(), QueryError> {
+    if row_count <= ROWS_MAX && bytes <= MEMORY_BYTES_MAX { Ok(()) } else { Err(too_long()) }
+}
 
 /// # Errors
 /// `Table`.
 pub(super) fn check(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), QueryError> {
     let row_count: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let line_bytes_max = BYTES_MAX / row_count.max(1);
-    let fits = row_count <= ROWS_MAX && fits(schema, batches, line_bytes_max).map_err(broken)?;
-    match fits {
+    match fits(schema, batches, line_bytes_max).map_err(broken)? {
         true => Ok(()),
-        false => Err(QueryError::Table { rows_max: ROWS_MAX, bytes_max: BYTES_MAX }),
+        false => Err(too_long()),
     }
+}
+
+fn too_long() -> QueryError {
+    QueryError::Table { rows_max: ROWS_MAX, bytes_max: BYTES_MAX }
 }
 
 pub(super) fn write(

@@ -1,7 +1,10 @@
 //! What is answered: formats, freshness, views, listings.
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::ipc::reader::StreamReader;
 use footfall_event::schema::Table;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use crate::service::Service;
@@ -58,7 +61,27 @@ async fn an_answer_has_the_same_values_in_all_formats() {
         let wanted = plain.field_with_name(field.name()).unwrap();
         assert_eq!(field.data_type(), wanted.data_type());
     }
-    assert_eq!(reader.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 2);
+    let arrow: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+    let arrow = concat_batches(&arrow[0].schema(), &arrow).unwrap();
+    assert_eq!(arrow.num_rows(), 2);
+
+    let request = service.client.post(format!("{}/v1/sql?format=parquet", service.url)).body(sql);
+    let bytes = request.send().await.unwrap().bytes().await.unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+    let parquet: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+    let parquet = concat_batches(&parquet[0].schema(), &parquet).unwrap();
+    assert_eq!(parquet.columns(), arrow.columns());
+
+    let (_, lines) = service.post("/v1/sql?format=jsonl", sql).await;
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for (line, row) in lines.iter().zip(answer["rows"].as_array().unwrap()) {
+        for (column, value) in
+            answer["columns"].as_array().unwrap().iter().zip(row.as_array().unwrap())
+        {
+            assert_eq!(&line[column["name"].as_str().unwrap()], value);
+        }
+    }
 }
 
 #[tokio::test]
@@ -143,12 +166,21 @@ async fn names_and_columns_can_be_listed() {
     assert_eq!(status, 200);
     let listing: Value = serde_json::from_str(&body).unwrap();
     let tables = listing["tables"].as_array().unwrap();
-    assert_eq!(tables.len(), 8);
+    assert_eq!(tables.len(), 11);
     assert_eq!(tables[7]["name"], "abandonment");
     assert_eq!(tables[7]["kind"], "view");
     let described = service.rows("DESCRIBE abandonment").await;
     assert_eq!(tables[7]["columns"].as_array().unwrap().len(), described.as_array().unwrap().len());
-    assert_eq!(tables[0]["columns"][0], json!({"name": "event_id", "type": "text"}));
+    let first = &tables[0]["columns"][0];
+    assert_eq!((&first["name"], &first["type"]), (&json!("event_id"), &json!("text")));
+    for table in tables {
+        assert!(table["comment"].is_string(), "{table}");
+        for column in table["columns"].as_array().unwrap() {
+            assert!(column["comment"].is_string(), "{} {column}", table["name"]);
+        }
+    }
+    let functions = listing["functions"].as_array().unwrap();
+    assert!(functions.iter().any(|it| it["name"] == "funnel" && it["comment"].is_string()));
     let shown = service.rows("SHOW TABLES").await;
     let shown: Vec<&Value> = shown.as_array().unwrap().iter().map(|row| &row[2]).collect();
     for table in tables {
@@ -156,6 +188,39 @@ async fn names_and_columns_can_be_listed() {
     }
     let columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'needs'";
     assert_eq!(service.rows(columns).await, json!([[Table::Needs.schema().fields().len()]]));
+}
+
+/// Every path of the document is served, every format is told, and every error has a code of it.
+#[tokio::test]
+async fn the_openapi_document_is_of_this_server() {
+    let service = Service::start().await;
+    let (status, body) = service.get("/openapi.json").await;
+    assert_eq!(status, 200);
+    let document: Value = serde_json::from_str(&body).unwrap();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let (status, body) = match method.as_str() {
+                "get" => service.get(path).await,
+                _ => service.post(path, "SELECT 1").await,
+            };
+            assert_eq!(status, 200, "{method} {path}: {body}");
+        }
+    }
+    let formats = &document["paths"]["/v1/sql"]["post"]["parameters"][0]["schema"]["enum"];
+    let served = footfall_query::Format::ALL.map(footfall_query::Format::name);
+    assert_eq!(formats.as_array().unwrap().len(), served.len());
+    for format in served {
+        assert!(formats.as_array().unwrap().contains(&json!(format)), "{format}");
+        let (status, _) = service.post(&format!("/v1/sql?format={format}"), "SELECT 1 AS a").await;
+        assert_eq!(status, 200, "{format}");
+    }
+    let codes =
+        &document["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"];
+    for outcome in footfall_query::Outcome::ALL {
+        let code = json!(outcome.label());
+        let is_error = !["ok", "cancelled"].contains(&outcome.label());
+        assert_eq!(codes["enum"].as_array().unwrap().contains(&code), is_error, "{code}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,10 @@
 
 mod access;
 mod answers;
+#[path = "../../../journey/tests/oracle/brute_force.rs"]
+mod brute_force;
 mod errors;
+mod funnels;
+mod journeys;
 mod limits;
 mod service;

@@ -18,6 +18,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// Rows of one commit.
+const ROWS_MAX: usize = 1 << 20;
 /// How long a metric may take to reach a value; far longer than any takes.
 const METRIC_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -122,7 +124,8 @@ impl Service {
 }
 
 fn rows(table: Table, lines: &str) -> RecordBatch {
-    let mut decoder = ReaderBuilder::new(table.schema()).build_decoder().unwrap();
+    let mut decoder =
+        ReaderBuilder::new(table.schema()).with_batch_size(ROWS_MAX).build_decoder().unwrap();
     let decoded = decoder.decode(lines.as_bytes()).unwrap();
     assert_eq!(decoded, lines.len());
     decoder.flush().unwrap().unwrap()

@@ -1,5 +1,4 @@
-//! A whole answer in memory, accounted for in the memory that queries share. Writing it in a format
-//! is left to `format`.
+//! Columns in the types that every client knows.
 
 use std::sync::Arc;
 
@@ -7,59 +6,12 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use datafusion::common::Result;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 
-use crate::engine::Slot;
+/// Below this a copy saves less than it costs.
+const COMPACT_BYTES_MIN: usize = 64 * 1024;
 
-/// The rows of one query, all of them.
-pub struct Answer {
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-    row_count: usize,
-    memory: MemoryReservation,
-    _slot: Slot,
-}
-
-impl Answer {
-    /// An answer without rows. `schema` is the query's; the answer's is in plain types.
-    pub(crate) fn new(schema: &SchemaRef, pool: &Arc<dyn MemoryPool>, slot: Slot) -> Self {
-        let memory = MemoryConsumer::new("answer").register(pool);
-        Self {
-            schema: plain_schema(schema),
-            batches: Vec::new(),
-            row_count: 0,
-            memory,
-            _slot: slot,
-        }
-    }
-
-    /// # Errors
-    /// `ResourcesExhausted` when memory runs out.
-    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = compact(plain_batch(batch, &self.schema)?)?;
-        self.memory.try_grow(batch.get_array_memory_size())?;
-        self.row_count += batch.num_rows();
-        self.batches.push(batch);
-        Ok(())
-    }
-
-    /// Types are plain: no string views, no dictionaries, zoned times in UTC.
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// In the query's order; may be empty.
-    pub fn batches(&self) -> &[RecordBatch] {
-        &self.batches
-    }
-
-    pub fn row_count(&self) -> usize {
-        self.row_count
-    }
-}
-
-fn plain_schema(schema: &Schema) -> SchemaRef {
+/// No string views, no dictionaries, zoned times in UTC.
+pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
     let fields: Vec<FieldRef> = schema.fields().iter().map(plain_field).collect();
     Arc::new(Schema::new(fields))
 }
@@ -82,7 +34,12 @@ fn plain_type(data_type: &DataType) -> DataType {
     }
 }
 
-fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+/// The rows in the types of `schema`, a [`plain_schema`], without the memory of rows that they were cut
+/// from.
+pub(crate) fn plain_batch(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
     let columns = schema.fields().iter().zip(batch.columns());
     let columns: Result<Vec<ArrayRef>, ArrowError> = columns
         .map(|(field, column)| match field.data_type() == column.data_type() {
@@ -91,10 +48,9 @@ fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, A
         })
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), columns?, &options)
+    compact(RecordBatch::try_new_with_options(schema.clone(), columns?, &options)?)
 }
 
-/// The batch without the memory of rows that it was cut from.
 fn compact(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let own = |column: &ArrayRef| column.to_data().get_slice_memory_size();
     let own_bytes: Result<Vec<usize>, ArrowError> = batch.columns().iter().map(own).collect();
@@ -105,6 +61,3 @@ fn compact(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let rows = UInt32Array::from_iter_values(0..batch.num_rows() as u32);
     take_record_batch(&batch, &rows)
 }
-
-/// Below this a copy saves less than it costs.
-const COMPACT_BYTES_MIN: usize = 64 * 1024;

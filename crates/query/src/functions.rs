@@ -1,0 +1,184 @@
+//! Footfall's own functions. Aggregates (`window_funnel`, `sequence_match`, and those that the others
+//! are made of) ask of each group's events; what stands after FROM (`funnel`, `needs`, `paths`,
+//! `retention`) is replaced by the SQL that it stands for before a statement is planned.
+
+mod aggregate;
+mod arguments;
+mod associated_losses;
+mod collect_once;
+mod duration;
+mod events;
+mod funnel;
+mod hits;
+mod needs;
+mod page_template;
+mod paths;
+mod retention;
+mod sequence_match;
+mod template;
+mod texts;
+mod window_funnel;
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, LazyLock};
+
+use datafusion::common::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, TableFactor, VisitMut, VisitorMut};
+
+use crate::{QueryError, bind};
+use aggregate::{Asks, Question};
+use arguments::{Arguments, Signature};
+
+pub(crate) use collect_once::CollectOnce;
+
+/// What the configuration declares, for functions to name.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    pub steps: Vec<DeclaredStep>,
+    pub needs: Vec<DeclaredNeed>,
+    /// The condition of a conversion.
+    pub conversion: Option<String>,
+    /// How long a session may be.
+    pub session_cap_us: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeclaredStep {
+    pub name: String,
+    pub when: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeclaredNeed {
+    pub name: String,
+    pub raised_by: String,
+    pub found_by: String,
+    pub within_us: i64,
+    pub clicks_max: i64,
+}
+
+/// Functions after FROM.
+const AFTER_FROM: [Signature; 5] =
+    [funnel::FUNNEL, funnel::VISITORS, needs::NEEDS, paths::PATHS, retention::RETENTION];
+
+/// The names of the functions after FROM.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    AFTER_FROM.into_iter().map(|signature| signature.name)
+}
+
+/// Aggregates that collect the events of their group.
+static COLLECTING: LazyLock<[Arc<AggregateUDF>; 7]> = LazyLock::new(|| {
+    fn asks<Q: Question<N>, const N: usize>() -> Arc<AggregateUDF> {
+        Arc::new(AggregateUDF::new_from_impl(Asks::<Q, N>::default()))
+    }
+    [
+        asks::<window_funnel::Level, 0>(),
+        asks::<window_funnel::Times, 0>(),
+        asks::<sequence_match::SequenceMatch, 0>(),
+        asks::<funnel::trials::FunnelTrials, 2>(),
+        asks::<needs::episode::NeedEpisode, 4>(),
+        asks::<paths::way::JourneyPath, 1>(),
+        asks::<retention::returns::JourneyReturns, 0>(),
+    ]
+});
+
+fn collects(name: &str) -> bool {
+    COLLECTING.iter().any(|aggregate| aggregate.name() == name)
+}
+
+/// Makes the functions known to `session`.
+pub(crate) fn register(session: &mut SessionState) -> Result<()> {
+    for aggregate in COLLECTING.iter() {
+        session.register_udaf(aggregate.clone())?;
+    }
+    for aggregate in [
+        AggregateUDF::new_from_impl(funnel::report::FunnelReport::default()),
+        AggregateUDF::new_from_impl(associated_losses::AssociatedLosses::default()),
+    ] {
+        session.register_udaf(Arc::new(aggregate))?;
+    }
+    for function in [
+        ScalarUDF::new_from_impl(funnel::outcomes::FunnelOutcomes::default()),
+        ScalarUDF::new_from_impl(page_template::PageTemplate::default()),
+    ] {
+        session.register_udf(Arc::new(function))?;
+    }
+    Ok(())
+}
+
+/// Replaces the functions after FROM in `statement`.
+///
+/// # Errors
+/// `Statement` for a call that is wrong.
+pub(crate) fn expand(
+    statement: &mut Statement,
+    session: &SessionState,
+    declared: &Declared,
+) -> Result<(), QueryError> {
+    let mut expansion = Expansion { session, declared };
+    match bind::sql_mut(statement).map(|sql| sql.visit(&mut expansion)) {
+        Some(ControlFlow::Break(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+struct Expansion<'a> {
+    session: &'a SessionState,
+    declared: &'a Declared,
+}
+
+impl VisitorMut for Expansion<'_> {
+    type Break = QueryError;
+
+    fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<QueryError> {
+        let TableFactor::Table { name, alias, args: Some(args), .. } = table else {
+            return ControlFlow::Continue(());
+        };
+        let Some(signature) = known(name) else { return ControlFlow::Continue(()) };
+        let args = std::mem::take(&mut args.args);
+        match self.query(signature, args) {
+            Ok(subquery) => {
+                let alias = alias.take().or_else(|| alias_of(signature.name));
+                *table = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+impl Expansion<'_> {
+    fn query(
+        &self,
+        signature: Signature,
+        args: Vec<datafusion::sql::sqlparser::ast::FunctionArg>,
+    ) -> Result<Box<Query>, QueryError> {
+        let arguments = Arguments::new(signature, args, self.session)?;
+        match signature.name {
+            "funnel" => funnel::funnel(arguments, self.declared),
+            "funnel_visitors" => funnel::visitors(arguments, self.declared),
+            "needs" => needs::needs(arguments, self.declared),
+            "paths" => paths::paths(arguments),
+            _ => retention::retention(arguments),
+        }
+    }
+}
+
+fn known(name: &ObjectName) -> Option<Signature> {
+    let [part] = name.0.as_slice() else { return None };
+    let ident = part.as_ident()?;
+    AFTER_FROM.into_iter().find(|known| ident.value.eq_ignore_ascii_case(known.name))
+}
+
+fn alias_of(name: &str) -> Option<datafusion::sql::sqlparser::ast::TableAlias> {
+    Some(datafusion::sql::sqlparser::ast::TableAlias {
+        explicit: true,
+        name: name.into(),
+        columns: Vec::new(),
+        at: None,
+    })
+}

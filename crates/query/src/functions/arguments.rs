@@ -1,0 +1,254 @@
+//! The arguments of a function after FROM, as they stand in the statement: conditions stay SQL, what
+//! must be a constant is computed.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatchOptions;
+use arrow::datatypes::{DataType, Schema};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::sql::sqlparser::ast::{
+    Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
+};
+use footfall_event::schema::time_type;
+
+use super::duration;
+use crate::diagnose::nearest;
+use crate::{QueryError, bind};
+
+/// A function that stands after FROM.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signature {
+    pub(super) name: &'static str,
+    /// Arguments that are given by name.
+    pub(super) named: &'static [&'static str],
+    /// A right call.
+    pub(super) usage: &'static str,
+}
+
+/// The arguments of one call. What is read is taken out.
+#[derive(Debug)]
+pub(super) struct Arguments<'a> {
+    signature: Signature,
+    session: &'a SessionState,
+    pub(super) positional: Vec<Expr>,
+    named: BTreeMap<String, Expr>,
+}
+
+impl<'a> Arguments<'a> {
+    /// # Errors
+    /// `Statement` for an unknown name, and for one that is given twice.
+    pub(super) fn new(
+        signature: Signature,
+        args: Vec<FunctionArg>,
+        session: &'a SessionState,
+    ) -> Result<Self, QueryError> {
+        let mut arguments =
+            Self { signature, session, positional: Vec::new(), named: BTreeMap::new() };
+        for arg in args {
+            match named(arg) {
+                Ok((None, expression)) if arguments.named.is_empty() => {
+                    arguments.positional.push(expression);
+                }
+                Ok((None, expression)) => {
+                    let message =
+                        format!("`{expression}` has no name, and stands behind what has one");
+                    return Err(arguments.wrong(message));
+                }
+                Ok((Some(name), expression)) => arguments.put(name, expression)?,
+                Err(arg) => return Err(arguments.wrong(format!("`{arg}` is no argument"))),
+            }
+        }
+        Ok(arguments)
+    }
+
+    fn put(&mut self, name: String, expression: Expr) -> Result<(), QueryError> {
+        if !self.signature.named.contains(&name.as_str()) {
+            let like = nearest(&name, self.signature.named.iter().copied());
+            let meant = like.map(|like| format!(": did you mean `{like}`?")).unwrap_or_default();
+            return Err(self.wrong(format!("there is no argument `{name}`{meant}")));
+        }
+        match self.named.insert(name.clone(), expression) {
+            None => Ok(()),
+            Some(_) => Err(self.wrong(format!("`{name}` is given twice"))),
+        }
+    }
+
+    pub(super) fn wrong(&self, message: impl std::fmt::Display) -> QueryError {
+        wrong(self.signature, &message.to_string())
+    }
+
+    /// An expression over the columns of `events`.
+    pub(super) fn expression(&mut self, name: &str) -> Option<Expr> {
+        self.named.remove(name)
+    }
+
+    /// # Errors
+    /// `Statement` if it is no duration, or not longer than 0.
+    pub(super) fn duration_us(&mut self, name: &str) -> Result<Option<i64>, QueryError> {
+        let Some(value) = self.constant(name)? else { return Ok(None) };
+        match duration::micros(&value) {
+            Ok(micros) if micros > 0 => Ok(Some(micros)),
+            Ok(_) => Err(self.wrong(format!("`{name}` is not longer than 0"))),
+            Err(why) => Err(self.wrong(format!("`{name}`: {why}"))),
+        }
+    }
+
+    /// # Errors
+    /// `Statement` if it is no whole number in the range.
+    pub(super) fn whole(
+        &mut self,
+        name: &str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Result<Option<i64>, QueryError> {
+        let Some(value) = self.constant(name)? else { return Ok(None) };
+        match value.cast_to(&DataType::Int64) {
+            Ok(ScalarValue::Int64(Some(whole))) if range.contains(&whole) => Ok(Some(whole)),
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                Err(self.wrong(format!(
+                    "`{name}` is {value}, not a whole number from {least} to {most}"
+                )))
+            }
+        }
+    }
+
+    /// # Errors
+    /// `Statement` if it is neither true nor false.
+    pub(super) fn flag(&mut self, name: &str) -> Result<bool, QueryError> {
+        match self.constant(name)? {
+            None => Ok(false),
+            Some(ScalarValue::Boolean(Some(flag))) => Ok(flag),
+            Some(other) => Err(self.wrong(format!("`{name}` is {other}, not true or false"))),
+        }
+    }
+
+    /// # Errors
+    /// `Statement` if it is no text.
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, QueryError> {
+        match self.constant(name)? {
+            None => Ok(None),
+            Some(value) => match value.try_as_str().flatten() {
+                Some(text) => Ok(Some(text.to_owned())),
+                None => Err(self.wrong(format!("`{name}` is {value}, not a text"))),
+            },
+        }
+    }
+
+    /// One of `choices`, the first if none is named.
+    ///
+    /// # Errors
+    /// `Statement` if it is none of them.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        name: &str,
+        choices: &[(&str, T)],
+    ) -> Result<T, QueryError> {
+        let Some(text) = self.text(name)? else { return Ok(choices[0].1) };
+        let chosen = choices.iter().find(|(choice, _)| *choice == text);
+        chosen.map(|(_, choice)| *choice).ok_or_else(|| {
+            let names: Vec<String> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
+            self.wrong(format!("`{name}` is '{text}': there are {}", names.join(", ")))
+        })
+    }
+
+    /// Microseconds UTC.
+    ///
+    /// # Errors
+    /// `Statement` if it is no time.
+    pub(super) fn time_us(&mut self, name: &str) -> Result<Option<i64>, QueryError> {
+        let Some(value) = self.constant(name)? else { return Ok(None) };
+        match value.cast_to(&time_type()) {
+            Ok(ScalarValue::TimestampMicrosecond(Some(micros), _)) => Ok(Some(micros)),
+            _ => Err(self.wrong(format!(
+                "`{name}` is {value}, not a time such as '2026-11-01' or '2026-11-01T08:00:00Z'"
+            ))),
+        }
+    }
+
+    /// `None` where nothing was given, or a placeholder that has no value yet.
+    fn constant(&mut self, name: &str) -> Result<Option<ScalarValue>, QueryError> {
+        let Some(expression) = self.named.remove(name) else { return Ok(None) };
+        self.constant_of(name, expression)
+    }
+
+    pub(super) fn constant_of(
+        &self,
+        name: &str,
+        expression: Expr,
+    ) -> Result<Option<ScalarValue>, QueryError> {
+        if bind::is_placeholder(&expression) {
+            return Ok(None);
+        }
+        let shown = expression.to_string();
+        let value = constant(self.session, expression)
+            .map_err(|_| self.wrong(format!("`{name}` is `{shown}`, which is no constant")))?;
+        if value.is_null() {
+            return Err(self.wrong(format!("`{name}` is NULL")));
+        }
+        Ok(Some(value))
+    }
+
+    /// The arguments of the call `name(…)` that stands as an argument itself.
+    pub(super) fn inner(
+        &self,
+        signature: Signature,
+        expression: &Expr,
+    ) -> Option<Result<Arguments<'a>, QueryError>> {
+        let Expr::Function(function) = expression else { return None };
+        if !function.name.to_string().eq_ignore_ascii_case(signature.name) {
+            return None;
+        }
+        let FunctionArguments::List(list) = &function.args else { return None };
+        Some(Arguments::new(signature, list.args.clone(), self.session))
+    }
+}
+
+pub(super) fn wrong(signature: Signature, message: &str) -> QueryError {
+    QueryError::Statement {
+        message: format!("{}(): {message}", signature.name),
+        place: None,
+        hint: Some(format!("such as {}", signature.usage)),
+    }
+}
+
+fn named(arg: FunctionArg) -> Result<(Option<String>, Expr), FunctionArg> {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Ok((None, expression)),
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expression), .. } => {
+            Ok((Some(name.value.to_lowercase()), expression))
+        }
+        FunctionArg::ExprNamed {
+            name: Expr::Identifier(name),
+            arg: FunctionArgExpr::Expr(expression),
+            ..
+        } => Ok((Some(name.value.to_lowercase()), expression)),
+        other => Err(other),
+    }
+}
+
+/// The text that an expression is, if it is one.
+pub(super) fn text_of(expression: &Expr) -> Option<&str> {
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn constant(session: &SessionState, sql: Expr) -> Result<ScalarValue, DataFusionError> {
+    let (nothing, schema) = (Schema::empty(), DFSchema::empty());
+    let sql = ExprWithAlias { expr: sql, alias: None };
+    let expression = session.create_logical_expr_from_sql_expr(sql, &schema)?;
+    let expression = session.create_physical_expr(expression, &schema)?;
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(nothing.into(), Vec::new(), &options)?;
+    match expression.evaluate(&row)? {
+        ColumnarValue::Scalar(value) => Ok(value),
+        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0),
+    }
+}

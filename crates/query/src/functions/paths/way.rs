@@ -1,0 +1,63 @@
+//! `journey_path(direction, depth, event_time, seq, label, is_labelled, anchor)`: the labels on the way
+//! from, or to, the first event that fulfils `anchor`; NULL where none does. An event without a label
+//! is no part of a way.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ListBuilder, StringBuilder};
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::{Result, ScalarValue};
+use footfall_journey::path;
+
+use super::super::aggregate::{Question, list_of};
+use super::super::hits::Ordered;
+use super::super::texts::Texts;
+
+const LABELLED: usize = 0;
+const ANCHOR: usize = 1;
+
+#[derive(Debug)]
+pub(in super::super) struct JourneyPath {
+    is_start: bool,
+    depth: usize,
+}
+
+impl Question<1> for JourneyPath {
+    const NAME: &'static str = "journey_path";
+    const USAGE: &'static str = "paths(starting => event_name = 'view_item'), which calls it";
+    const CONSTANTS: usize = 2;
+
+    fn parse(constants: &[ScalarValue], conditions: usize) -> Result<Self, String> {
+        let direction = constants[0].try_as_str().flatten().ok_or("the direction is no text")?;
+        let ScalarValue::Int64(Some(depth)) = constants[1] else {
+            return Err("the depth is no whole number".to_owned());
+        };
+        match conditions == ANCHOR + 1 {
+            true => Ok(Self { is_start: direction == "starting", depth: depth as usize }),
+            false => Err(format!("{conditions} conditions, not 2")),
+        }
+    }
+
+    fn data_type(_: usize) -> DataType {
+        list_of(DataType::Utf8)
+    }
+
+    fn answer(&self, groups: &Ordered<1>, texts: &Texts) -> Result<ArrayRef> {
+        let entry = Field::new_list_field(DataType::Utf8, true);
+        let mut paths = ListBuilder::new(StringBuilder::new()).with_field(entry);
+        for rows in groups.groups() {
+            let labelled: Vec<_> = rows.iter().filter(|row| row.hit.fulfils(LABELLED)).collect();
+            let labels: Vec<u32> = labelled.iter().map(|row| row.texts[0]).collect();
+            let anchor = labelled.iter().position(|row| row.hit.fulfils(ANCHOR));
+            let way = anchor.map(|anchor| match self.is_start {
+                true => path::from(&labels, anchor, self.depth),
+                false => path::to(&labels, anchor, self.depth),
+            });
+            for label in way.iter().flatten() {
+                paths.values().append_option(texts.text(*label));
+            }
+            paths.append(way.is_some());
+        }
+        Ok(Arc::new(paths.finish()))
+    }
+}
