@@ -10,6 +10,8 @@ use footfall_event::Day;
 use crate::config::toml_reader::Value;
 use crate::config::{Config, Mistakes, Override, process_environment, values};
 
+use crate::sql::SqlFormat;
+
 pub use rejected::{RejectedCommand, RejectedFilter, ReplayArguments};
 
 /// Behind the help of every command.
@@ -162,18 +164,18 @@ pub enum Command {
     /// Example: footfall sql "SELECT event_name, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC"
     #[command(after_help = EXIT_CODES)]
     Sql {
-        /// The question.
-        statement: String,
+        /// The question. Without one, a shell asks for them, or they are read from a pipe.
+        statement: Option<String>,
         /// Ask a running server, such as http://127.0.0.1:8081.
         #[arg(long, value_name = "URL", env = "FOOTFALL_SERVER")]
         server: Option<String>,
         /// The server's read token, as the first line of a file; else it is taken from FOOTFALL_TOKEN.
         #[arg(long, value_name = "FILE", env = "FOOTFALL_TOKEN_FILE")]
         token_file: Option<PathBuf>,
-        /// How to print the rows: a table for people, csv with a line of names, or json as one object of
-        /// columns and rows.
-        #[arg(long, value_enum, default_value_t = RowFormat::Table)]
-        format: RowFormat,
+        /// How to print the rows: a table for people, csv with a line of names, json as one object of
+        /// columns and rows, jsonl as an object a row, an Arrow stream or a Parquet file.
+        #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
+        format: SqlFormat,
     },
     /// Show the state of what runs: log, lag, watermark, freshness, sessions, tables, pending repairs.
     ///

@@ -20,19 +20,21 @@ mod sample;
 mod secrets;
 mod server;
 mod settings;
+mod shell;
 mod sql;
 mod status;
-mod tables;
 mod tail;
 mod telemetry;
 mod verify;
 
+use std::io::BufWriter;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use arguments::{Arguments, Command, ConfigCommand};
 use config::Config;
+use sql::Source;
 
 /// jemalloc gives memory back after a burst, from a thread of its own, and its threads do not wait for
 /// each other.
@@ -75,11 +77,15 @@ fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
                 parts::query_under_up(config, spill).await
             }
             Command::Query { spill_under_up: None } => parts::query(config).await,
-            Command::Sql { statement, server: Some(server), token_file, format } => {
-                sql::ask_server(&server, token_file.as_deref(), &statement, format).await
-            }
-            Command::Sql { statement, format, .. } => {
-                sql::ask_lake(&config, &statement, format).await
+            Command::Sql { statement, server, token_file, format } => {
+                let source = Source::open(&config, server, token_file).await?;
+                match statement {
+                    Some(statement) => {
+                        let mut out = BufWriter::new(std::io::stdout());
+                        source.ask(&statement, format, &mut out).await
+                    }
+                    None => shell::run(source, format).await,
+                }
             }
             Command::Status { server, format } => status::run(&config, &server, format).await,
             Command::Erase(erase) => erase::run(&config, &erase).await,

@@ -9,8 +9,7 @@ use anyhow::{Context, bail};
 use crate::arguments::{RejectedCommand, RejectedFilter};
 use crate::config::Config;
 use crate::server::plain;
-use crate::sql;
-use crate::tables::Tables;
+use crate::sql::Source;
 use wanted::condition;
 
 /// Lists, shows or replays.
@@ -25,10 +24,8 @@ pub async fn run(config: &Config, command: &RejectedCommand) -> anyhow::Result<(
             } else {
                 groups_statement(filter, *limit)?
             };
-            match server {
-                Some(server) => sql::ask_server(server, None, &statement, *format).await,
-                None => sql::ask_lake(config, &statement, *format).await,
-            }
+            let source = Source::open(config, server.clone(), None).await?;
+            source.ask(&statement, *format, &mut std::io::stdout()).await
         }
         RejectedCommand::Show { place, server } => show(config, place, server.as_deref()).await,
         RejectedCommand::Replay(arguments) => replay::run(config, arguments).await,
@@ -60,7 +57,7 @@ fn rows_statement(filter: &RejectedFilter, limit: u32) -> anyhow::Result<String>
 
 /// Prints one row, its payload last.
 async fn show(config: &Config, place: &str, server: Option<&str>) -> anyhow::Result<()> {
-    let tables = Tables::open(config, server).await?;
+    let tables = Source::open(config, server.map(str::to_owned), None).await?;
     let statement = format!(
         "SELECT log, CAST(received_time AS VARCHAR), site, reason, field, payload_bytes, payload \
          FROM rejected WHERE {}",

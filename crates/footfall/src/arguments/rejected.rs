@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{EXIT_CODES, RowFormat};
+use super::{EXIT_CODES, SqlFormat};
 
 pub const EXAMPLES: &str = "\
 What to do when events are rejected: `list` tells why, `show` one of them; mend the cause, such as a
@@ -44,8 +44,8 @@ pub enum RejectedCommand {
         #[arg(long, value_name = "URL", env = "FOOTFALL_SERVER")]
         server: Option<String>,
         /// How to print it.
-        #[arg(long, value_enum, default_value_t = RowFormat::Table)]
-        format: RowFormat,
+        #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
+        format: SqlFormat,
     },
     /// Show one row with what is stored of its payload.
     #[command(after_help = EXIT_CODES)]

@@ -16,7 +16,7 @@ use crate::operator::{Operator, ROWS_MAX, Request};
 use crate::parts::kafka_log;
 use crate::server::plain;
 use crate::settings::ingest_settings;
-use crate::tables::Tables;
+use crate::sql::Source;
 
 /// Who judges, and appends what is taken.
 enum Door {
@@ -30,7 +30,7 @@ enum Door {
 /// When nothing is named, the tables or the log cannot be reached, or rows are left as they are.
 pub async fn run(config: &Config, arguments: &ReplayArguments) -> anyhow::Result<()> {
     let wanted = wanted_rows(arguments)?;
-    let tables = Tables::open(config, arguments.server.as_deref()).await?;
+    let tables = Source::open(config, arguments.server.clone(), None).await?;
     let mut door = match &config.log.brokers {
         None => Door::Running(Operator::connect(&config.data_dir).await?),
         Some(brokers) => Door::Kafka {
@@ -81,7 +81,7 @@ fn wanted_rows(arguments: &ReplayArguments) -> anyhow::Result<String> {
 
 /// The next rows behind a place, in the order of the log.
 async fn page(
-    tables: &Tables,
+    tables: &Source,
     wanted: &str,
     (partition, offset): (i64, i64),
 ) -> anyhow::Result<Vec<RejectedRow>> {

@@ -25,7 +25,8 @@ fn engine(folder: &tempfile::TempDir, registry: &Registry) -> Engine {
 async fn a_mistake_is_shown_with_its_place_and_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(&folder, &Registry::new());
-    let error = print_answer(&engine, STATEMENT, RowFormat::Table).await.unwrap_err();
+    let source = Source::Lake(engine);
+    let error = source.ask(STATEMENT, SqlFormat::Table, &mut Vec::new()).await.unwrap_err();
     assert_eq!(error.to_string(), REPORT);
 }
 
@@ -40,9 +41,10 @@ async fn a_servers_error_is_shown_like_the_lakes() {
     let guard = footfall_guard::Guard::default();
     let served = tokio::spawn(serve(listener, engine, guard, registry, shutdown.clone()));
 
-    let error = ask_server(&server, None, STATEMENT, RowFormat::Csv).await.unwrap_err();
+    let source = Source::Server { client: Client::new(), server, token_file: None };
+    let error = source.ask(STATEMENT, SqlFormat::Csv, &mut Vec::new()).await.unwrap_err();
     assert_eq!(error.to_string(), REPORT);
-    let error = ask_server(&server, None, "-- nothing", RowFormat::Csv).await.unwrap_err();
+    let error = source.ask("-- nothing", SqlFormat::Csv, &mut Vec::new()).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no statement");
 
     shutdown.cancel();

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Part, RECEIPTS, Status, pending, pending_sql, settled};
 use crate::config::{Config, process_environment};
 use crate::server::{path, url_of, with_token};
-use crate::tables::Tables;
+use crate::sql::Source;
 
 /// How long a part may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -89,7 +89,8 @@ async fn part(
         let LakeStatus { lake, tables } = serde_json::from_value(told).with_context(unknown)?;
         status.lake = Some(lake);
         status.tables = tables;
-        let asked = Tables::Server { client: client.clone(), server: server.to_owned() };
+        let (client, server) = (client.clone(), server.to_owned());
+        let asked = Source::Server { client, server, token_file: None };
         match (asked.rows(RECEIPTS).await, asked.rows(&pending_sql(config)).await) {
             (Ok(receipts), Ok(waiting)) => {
                 status.settled = settled(&receipts);
@@ -110,7 +111,7 @@ async fn lake(config: &Config, status: &mut Status) -> anyhow::Result<()> {
     if lake.settings().await?.is_none() {
         return Ok(());
     }
-    let tables = Tables::open(config, None).await?;
+    let tables = Source::open(config, None, None).await?;
     status.tables = lake.facts().await?;
     status.lake = Some(lake.url().to_string());
     status.settled = settled(&tables.rows(RECEIPTS).await?);
