@@ -71,6 +71,10 @@ fn main() -> Result<()> {
         let late = format!("SELECT count(*) FROM events WHERE late AND visitor_id {sign} 'bot'");
         println!("{who}: {} late", running.number(&late)?);
     }
+    let over = "SELECT count(*) FROM (SELECT max(watermark) AS newest FROM receipts \
+                GROUP BY log_partition) WHERE newest < (SELECT max(event_time) FROM events) + \
+                INTERVAL '5 seconds'";
+    wait_until("the bot's run over", FOLDED_MAX, || Ok(running.number(over)? == 0))?;
     running.stop()?;
     maintain(&footfall)?;
     let verified = footfall.run_well(&["verify"])?;
