@@ -202,7 +202,7 @@ impl<Q: Question<N>, const N: usize> GroupsAccumulator for Collect<Q, N> {
 
     fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
         let groups = self.hits.take(emit);
-        self.question.answer(&groups, &self.hits.texts)
+        self.question.answer(&groups, groups.texts())
     }
 
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {

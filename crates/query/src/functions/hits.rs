@@ -30,7 +30,7 @@ pub(super) struct Hits<const N: usize> {
     /// Whether events that fulfil no condition are kept too.
     keeps_all: bool,
     rows: Vec<(u32, Row<N>)>,
-    pub(super) texts: Texts,
+    texts: Texts,
     group_count: usize,
 }
 
@@ -40,9 +40,15 @@ pub(super) struct Ordered<const N: usize> {
     rows: Vec<Row<N>>,
     /// Where each group ends.
     ends: Vec<usize>,
+    /// Those of these rows alone: what is not held any more must not count as memory.
+    texts: Texts,
 }
 
 impl<const N: usize> Ordered<N> {
+    pub(super) fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
     pub(super) fn groups(&self) -> impl Iterator<Item = &[Row<N>]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.rows[start..*end])
@@ -155,7 +161,30 @@ impl<const N: usize> Hits<N> {
             ordered[start..*end].sort_by_key(|row| row.hit);
             start = *end;
         }
-        Ordered { rows: ordered, ends }
+        let texts = self.take_texts(&mut ordered);
+        Ordered { rows: ordered, ends, texts }
+    }
+
+    /// The texts of the rows that were taken, which get their numbers in it; those that are left keep
+    /// theirs alone.
+    fn take_texts(&mut self, taken: &mut [Row<N>]) -> Texts {
+        let all = std::mem::take(&mut self.texts);
+        if self.rows.is_empty() {
+            return all;
+        }
+        let mut texts = Texts::default();
+        let renumber = |row: &mut Row<N>, texts: &mut Texts| {
+            for number in &mut row.texts {
+                *number = texts.number(all.text(*number));
+            }
+        };
+        for row in taken {
+            renumber(row, &mut texts);
+        }
+        for (_, row) in &mut self.rows {
+            renumber(row, &mut self.texts);
+        }
+        texts
     }
 
     /// The groups that `emit` names as lists of times, counters, conditions and texts, one list a group.
@@ -170,7 +199,7 @@ impl<const N: usize> Hits<N> {
             Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.hit.bits))),
         ];
         for text in 0..N {
-            let texts = rows.iter().map(|row| self.texts.text(row.texts[text]));
+            let texts = rows.iter().map(|row| ordered.texts.text(row.texts[text]));
             columns.push(Arc::new(texts.collect::<StringArray>()));
         }
         let list = |(field, column): (FieldRef, ArrayRef)| -> ArrayRef {

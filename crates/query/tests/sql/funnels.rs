@@ -6,6 +6,7 @@ use std::fmt::Write;
 use footfall_event::schema::Table;
 use footfall_journey::Hit;
 use footfall_journey::funnel::{Entry, Event, Exclusion, Funnel, Order, Step};
+use footfall_query::QuerySettings;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -254,6 +255,33 @@ async fn a_level_is_that_of_the_best_trial() {
         }
         assert_eq!(rows.as_array().unwrap().len(), wanted.len());
     }
+}
+
+/// What does not fit in memory goes to disk and comes back, texts and all.
+#[tokio::test]
+async fn more_visitors_than_memory_holds_have_the_same_trials() {
+    let memory_bytes_max = 16 * 1024 * 1024;
+    let small = QuerySettings { threads: 2, memory_bytes_max, ..QuerySettings::default() };
+    let (small, large) = (Service::start_with(small).await, Service::start().await);
+    let mut lines = String::new();
+    for visitor in 0..100_000 {
+        for (second, name) in ["a", "b"].iter().enumerate().take(1 + visitor % 2) {
+            writeln!(
+                lines,
+                r#"{{"event_id":"{visitor}-{name}","site":"shop","visitor_id":"visitor-{visitor}","event_name":"{name}","event_time":"2026-11-22T10:00:0{second}Z","section":"section {visitor}","late":false,"overflow":false,"event_date":"2026-11-22"}}"#
+            )
+            .unwrap();
+        }
+    }
+    for service in [&small, &large] {
+        service.commit(Table::Events, &lines).await;
+    }
+    let call = "event_name = 'a', event_name = 'b', same => section, breakdown => left(section, 9)";
+    let sql =
+        format!("SELECT breakdown, name, entered, converted FROM funnel({call}) ORDER BY 1, 2");
+    let rows = small.rows(&sql).await;
+    assert_eq!(rows, large.rows(&sql).await);
+    assert_eq!(rows.as_array().unwrap().len(), 20);
 }
 
 #[tokio::test]
