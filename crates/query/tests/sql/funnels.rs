@@ -260,7 +260,7 @@ async fn a_level_is_that_of_the_best_trial() {
 /// What does not fit in memory goes to disk and comes back, texts and all.
 #[tokio::test]
 async fn more_visitors_than_memory_holds_have_the_same_trials() {
-    let memory_bytes_max = 16 * 1024 * 1024;
+    let memory_bytes_max = 64 * 1024 * 1024;
     let small = QuerySettings { threads: 2, memory_bytes_max, ..QuerySettings::default() };
     let (small, large) = (Service::start_with(small).await, Service::start().await);
     let mut lines = String::new();
@@ -282,6 +282,9 @@ async fn more_visitors_than_memory_holds_have_the_same_trials() {
     let rows = small.rows(&sql).await;
     assert_eq!(rows, large.rows(&sql).await);
     assert_eq!(rows.as_array().unwrap().len(), 20);
+    let plan = small.rows(&format!("EXPLAIN ANALYZE {sql}")).await.to_string();
+    let went_to_disk = plan.split("spill_count=").skip(1).any(|rest| !rest.starts_with('0'));
+    assert!(went_to_disk, "{plan}");
 }
 
 #[tokio::test]
