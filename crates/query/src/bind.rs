@@ -7,8 +7,9 @@ use std::ops::ControlFlow;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::Visit;
-use datafusion::sql::sqlparser::ast::{Expr as Sql, Value, VisitMut, Visitor, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    Expr as Sql, Statement as SqlStatement, Value, Visit, VisitMut, Visitor, VisitorMut,
+};
 use datafusion::sql::unparser::expr_to_sql;
 
 use crate::QueryError;
@@ -30,15 +31,6 @@ impl Parameters {
     }
 }
 
-/// The names of a statement's placeholders.
-pub(crate) fn placeholders(statement: &Statement) -> BTreeSet<String> {
-    let mut names = Names::default();
-    if let Some(sql) = sql(statement) {
-        let _ = sql.visit(&mut names);
-    }
-    names.0
-}
-
 /// `statement` with a value in the place of each placeholder.
 ///
 /// # Errors
@@ -55,9 +47,13 @@ pub(crate) fn bind(statement: &mut Statement, parameters: &Parameters) -> Result
     }
 }
 
-/// Whether `expression` is a placeholder that has no value yet.
-pub(crate) fn is_placeholder(expression: &Sql) -> bool {
-    placeholder(expression).is_some()
+/// The names of a statement's placeholders.
+fn placeholders(statement: &Statement) -> BTreeSet<String> {
+    let mut names = Names::default();
+    if let Some(sql) = sql(statement) {
+        let _ = sql.visit(&mut names);
+    }
+    names.0
 }
 
 #[derive(Default)]
@@ -107,7 +103,7 @@ pub(crate) fn placeholder(expression: &Sql) -> Option<&str> {
     }
 }
 
-fn sql(statement: &Statement) -> Option<&datafusion::sql::sqlparser::ast::Statement> {
+fn sql(statement: &Statement) -> Option<&SqlStatement> {
     match statement {
         Statement::Explain(explain) => sql(&explain.statement),
         Statement::Statement(sql) => Some(sql),
@@ -115,9 +111,7 @@ fn sql(statement: &Statement) -> Option<&datafusion::sql::sqlparser::ast::Statem
     }
 }
 
-pub(crate) fn sql_mut(
-    statement: &mut Statement,
-) -> Option<&mut datafusion::sql::sqlparser::ast::Statement> {
+pub(crate) fn sql_mut(statement: &mut Statement) -> Option<&mut SqlStatement> {
     match statement {
         Statement::Explain(explain) => sql_mut(&mut explain.statement),
         Statement::Statement(sql) => Some(sql),

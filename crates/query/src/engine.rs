@@ -27,8 +27,8 @@ use crate::rows::{self, Part, Terms, tell};
 use crate::send::send;
 use crate::tables::Tables;
 use crate::{
-    Metrics, Outcome, Parameters, Prepared, QueryError, QuerySettings, Rows, depth, dictionary,
-    functions, names, session, size, statement,
+    Metrics, Outcome, Parameters, QueryError, QuerySettings, Rows, depth, dictionary, functions,
+    names, session, size, statement,
 };
 
 /// Stack of a thread, for plans as deep as a statement may be; memory is taken only as it is used.
@@ -118,64 +118,6 @@ impl Engine {
     /// # Errors
     /// Any [`QueryError`]; each is counted.
     pub async fn ask(&self, text: &str, parameters: &Parameters) -> Result<Rows, QueryError> {
-        let parameters = parameters.clone();
-        let parse = move |text: &str| {
-            let mut statement = read(text)?;
-            bind(&mut statement, &parameters)?;
-            Ok(statement)
-        };
-        self.start(text.to_owned(), parse).await
-    }
-
-    /// What the one statement in `text` would answer, and which values it wants.
-    ///
-    /// # Errors
-    /// Any [`QueryError`]; each is counted.
-    pub async fn prepare(&self, text: &str) -> Result<Prepared, QueryError> {
-        let watch = Watch::start(&self.metrics);
-        let prepared = async {
-            let slot = self.admit().await?;
-            let (tables, text) = (self.tables.clone(), text.to_owned());
-            let template = self.template.clone();
-            let planning = self.spawn(async move {
-                let prepared = Prepared::plan(&template, &tables, text).await;
-                drop(slot);
-                prepared
-            });
-            let limit = self.settings.time_max;
-            match tokio::time::timeout(limit, planning).await {
-                Ok(result) => result.map_err(engine_error)?,
-                Err(_) => Err(QueryError::Time { limit }),
-            }
-        };
-        let prepared = prepared.await;
-        watch.end(prepared.as_ref().map_or_else(QueryError::outcome, |_| Outcome::Ok), 0);
-        prepared
-    }
-
-    /// [`Engine::sql`] of a statement that was prepared.
-    ///
-    /// # Errors
-    /// Any [`QueryError`]; each is counted.
-    pub async fn run(
-        &self,
-        prepared: &Prepared,
-        parameters: &Parameters,
-    ) -> Result<Rows, QueryError> {
-        let mut statement = prepared.statement().clone();
-        let parameters = parameters.clone();
-        let bound = move |_: &str| {
-            bind(&mut statement, &parameters)?;
-            Ok(statement)
-        };
-        self.start(prepared.text().to_owned(), bound).await
-    }
-
-    async fn start(
-        &self,
-        text: String,
-        parse: impl FnOnce(&str) -> Result<Statement, QueryError> + Send + 'static,
-    ) -> Result<Rows, QueryError> {
         let watch = Watch::start(&self.metrics);
         let slot = match self.admit().await {
             Ok(slot) => slot,
@@ -189,12 +131,13 @@ impl Engine {
         let (rows_max, taking_max) = (self.settings.rows_max, limit);
         let mut terms = Terms { _slot: slot, leash: leash.clone(), rows_max, taking_max };
         let (tables, template) = (self.tables.clone(), self.template.clone());
+        let (text, parameters) = (text.to_owned(), parameters.clone());
         let (parts, taken) = rows::channel();
         let task = self.spawn(async move {
             let begun = async {
-                let statement = parse(&text)?;
-                let planned = plan(&template, &tables, statement, &text).await?;
-                let (session, plan) = planned;
+                let mut statement = read(&text)?;
+                bind(&mut statement, &parameters)?;
+                let (session, plan) = plan(&template, &tables, statement, &text).await?;
                 let frame = DataFrame::new(session, plan);
                 frame.execute_stream().await.map_err(|error| diagnose(&error, &text))
             };
@@ -219,7 +162,8 @@ impl Engine {
         rows: Rows,
         format: Format,
     ) -> Result<impl Stream<Item = Result<Bytes, QueryError>> + use<>, QueryError> {
-        send(rows, format, &self.threads).await
+        // As long as it may run, and once more as long as it may wait for its client.
+        send(rows, format, 2 * self.settings.time_max, &self.threads).await
     }
 
     /// Where the lake lies.
@@ -299,7 +243,7 @@ impl Engine {
 }
 
 /// The one statement in `text`, if it only reads and is not too deep.
-pub(crate) fn read(text: &str) -> Result<Statement, QueryError> {
+fn read(text: &str) -> Result<Statement, QueryError> {
     depth::check(text)?;
     let parsed = statement::parse(text)?;
     names::check(&parsed)?;
@@ -307,7 +251,7 @@ pub(crate) fn read(text: &str) -> Result<Statement, QueryError> {
 }
 
 /// The plan of `statement`, whose text is `text`, and the session to run it in.
-pub(crate) async fn plan(
+async fn plan(
     template: &SessionState,
     tables: &Arc<Tables>,
     mut statement: Statement,

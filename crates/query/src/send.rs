@@ -2,12 +2,14 @@
 //! are left to `format`.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::try_unfold;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::format::{Encoder, Format};
 use crate::{QueryError, Rows};
@@ -28,7 +30,7 @@ enum Piece {
 }
 
 /// Encodes `rows` on `threads`, and waits for the beginning of the answer. The stream ends with an
-/// error unless all rows came and were taken in time.
+/// error unless all rows came and were taken within `limit`, however slowly the last of them.
 ///
 /// # Errors
 /// `Statement` when the format cannot hold one of the answer's types; what failed before the answer
@@ -36,13 +38,16 @@ enum Piece {
 pub(crate) async fn send(
     rows: Rows,
     format: Format,
+    limit: Duration,
     threads: &Handle,
 ) -> Result<impl Stream<Item = Result<Bytes, QueryError>> + use<>, QueryError> {
     let encoder = Encoder::new(format, rows.schema())?;
     let (pieces, mut taken) = mpsc::channel(PIECES_AHEAD);
     threads.spawn(async move {
-        if let Err(error) = encode(rows, encoder, &pieces).await {
-            let _ = pieces.send(Piece::Error(error)).await;
+        match timeout(limit, encode(rows, encoder, &pieces)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => drop(pieces.send(Piece::Error(error)).await),
+            Err(_) => tracing::warn!(?limit, "a client was too slow to take its answer"),
         }
     });
     let (mut head, mut head_bytes) = (VecDeque::new(), 0);
