@@ -109,14 +109,12 @@ impl Funnel {
     /// # Errors
     /// [`TooMany`] for a visitor whose trials could not be compared in a reasonable time.
     pub fn trials(&self, events: &[Event]) -> Result<Vec<Trial>, TooMany> {
-        let begins = |event: &&(usize, &Event)| {
-            let time_us = event.1.hit.time_us;
-            event.1.hit.fulfils(0)
-                && event.1.same != Event::NOTHING
-                && (self.from_us..self.to_us).contains(&time_us)
+        let begins = |event: &Event| {
+            event.hit.fulfils(0)
+                && event.same != Event::NOTHING
+                && (self.from_us..self.to_us).contains(&event.hit.time_us)
         };
-        let numbered: Vec<(usize, &Event)> = events.iter().enumerate().collect();
-        let entries = numbered.iter().filter(begins).map(|(place, _)| *place);
+        let entries = (0..events.len()).filter(|place| begins(&events[*place]));
         let entries: Vec<usize> = match self.entry {
             Entry::First => entries.take(1).collect(),
             Entry::Every => entries.collect(),

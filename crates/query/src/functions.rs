@@ -27,7 +27,9 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, TableFactor, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    FunctionArg, ObjectName, Query, TableAlias, TableFactor, VisitMut, VisitorMut,
+};
 
 use crate::{QueryError, bind};
 use aggregate::{Asks, Question};
@@ -155,7 +157,7 @@ impl Expansion<'_> {
     fn query(
         &self,
         signature: Signature,
-        args: Vec<datafusion::sql::sqlparser::ast::FunctionArg>,
+        args: Vec<FunctionArg>,
     ) -> Result<Box<Query>, QueryError> {
         let arguments = Arguments::new(signature, args, self.session)?;
         match signature.name {
@@ -174,11 +176,6 @@ fn known(name: &ObjectName) -> Option<Signature> {
     AFTER_FROM.into_iter().find(|known| ident.value.eq_ignore_ascii_case(known.name))
 }
 
-fn alias_of(name: &str) -> Option<datafusion::sql::sqlparser::ast::TableAlias> {
-    Some(datafusion::sql::sqlparser::ast::TableAlias {
-        explicit: true,
-        name: name.into(),
-        columns: Vec::new(),
-        at: None,
-    })
+fn alias_of(name: &str) -> Option<TableAlias> {
+    Some(TableAlias { explicit: true, name: name.into(), columns: Vec::new(), at: None })
 }

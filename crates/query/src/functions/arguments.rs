@@ -15,15 +15,18 @@ use datafusion::sql::sqlparser::ast::{
 use footfall_event::schema::time_type;
 
 use super::duration;
+use crate::QueryError;
 use crate::diagnose::nearest;
-use crate::{QueryError, bind};
+
+/// Whose events a function reads, and of which time.
+pub(super) const EVENTS: &[&str] = &["from", "to", "filter", "include_bots"];
 
 /// A function that stands after FROM.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signature {
     pub(super) name: &'static str,
-    /// Arguments that are given by name.
-    pub(super) named: &'static [&'static str],
+    /// Arguments that are given by name, in groups that functions share.
+    pub(super) named: &'static [&'static [&'static str]],
     /// A right call.
     pub(super) usage: &'static str,
 }
@@ -65,8 +68,9 @@ impl<'a> Arguments<'a> {
     }
 
     fn put(&mut self, name: String, expression: Expr) -> Result<(), QueryError> {
-        if !self.signature.named.contains(&name.as_str()) {
-            let like = nearest(&name, self.signature.named.iter().copied());
+        let mut known = self.signature.named.iter().copied().flatten().copied();
+        if !known.clone().any(|known| known == name) {
+            let like = nearest(&name, known.by_ref());
             let meant = like.map(|like| format!(": did you mean `{like}`?")).unwrap_or_default();
             return Err(self.wrong(format!("there is no argument `{name}`{meant}")));
         }
@@ -154,11 +158,7 @@ impl<'a> Arguments<'a> {
         })
     }
 
-    /// Microseconds UTC.
-    ///
-    /// # Errors
-    /// `Statement` if it is no time.
-    pub(super) fn time_us(&mut self, name: &str) -> Result<Option<i64>, QueryError> {
+    fn time_us(&mut self, name: &str) -> Result<Option<i64>, QueryError> {
         let Some(value) = self.constant(name)? else { return Ok(None) };
         match value.cast_to(&time_type()) {
             Ok(ScalarValue::TimestampMicrosecond(Some(micros), _)) => Ok(Some(micros)),
@@ -168,20 +168,31 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// `None` where nothing was given, or a placeholder that has no value yet.
-    fn constant(&mut self, name: &str) -> Result<Option<ScalarValue>, QueryError> {
-        let Some(expression) = self.named.remove(name) else { return Ok(None) };
-        self.constant_of(name, expression)
+    /// `from` and `to`, in microseconds UTC.
+    ///
+    /// # Errors
+    /// `Statement` if one is no time, or they hold nothing between them.
+    pub(super) fn range_us(&mut self) -> Result<(Option<i64>, Option<i64>), QueryError> {
+        let (from_us, to_us) = (self.time_us("from")?, self.time_us("to")?);
+        match (from_us, to_us) {
+            (Some(from_us), Some(to_us)) if from_us >= to_us => {
+                Err(self.wrong("`from` is not before `to`"))
+            }
+            range => Ok(range),
+        }
     }
 
-    pub(super) fn constant_of(
-        &self,
-        name: &str,
-        expression: Expr,
-    ) -> Result<Option<ScalarValue>, QueryError> {
-        if bind::is_placeholder(&expression) {
-            return Ok(None);
+    /// # Errors
+    /// `Statement` if anything stands without its name; `names` are those that it may want.
+    pub(super) fn require_names(&self, names: &str) -> Result<(), QueryError> {
+        match self.positional.first() {
+            None => Ok(()),
+            Some(first) => Err(self.wrong(format!("`{first}` has no name: say {names}"))),
         }
+    }
+
+    fn constant(&mut self, name: &str) -> Result<Option<ScalarValue>, QueryError> {
+        let Some(expression) = self.named.remove(name) else { return Ok(None) };
         let shown = expression.to_string();
         let value = constant(self.session, expression)
             .map_err(|_| self.wrong(format!("`{name}` is `{shown}`, which is no constant")))?;

@@ -12,58 +12,37 @@ use datafusion::sql::sqlparser::ast::{Expr, Query};
 use footfall_journey::funnel::{EXCLUSIONS_MAX, Entry, Exclusion, Funnel, Order, STEPS_MAX, Step};
 use serde::{Deserialize, Serialize};
 
-use super::arguments::{Arguments, Signature, text_of};
+use super::arguments::{Arguments, EVENTS, Signature, text_of, wrong};
 use super::template::Template;
 use super::window_funnel::ORDERS;
 use super::{Declared, events};
 use crate::QueryError;
 
+/// What both functions take.
+const TRIALS: &[&str] = &["within", "mode", "entry", "scope", "breakdown", "same"];
+
 pub(super) const FUNNEL: Signature = Signature {
     name: "funnel",
-    named: &[
-        "within",
-        "mode",
-        "entry",
-        "scope",
-        "from",
-        "to",
-        "breakdown",
-        "same",
-        "filter",
-        "include_bots",
-    ],
+    named: &[TRIALS, EVENTS],
     usage: "funnel('view_item', event_name = 'add_to_cart', 'purchase', within => '1 hour')",
 };
 
 pub(super) const VISITORS: Signature = Signature {
     name: "funnel_visitors",
-    named: &[
-        "within",
-        "mode",
-        "entry",
-        "scope",
-        "from",
-        "to",
-        "breakdown",
-        "same",
-        "filter",
-        "include_bots",
-        "step",
-        "outcome",
-    ],
+    named: &[TRIALS, EVENTS, &["step", "outcome"]],
     usage: "funnel_visitors('view_item', 'purchase', within => '1 hour', step => 1, \
             outcome => 'lost')",
 };
 
 const STEP: Signature = Signature {
     name: "step",
-    named: &["name", "min", "max", "optional"],
+    named: &[&["name", "min", "max", "optional"]],
     usage: "step(event_name = 'purchase', name => 'bought', max => '10 minutes')",
 };
 
 const EXCLUDE: Signature = Signature {
     name: "exclude",
-    named: &["after", "before"],
+    named: &[&["after", "before"]],
     usage: "exclude(error IS NOT NULL, after => 1, before => 2)",
 };
 
@@ -120,7 +99,7 @@ pub(super) fn visitors(
     let call = Call::read(arguments, declared)?;
     let steps = call.spec.names.len() as i64;
     if step > steps {
-        return Err(super::arguments::wrong(
+        return Err(wrong(
             VISITORS,
             &format!("`step` is {step}, and the funnel has {steps} steps"),
         ));
@@ -169,13 +148,7 @@ impl Call {
         let scope = arguments
             .choice("scope", &[("visitor", Scope::Visitor), ("session", Scope::Session)])?;
         let window_us = arguments.duration_us("within")?.unwrap_or(DAY_US);
-        let from_us = arguments.time_us("from")?;
-        let to_us = arguments.time_us("to")?;
-        if let (Some(from_us), Some(to_us)) = (from_us, to_us)
-            && from_us >= to_us
-        {
-            return Err(arguments.wrong("`from` is not before `to`"));
-        }
+        let (from_us, to_us) = arguments.range_us()?;
         let steps = Steps::read(&mut arguments, declared, &mut template)?;
         let funnel = Funnel {
             order,

@@ -15,14 +15,8 @@ use crate::diagnose::nearest;
 pub(super) const NEEDS: Signature = Signature {
     name: "needs",
     named: &[
-        "raised_by",
-        "found_by",
-        "within",
-        "max_clicks",
-        "converted_by",
-        "from",
-        "to",
-        "include_bots",
+        &["raised_by", "found_by", "within", "max_clicks", "converted_by"],
+        &["from", "to", "include_bots"],
     ],
     usage: "needs('delivery', within => '5s'), or needs(raised_by => page_type = 'product', \
             found_by => info_key = 'sizes', within => '3s', max_clicks => 2)",
@@ -62,12 +56,13 @@ pub(super) fn needs(
     if !arguments.flag("include_bots")? {
         sessions.push_str(" AND s.bot IS NULL");
     }
-    if let Some(from_us) = arguments.time_us("from")? {
+    let (from_us, to_us) = arguments.range_us()?;
+    if let Some(from_us) = from_us {
         template.put_value("from", events::time(from_us))?;
         sessions.push_str(" AND s.started_at >= $from AND s.session_date >= CAST($from AS DATE)");
         events.push_str(" AND event_date >= CAST($from AS DATE)");
     }
-    if let Some(to_us) = arguments.time_us("to")? {
+    if let Some(to_us) = to_us {
         template.put_value("to", events::time(to_us))?;
         // A session that begins before the end goes on beyond it.
         template.put_value("last", events::time(to_us.saturating_add(declared.session_cap_us)))?;

@@ -6,25 +6,14 @@ pub(super) mod way;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
 
-use super::arguments::{Arguments, Signature};
+use super::arguments::{Arguments, EVENTS, Signature};
 use super::events;
 use super::template::Template;
 use crate::QueryError;
 
 pub(super) const PATHS: Signature = Signature {
     name: "paths",
-    named: &[
-        "starting",
-        "ending",
-        "by",
-        "depth",
-        "top",
-        "scope",
-        "from",
-        "to",
-        "filter",
-        "include_bots",
-    ],
+    named: &[&["starting", "ending", "by", "depth", "top", "scope"], EVENTS],
     usage: "paths(starting => event_name = 'view_item', by => page_path, depth => 5, top => 20)",
 };
 
@@ -36,10 +25,7 @@ const TOP_MAX: i64 = 10_000;
 /// A row per way, ranked, and one for all others.
 pub(super) fn paths(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryError> {
     let mut template = Template::default();
-    if let [first, ..] = arguments.positional.as_slice() {
-        let message = format!("`{first}` has no name: say `starting => …` or `ending => …`");
-        return Err(arguments.wrong(message));
-    }
+    arguments.require_names("`starting => …` or `ending => …`")?;
     let (starting, ending) = (arguments.expression("starting"), arguments.expression("ending"));
     let (direction, anchor) = match (starting, ending) {
         (Some(anchor), None) => ("starting", anchor),
@@ -60,7 +46,7 @@ pub(super) fn paths(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryErr
         ],
     )?;
     let mut condition = events::condition(&mut arguments, &mut template)?;
-    let (from_us, to_us) = (arguments.time_us("from")?, arguments.time_us("to")?);
+    let (from_us, to_us) = arguments.range_us()?;
     events::between(from_us, to_us, &mut condition, &mut template)?;
     template.fill(&format!(
         "SELECT CASE WHEN path IS NOT NULL THEN rank END AS rank, path, sum(n) AS count, \

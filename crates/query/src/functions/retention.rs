@@ -6,14 +6,14 @@ pub(super) mod returns;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
 
-use super::arguments::{Arguments, Signature};
+use super::arguments::{Arguments, EVENTS, Signature};
 use super::template::Template;
 use super::{events, funnel};
 use crate::QueryError;
 
 pub(super) const RETENTION: Signature = Signature {
     name: "retention",
-    named: &["started", "returned", "period", "periods", "from", "to", "filter", "include_bots"],
+    named: &[&["started", "returned", "period", "periods"], EVENTS],
     usage: "retention(started => event_name = 'purchase', returned => event_name = 'purchase', \
             period => 'week', periods => 8)",
 };
@@ -24,10 +24,7 @@ const PERIODS_MAX: i64 = 400;
 /// A row per cohort and period.
 pub(super) fn retention(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryError> {
     let mut template = Template::default();
-    if let [first, ..] = arguments.positional.as_slice() {
-        let message = format!("`{first}` has no name: say `started => …` and `returned => …`");
-        return Err(arguments.wrong(message));
-    }
+    arguments.require_names("`started => …` and `returned => …`")?;
     for name in ["started", "returned"] {
         // Any event, where nothing is said.
         let condition = arguments.expression(name);
@@ -39,7 +36,7 @@ pub(super) fn retention(mut arguments: Arguments<'_>) -> Result<Box<Query>, Quer
     template.put_value("period", ScalarValue::from(period))?;
     let condition = events::condition(&mut arguments, &mut template)?;
     let (mut began, mut days) = ("$started".to_owned(), String::new());
-    let (from_us, to_us) = (arguments.time_us("from")?, arguments.time_us("to")?);
+    let (from_us, to_us) = arguments.range_us()?;
     events::between(from_us, to_us, &mut began, &mut template)?;
     events::between(from_us, None, &mut days, &mut template)?;
     template.fill(&format!(
