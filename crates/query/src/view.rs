@@ -70,11 +70,12 @@ FROM (SELECT site, page_template(exit_page_type, exit_path) AS page_template, ex
 /// What became of each need, by the kind of page that raised it. A need of a site and day on which no
 /// event at all fulfilled its `found_by` was not measured: its rows count as that, and for nothing else.
 fn needs_by_page(declared: &Declared) -> String {
+    // A condition may end with a comment, so its line ends with it.
     let found = declared.needs.iter().map(|need| {
         let name = need.name.replace('\'', "''");
         format!(
             "SELECT DISTINCT site, event_date AS found_date, '{name}' AS need FROM events \
-             WHERE {}",
+             WHERE {}\n",
             need.found_by
         )
     });
