@@ -81,6 +81,7 @@ fn run(arguments: Arguments, config: Config) -> anyhow::Result<()> {
                 let source = Source::open(&config, server, token_file).await?;
                 match statement {
                     Some(statement) => {
+                        format.require_no_terminal()?;
                         let mut out = BufWriter::new(std::io::stdout());
                         source.ask(&statement, format, &mut out).await
                     }

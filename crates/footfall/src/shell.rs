@@ -143,8 +143,8 @@ impl Shell {
     }
 
     async fn ask(&self, statement: &str) -> anyhow::Result<()> {
-        if self.format.is_binary() && self.file.is_none() && std::io::stdout().is_terminal() {
-            bail!("{:?} is not for terminals: name a file first, by `\\o FILE`", self.format);
+        if self.file.is_none() {
+            self.format.require_no_terminal()?;
         }
         let began = Instant::now();
         let asked = async {

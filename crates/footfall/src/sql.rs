@@ -1,7 +1,7 @@
 //! `footfall sql`: questions of the lake or of a running server. The shell that asks one after the other
 //! is left to `shell`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
@@ -39,9 +39,17 @@ impl SqlFormat {
         }
     }
 
-    /// Whether it is no text.
-    pub const fn is_binary(self) -> bool {
-        matches!(self, SqlFormat::Arrow | SqlFormat::Parquet)
+    /// # Errors
+    /// When it is no text, and rows would go to a terminal.
+    pub fn require_no_terminal(self) -> anyhow::Result<()> {
+        let is_text = !matches!(self, SqlFormat::Arrow | SqlFormat::Parquet);
+        if is_text || !std::io::stdout().is_terminal() {
+            return Ok(());
+        }
+        bail!(
+            "{} is not for terminals: redirect it to a file, or name one by `\\o FILE` in the shell",
+            self.format().name()
+        )
     }
 }
 
