@@ -218,3 +218,152 @@ async fn needs_asked_for_have_the_outcomes_of_the_table() {
                found_by => event_name = 'info', within => '3s')";
     assert_eq!(service.rows(sql).await, json!([[2]]));
 }
+
+/// Shares by the required step before and by the first, and the times that half and nine tenths of the
+/// visitors did not exceed.
+#[tokio::test]
+async fn a_report_has_the_shares_and_times_of_its_trials() {
+    // The purchase comes 1, 2, 4 and 8 minutes after the cart, which comes a minute after the product.
+    let service = visits(
+        "a 2026-11-02 view_item cart purchase
+         b 2026-11-02 view_item cart x purchase
+         c 2026-11-02 view_item cart x x x purchase
+         d 2026-11-02 view_item cart x x x x x x x purchase
+         e 2026-11-02 view_item cart note
+         f 2026-11-02 view_item",
+    )
+    .await;
+    let sql = "SELECT name, entered, share_of_previous, share_of_first, median_ms, p90_ms, \
+               median_total_ms, p90_total_ms FROM funnel('view_item', \
+               step(event_name = 'cart', name => 'cart'), \
+               step(event_name = 'note', name => 'note', optional => true), 'purchase')";
+    let minute = 60_000;
+    assert_eq!(
+        service.rows(sql).await,
+        json!([
+            ["view_item", 6, null, 1.0, null, null, null, null],
+            ["cart", 5, 5.0 / 6.0, 5.0 / 6.0, minute, minute, minute, minute],
+            ["note", 1, 0.2, 1.0 / 6.0, minute, minute, 2 * minute, 2 * minute],
+            ["purchase", 4, 0.8, 4.0 / 6.0, 2 * minute, 8 * minute, 3 * minute, 9 * minute],
+        ])
+    );
+}
+
+/// `number` sessions of a day, with one need each: the outcome, whether it was found, whether the
+/// session converted, for how much.
+fn episodes(
+    number: std::ops::Range<usize>,
+    day: &str,
+    outcome: &str,
+    order: Option<u32>,
+) -> [String; 2] {
+    let (mut sessions, mut needs) = (String::new(), String::new());
+    let found = match outcome.starts_with("found") {
+        true => format!("\"{day}T10:00:01Z\""),
+        false => "null".to_owned(),
+    };
+    for session in number {
+        let value = order.map_or("null".to_owned(), |value| format!("\"{value}\""));
+        let converted = order.is_some();
+        writeln!(
+            sessions,
+            r#"{{"session_id":"s{session}","site":"shop","value":{value},"currency":"EUR","session_date":"{day}"}}"#
+        )
+        .unwrap();
+        writeln!(
+            needs,
+            r#"{{"session_id":"s{session}","site":"shop","need":"delivery","raised_path":"/product/{session}","found_at":{found},"info_ms":1000,"click_count":1,"outcome":"{outcome}","converted":{converted},"session_date":"{day}"}}"#
+        )
+        .unwrap();
+    }
+    [sessions, needs]
+}
+
+/// On the first day somebody found it, on the second nobody did: its needs were not measured.
+#[tokio::test]
+async fn needs_by_page_leaves_out_days_on_which_nothing_was_measured() {
+    let service = visits("a 2026-11-02 view_item@/product/1 info").await;
+    let (mut sessions, mut needs) = (String::new(), String::new());
+    for [some_sessions, some_needs] in [
+        episodes(0..40, "2026-11-02", "found_in_time", Some(30)),
+        episodes(40..50, "2026-11-02", "found_late", None),
+        episodes(50..60, "2026-11-02", "converted_without", Some(50)),
+        episodes(60..90, "2026-11-02", "abandoned", None),
+        episodes(90..100, "2026-11-02", "gave_up", None),
+        episodes(100..107, "2026-11-03", "abandoned", None),
+    ] {
+        sessions.push_str(&some_sessions);
+        needs.push_str(&some_needs);
+    }
+    service.commit(Table::Sessions, &sessions).await;
+    service.commit(Table::Needs, &needs).await;
+    let sql = "SELECT need, page_template, raised, found_in_time, found_late, converted_without, \
+               abandoned, gave_up, not_measured, share_lost, median_info_ms, median_click_count \
+               FROM needs_by_page";
+    assert_eq!(
+        service.rows(sql).await,
+        json!([["delivery", "/product/*", 107, 40, 10, 10, 30, 10, 7, 0.4, 1000, 1]])
+    );
+    // 40 left; 40 of 50 bought where it was found, 10 of 50 where not; the average order is 34.
+    let sql = "SELECT l['currency'], round(l['loss'], 6), l['low'] < l['loss'], l['loss'] < l['high'] \
+               FROM (SELECT unnest(associated_losses) AS l FROM needs_by_page)";
+    assert_eq!(service.rows(sql).await, json!([["EUR", 40.0 * 0.6 * 34.0, true, true]]));
+}
+
+#[tokio::test]
+async fn abandonment_points_are_ranked_within_their_site() {
+    let service = Service::start().await;
+    let mut lines = String::new();
+    for (number, (site, path, reason, converted)) in [
+        ("a", "/cart", "need_not_found", false),
+        ("a", "/cart", "none", false),
+        ("a", "/product/1", "error", false),
+        ("a", "/cart", "none", true),
+        ("b", "/", "none", false),
+    ]
+    .iter()
+    .enumerate()
+    {
+        writeln!(
+            lines,
+            r#"{{"session_id":"{number}","site":"{site}","exit_path":"{path}","reason":"{reason}","converted":{converted},"progress_to_exit_ms":{number}000,"session_date":"2026-11-02"}}"#
+        )
+        .unwrap();
+    }
+    lines.push_str(
+        r#"{"session_id":"bot","site":"a","exit_path":"/cart","converted":false,"bot":"ua:bot","session_date":"2026-11-02"}"#,
+    );
+    service.commit(Table::Sessions, &format!("{lines}\n")).await;
+    let sql = "SELECT site, rank, page_template, sessions, share, median_progress_to_exit_ms, error, \
+               need_not_found, none FROM abandonment_points ORDER BY site, rank";
+    assert_eq!(
+        service.rows(sql).await,
+        json!([
+            ["a", 1, "/cart", 2, 2.0 / 3.0, 500, 0, 1, 1],
+            ["a", 2, "/product/*", 1, 1.0 / 3.0, 2000, 1, 0, 0],
+            ["b", 1, "/", 1, 1.0, 4000, 0, 0, 1],
+        ])
+    );
+}
+
+#[tokio::test]
+async fn page_speed_counts_what_was_measured() {
+    let service = Service::start().await;
+    let mut lines = String::new();
+    for (number, lcp) in ["1000", "2500", "2501", "4001", "null"].iter().enumerate() {
+        writeln!(
+            lines,
+            r#"{{"event_id":"{number}","site":"shop","event_name":"web_vitals","page_type":"product","lcp_ms":{lcp},"cls":0.2,"event_date":"2026-11-02"}}"#
+        )
+        .unwrap();
+    }
+    service.commit(Table::Events, &lines).await;
+    let sql = "SELECT page_template, lcp_ms_count, p75_lcp_ms, share_good_lcp_ms, share_poor_lcp_ms, \
+               cls_count, share_good_cls, share_poor_cls, inp_ms_count, share_good_inp_ms \
+               FROM page_speed";
+    // Between 2501 and 4001, a quarter of the way.
+    assert_eq!(
+        service.rows(sql).await,
+        json!([["product", 4, 2876.0, 0.5, 0.25, 5, 0.0, 0.0, 0, null]])
+    );
+}
