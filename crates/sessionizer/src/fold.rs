@@ -2,6 +2,7 @@
 //! records give equal rows. It cannot fail: what it refuses is an output.
 
 mod erase;
+mod live;
 mod state;
 
 use std::cmp::Reverse;
@@ -13,18 +14,15 @@ use footfall_event::{EventKey, Micros, Offset};
 use crate::dedupe::Dedupe;
 use crate::held::{Held, HeldEvents, HeldPlace, Signalled};
 use crate::ledger::Ledger;
-use crate::signal::{Deadline, Deadlines, Signal, signal_id, unmet};
+use crate::signal::{Deadline, Deadlines, SIGNALLED_HELD_MAX, Signal, signal_id, unmet};
 use crate::visitors::{VisitorPlace, Visitors};
 use crate::{
     Bits, CloseCause, EventRow, Fact, Hit, LogClock, Membership, ReceiptRow, Rows, RuleBook, Rules,
     RulesId, Status, step,
 };
 
+pub use live::LiveSession;
 pub use state::{FoldState, FoldView};
-
-/// A visitor with more events held raises no signal: to see whether a need was met steps all of them,
-/// and nobody but a machine has a thousand events within the lateness.
-const SIGNALLED_HELD_MAX: usize = 1_000;
 
 /// The fold of one partition.
 pub struct Fold {

@@ -18,7 +18,7 @@ mod texts;
 mod visitors;
 
 pub use clock::LogClock;
-pub use fold::{Fold, FoldState, FoldView, Output};
+pub use fold::{Fold, FoldState, FoldView, LiveSession, Output};
 pub use held::Signalled;
 pub use hit::{Fact, Facts, Hit};
 pub use ledger::{Counts, ReceiptRow, Status};

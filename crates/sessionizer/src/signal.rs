@@ -55,6 +55,9 @@ pub struct DeadlineState {
     pub need: u32,
 }
 
+/// A visitor with more events held raises no signal: to see whether a need was met steps all of them,
+/// and nobody but a machine has a thousand events within the lateness.
+pub const SIGNALLED_HELD_MAX: usize = 1_000;
 /// Room for more is given back when none is left.
 const BURST_DEADLINES: usize = 10_000;
 

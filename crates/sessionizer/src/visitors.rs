@@ -90,6 +90,10 @@ impl Visitors {
         self.free.push((place, entry.has_closing));
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().flatten()
+    }
+
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.entries.iter().flatten().filter_map(|entry| entry.session.as_deref())
     }

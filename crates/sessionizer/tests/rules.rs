@@ -14,6 +14,7 @@ mod rules {
     mod clocks;
     mod duplicates;
     mod erasure;
+    mod live;
     mod needs;
     mod order;
     mod outcomes;

@@ -12,6 +12,7 @@
 //! erase 12:00:06 v1                         a control record: the visitor is to be forgotten
 //! commit                                    takes the output
 //! restart                                   takes the output, saves the fold and restores it
+//! live                                      looks at the sessions that are not over
 //! ```
 //!
 //! Hours count on past midnight (`36:00:00`). A log begins with two ticks that confirm its clock,
@@ -41,6 +42,7 @@ pub struct Log {
 pub enum Mark {
     Commit,
     Restart,
+    Live,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +122,7 @@ impl Log {
         let (append_time, kind) = match words[..] {
             ["commit"] => return self.marks.push((self.records.len(), Mark::Commit)),
             ["restart"] => return self.marks.push((self.records.len(), Mark::Restart)),
+            ["live"] => return self.marks.push((self.records.len(), Mark::Live)),
             ["rules", first, ..] if first.contains('=') => {
                 return self.settings.extend(words[1..].iter().map(|word| setting(word)));
             }
@@ -173,7 +176,7 @@ impl Log {
     }
 }
 
-fn tick(append_time: Micros) -> Record {
+pub fn tick(append_time: Micros) -> Record {
     Record { append_time, kind: Kind::Tick }
 }
 

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use footfall_event::{Micros, Offset};
-use footfall_sessionizer::Counts;
+use footfall_sessionizer::{Counts, LiveSession};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
-use super::language::{Kind, Log, show_time, time};
-use super::render::{Row, rows};
+use super::language::{Kind, Log, show_time, tick, time};
+use super::render::{Row, live, rows};
 use super::run::Run;
 
 const SEEDS: u64 = 150;
@@ -208,6 +208,43 @@ fn a_restart_at_any_record_changes_no_row() {
             assert_eq!(of_kind(&rows, "signal"), of_kind(&whole_rows, "signal"), "{text}");
             assert_eq!(totals(&run), totals(&whole), "restarted at {at}\n{text}");
             assert_contiguous(&run, &text);
+        }
+    });
+}
+
+/// But for the bound on open sessions: it counts those that are open when an event is stepped.
+#[test]
+fn what_is_live_at_any_record_is_what_closes_if_nothing_follows() {
+    for_seeds(|rng| {
+        let text = any_log(rng);
+        let words = text.lines().map(|line| {
+            line.split(' ').filter(|word| !word.starts_with("open_max=")).collect::<Vec<_>>()
+        });
+        let text = words.map(|words| words.join(" ") + "\n").collect::<String>();
+        let log = Log::parse(&text);
+        for at in 0..=log.records.len() {
+            let mut cut = log.clone();
+            cut.records.truncate(at);
+            let end = time("20000:00:00");
+            cut.records.extend([end, end + Micros(5 * Micros::SECOND.0)].map(tick));
+            let mut run = Run::new(&cut);
+            run.to(at);
+            run.commit();
+            run.look();
+            let before = (run.output.rows.sessions.len(), run.output.rows.needs.len());
+            run.to(at + 2);
+            run.commit();
+            let rows = &mut run.output.rows;
+            let (sessions, needs) =
+                (rows.sessions.split_off(before.0), rows.needs.split_off(before.1));
+            let mut closed: Vec<LiveSession> =
+                sessions.into_iter().map(|row| LiveSession { row, needs: Vec::new() }).collect();
+            for need in needs {
+                let of = closed.iter_mut().find(|live| live.row.session_id == need.session_id);
+                of.unwrap().needs.push(need);
+            }
+            let seen = live(&run, &run.looks[0]);
+            assert_equal(&seen, &live(&run, &closed), &format!("cut at {at}\n{text}"));
         }
     });
 }

@@ -6,6 +6,8 @@
 //! session v1 12:00:00-12:05:00 events=3 ...    by start; `id` is that of its first event
 //! need delivery found_in_time clicks=2 ...     by the time it was raised
 //! page_view a events=2 ...                     by start
+//! live v1 12:00:00-12:05:00 events=3 ...       a session that is not over, as a look saw it; by start
+//! live_need delivery open clicks=2 ...         its needs, by the time they were raised
 //! signal delivery a due=12:00:03.500001 ...    by need and raising event, in order of publication
 //! receipt shop 0-12 on_time=3 ...              by site (`*` for the range itself) and offsets
 //! ```
@@ -16,8 +18,8 @@ use std::collections::BTreeMap;
 
 use footfall_event::{Offset, SessionId};
 use footfall_sessionizer::{
-    EventRow, First, NeedMark, NeedRow, PageViewRow, ReceiptRow, SessionRow, Signal, Status,
-    Visitor,
+    EventRow, First, LiveSession, NeedMark, NeedRow, PageViewRow, ReceiptRow, SessionRow, Signal,
+    Status, Visitor,
 };
 
 use super::language::{Event, Kind, show_span, show_time};
@@ -53,9 +55,31 @@ pub fn rows(run: &Run) -> Vec<Row> {
     rows.extend(sessions.into_iter().map(|row| names.session(row)));
     rows.extend(needs.into_iter().map(|row| names.need(row)));
     rows.extend(page_views.into_iter().map(|row| names.page_view(row)));
+    rows.extend(run.looks.iter().flat_map(|look| live(run, look)));
     rows.extend(output.signals.iter().map(|row| names.signal(row)));
     rows.extend(output.receipts.iter().map(receipt));
     rows
+}
+
+/// The rows of one look at the open sessions, without what only an end tells.
+pub fn live(run: &Run, look: &[LiveSession]) -> Vec<Row> {
+    let names = Names::of(run);
+    let mut sessions: Vec<_> = look.iter().map(|live| &live.row).collect();
+    sessions.sort_by_key(|row| (row.started_at, row.visitor.clone()));
+    let mut needs: Vec<_> = look.iter().flat_map(|live| &live.needs).collect();
+    needs.sort_by_key(|row| (row.raised_at, row.visitor.clone(), row.need));
+    let sessions = sessions.into_iter().map(|row| as_live(names.session(row), "live"));
+    let needs = needs.into_iter().map(|row| {
+        let outcome = row.decided().map_or("open", |outcome| outcome.name());
+        let name = &run.rules[&row.rules].needs[row.need].name;
+        Row { head: format!("{name} {outcome}"), ..as_live(names.need(row), "live_need") }
+    });
+    sessions.chain(needs).collect()
+}
+
+fn as_live(mut row: Row, kind: &'static str) -> Row {
+    row.fields.retain(|(field, _)| !["close", "written", "signalled"].contains(field));
+    Row { kind, ..row }
 }
 
 /// The names that the log gave to what rows name by numbers and hashes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use footfall_event::{EventKey, Micros, Money, Offset};
 use footfall_sessionizer::{
-    Bits, Fact, Facts, Fold, FoldState, Hit, Output, Rules, RulesId, Status,
+    Bits, Fact, Facts, Fold, FoldState, Hit, LiveSession, Output, Rules, RulesId, Status,
 };
 
 use super::conditions::{bits, shipped, with};
@@ -20,6 +20,8 @@ pub struct Run<'l> {
     pub rules: BTreeMap<RulesId, Arc<Rules>>,
     pub statuses: Vec<(usize, Status)>,
     pub output: Output,
+    /// What each look at the open sessions saw.
+    pub looks: Vec<Vec<LiveSession>>,
 }
 
 impl<'l> Run<'l> {
@@ -35,6 +37,7 @@ impl<'l> Run<'l> {
             rules: BTreeMap::from([(first, rules)]),
             statuses: Vec::new(),
             output: Output::default(),
+            looks: Vec::new(),
         }
     }
 
@@ -46,6 +49,7 @@ impl<'l> Run<'l> {
             match mark {
                 Mark::Commit => run.commit(),
                 Mark::Restart => run.restart(*at),
+                Mark::Live => run.look(),
             }
         }
         run.to(log.records.len());
@@ -77,6 +81,10 @@ impl<'l> Run<'l> {
         self.output.rows.page_views.extend(rows.page_views);
         self.output.signals.extend(signals);
         self.output.receipts.extend(receipts);
+    }
+
+    pub fn look(&mut self) {
+        self.looks.push(self.fold.live(|_| true).collect());
     }
 
     /// Goes on with a fold restored from a snapshot, whose receipt goes on at `receipts_from`.
