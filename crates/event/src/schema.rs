@@ -1,11 +1,15 @@
 //! The Arrow schemas of all tables, in one place. Times are microseconds UTC, durations whole
 //! milliseconds, ids text, and the last column is the UTC day that partitions the table.
 
+mod live;
+
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 use crate::Money;
+
+pub use live::LiveTable;
 
 /// A table of the lake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -205,12 +205,12 @@ impl Parts {
         let metrics = footfall_pipeline::Metrics::register(&registry)?;
         let (settings, health) = (pipeline_settings(config), Health::default());
         let pipeline = Pipeline::open(log, lake, settings, metrics, health.clone()).await?;
-        let (signals, tail) = (pipeline.signals(), pipeline.tail());
+        let (signals, tail, live) = (pipeline.signals(), pipeline.tail(), pipeline.live());
         let (rules, stop) = (pipeline.rules(), self.pipeline.stop.clone());
         let follow = follow_rules(self.reload.take(), config.clone(), rules, stop);
         self.pipeline.tasks.spawn(follow);
         let erasures = pipeline.erasures();
-        let shown = Shown { health, signals, tail, erasures, registry };
+        let shown = Shown { health, signals, tail, live, erasures, registry };
         let stop = self.pipeline.stop.clone();
         self.pipeline.tasks.spawn(async move {
             Ok(footfall_pipeline::serve(listener, shown, guard, stop).await?)

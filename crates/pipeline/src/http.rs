@@ -1,6 +1,8 @@
-//! The pipeline's listener: health, metrics, its status, and signals and records as server-sent events.
+//! The pipeline's listener: health, metrics, its status, the open state, and signals and records as
+//! server-sent events.
 
 mod erasures;
+mod live;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::tail::{STATUSES, TailLine, Watching};
-use crate::{Erasures, Health, PipelineError, SignalHub, Tail};
+use crate::{Erasures, Health, Live, PipelineError, SignalHub, Tail};
 
 /// Connections that are open at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
@@ -44,6 +46,7 @@ pub struct Shown {
     pub health: Health,
     pub signals: SignalHub,
     pub tail: Tail,
+    pub live: Live,
     pub erasures: Erasures,
     pub registry: Registry,
 }
@@ -138,6 +141,7 @@ fn readers() -> Router<Shown> {
         .route("/v1/signals", get(listen))
         .route("/v1/status", get(status))
         .route("/v1/tail", get(tail))
+        .merge(live::routes())
 }
 
 async fn ready(State(shown): State<Shown>) -> Response {

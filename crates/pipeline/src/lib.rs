@@ -10,6 +10,7 @@ mod error;
 mod health;
 mod history;
 mod http;
+mod live;
 mod metrics;
 mod old_resend;
 mod partition;
@@ -39,6 +40,7 @@ pub use error::PipelineError;
 pub use health::Health;
 pub use history::{HistoryBatch, HistoryFiles, HistorySource, Load, LoadReceipt, load};
 pub use http::{Shown, serve};
+pub use live::{Live, LiveRefused, LiveRows, LiveWanted};
 pub use metrics::Metrics;
 pub use rewrite::{
     Compacted, DayRange, Expired, Recomputed, Repaired, Retention, Rewritten, SettledFiles, Turn,

@@ -30,6 +30,7 @@ pub struct Metrics {
     needs: IntCounterVec,
     signals: IntCounterVec,
     signal_delay: Histogram,
+    live_seconds: Histogram,
     commit_seconds: HistogramVec,
     commit_conflicts: IntCounterVec,
     rows: IntCounterVec,
@@ -144,6 +145,10 @@ impl Metrics {
                 "footfall_pipeline_signal_delay_seconds",
                 "From a signal's deadline to its publication",
             )?,
+            live_seconds: histogram(
+                "footfall_pipeline_live_seconds",
+                "How long a partition's fold stood still to tell its open sessions",
+            )?,
             commit_seconds,
             commit_conflicts: counters(
                 "footfall_pipeline_commit_conflicts_total",
@@ -252,6 +257,10 @@ impl Metrics {
     /// The topic took it too late, or not at all.
     pub fn signal_expired(&self) {
         self.signals.with_label_values(&["expired"]).inc();
+    }
+
+    pub fn looked(&self, took: Duration) {
+        self.live_seconds.observe(took.as_secs_f64());
     }
 
     pub fn commit(&self, table: Table, took: Duration, rows: usize) {

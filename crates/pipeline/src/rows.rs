@@ -1,6 +1,7 @@
 //! The fold's rows as Arrow, in the schemas of their tables.
 
 mod events;
+mod live;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use footfall_sessionizer::{
 };
 
 pub use events::{EventPlaces, settled_rows};
+pub use live::{live_need_rows, live_session_rows};
 
 /// Which log and partition rows come from.
 #[derive(Clone, Debug)]

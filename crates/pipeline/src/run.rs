@@ -3,6 +3,7 @@
 mod erasing;
 mod interval;
 mod lag;
+mod live;
 mod owned;
 mod ticks;
 mod upkeep;
@@ -27,10 +28,11 @@ use crate::rows::Origin;
 use crate::signals::SignalHub;
 use crate::start::{Start, control_record, first_rules, start};
 use crate::tail::Tail;
-use crate::{Erasures, Health, PipelineError, PipelineSettings, snapshot};
+use crate::{Erasures, Health, Live, PipelineError, PipelineSettings, snapshot};
 use erasing::Erasing;
 use interval::{Finished, Interval, Outlets};
 use lag::Lag;
+use live::Looking;
 use owned::{Begin, Folding, Owned};
 use upkeep::{CARETAKER, Upkeep};
 
@@ -56,6 +58,8 @@ pub struct Pipeline {
     wanted: watch::Receiver<Arc<Rules>>,
     rules: watch::Sender<Arc<Rules>>,
     erasing: Erasing,
+    live: Live,
+    looking: Looking,
     shutdown: CancellationToken,
 }
 
@@ -77,6 +81,7 @@ impl Pipeline {
         let upkeep = Upkeep::new(&settings);
         let (rules, wanted) = watch::channel(settings.rules.clone());
         let erasing = Erasing::new(&settings, &lake, &log);
+        let (live, asked) = Live::new(log.partitions());
         health.reads(log.topic(), log.partitions(), lake.url().as_str());
         Ok(Pipeline {
             log,
@@ -92,6 +97,8 @@ impl Pipeline {
             wanted,
             rules,
             erasing,
+            live,
+            looking: Looking::new(asked),
             shutdown: CancellationToken::new(),
         })
     }
@@ -107,6 +114,11 @@ impl Pipeline {
 
     pub fn tail(&self) -> Tail {
         self.tail.clone()
+    }
+
+    /// Where the open sessions are asked for.
+    pub fn live(&self) -> Live {
+        self.live.clone()
     }
 
     /// Where other rules are given while it runs; they must be right, with the lake's gap and cap. They
@@ -136,13 +148,16 @@ impl Pipeline {
     }
 
     async fn turn(&mut self) -> Result<(), PipelineError> {
-        let delivery = self.subscription.next(LOOK_INTERVAL).await;
+        let is_asked = self.looking.is_under_way();
+        let wait = if is_asked { Duration::ZERO } else { LOOK_INTERVAL };
+        let delivery = self.subscription.next(wait).await;
         self.take_delivery(delivery).await?;
         self.start_waiting().await?;
         self.take_rules();
         self.look_after_commits().await?;
         self.look_after_tables();
         self.send_ticks()?;
+        self.looking.look(&self.partitions, &self.outlets.metrics);
         self.show_state();
         Ok(())
     }
