@@ -80,9 +80,16 @@ fn keys_tokens_and_tls_work_as_they_were_made() -> Result<()> {
         Ok(rows.lines().nth(1).is_some_and(|count| count != "0"))
     })?;
 
-    let signals = "GET /v1/signals HTTP/1.1\r\n";
-    let refused = certificate.ask(running.pipeline(), signals)?;
-    ensure!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    // The query process has a token of its own for the pipeline.
+    let live = "SELECT count(*) > 0 AS live FROM live_sessions WHERE site = 'shop'";
+    let answer =
+        analyst.run_well(&["sql", "--server", running.query(), "--format", "csv", live])?;
+    ensure!(answer.lines().nth(1) == Some("true"), "{answer}");
+
+    for path in ["/v1/signals", "/v1/live/sessions", "/v1/live/needs"] {
+        let refused = certificate.ask(running.pipeline(), &format!("GET {path} HTTP/1.1\r\n"))?;
+        ensure!(refused.starts_with("HTTP/1.1 401"), "{path}: {refused}");
+    }
     let live = certificate.ask(running.pipeline(), "GET /livez HTTP/1.1\r\n")?;
     ensure!(live.starts_with("HTTP/1.1 200"), "{live}");
     running.stop()

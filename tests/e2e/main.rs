@@ -14,6 +14,7 @@ mod erasure;
 mod history;
 mod kafka;
 mod live;
+mod live_tables;
 mod metrics;
 mod naughty;
 mod operations;

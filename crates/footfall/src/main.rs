@@ -11,6 +11,7 @@ mod load;
 mod maintain;
 mod map;
 mod operator;
+mod own_pipeline;
 mod parts;
 mod query_process;
 mod recompute;

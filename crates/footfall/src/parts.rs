@@ -21,6 +21,7 @@ use crate::access;
 use crate::config::{Config, process_environment};
 use crate::exit::CalledWrongly;
 use crate::operator;
+use crate::own_pipeline::OwnPipeline;
 use crate::query_process::{self, QueryProcess};
 use crate::reload::{self, follow_rules};
 use crate::settings::{ingest_settings, pipeline_settings, query_settings};
@@ -35,7 +36,7 @@ const PIPELINE_THREADS: usize = 2;
 pub async fn up(config: Config) -> anyhow::Result<()> {
     let mut parts = Parts { reload: reload::listen()?, ..Parts::default() };
     refuse_brokers(&config)?;
-    let (tls, sql, signals) = (
+    let (tls, sql, mut signals) = (
         access::tls(config.ingest.tls.as_ref())?,
         access::query(&config)?,
         access::pipeline(&config)?,
@@ -49,6 +50,7 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
     access::require_keys(&config, addresses.0)?;
     access::require_guard("SQL", &sql, addresses.1)?;
     access::require_guard("signals", &signals, addresses.2)?;
+    let own_pipeline = OwnPipeline::new(&config, addresses.2, &mut signals)?;
     let urls = [
         (tls.scheme(), addresses.0),
         (sql.tls.scheme(), addresses.1),
@@ -59,7 +61,7 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
     parts.ingest(ingest, tls, log.clone(), &config);
     parts.operator(log.clone(), &config);
     parts.pipeline(pipeline, signals, log, lake, &config).await?;
-    parts.query_process(query, &config)?;
+    parts.query_process(query, own_pipeline, &config)?;
     welcome(urls.map(|(scheme, address)| format!("{scheme}://{address}")), &config);
     parts.supervise().await
 }
@@ -110,7 +112,7 @@ pub async fn query(config: Config) -> anyhow::Result<()> {
     access::require_guard("SQL", &guard, address)?;
     let lake = Lake::at(&config.lake(), process_environment())?;
     let mut parts = Parts::default();
-    parts.query(listener, guard, lake, query_settings(&config).with_process_watched())?;
+    parts.query(listener, guard, lake, query_settings(&config)?.with_process_watched())?;
     println!("ask SQL at       {scheme}://{address}/v1/sql");
     parts.supervise().await
 }
@@ -127,7 +129,7 @@ pub async fn query_under_up(config: Config, spill: PathBuf) -> anyhow::Result<()
     let lake = Lake::at(&config.lake(), process_environment())?;
     // Within a folder that nobody else may enter: the engine makes its own anew.
     let spill_folder = Some(spill.join("rows"));
-    let settings = QuerySettings { spill_folder, ..query_settings(&config) };
+    let settings = QuerySettings { spill_folder, ..query_settings(&config)? };
     let mut parts = Parts::default();
     parts.query(listener, guard, lake, settings.with_process_watched())?;
     tokio::select! {
@@ -230,8 +232,13 @@ impl Parts {
         Ok(())
     }
 
-    fn query_process(&mut self, listener: TcpListener, config: &Config) -> anyhow::Result<()> {
-        let process = QueryProcess::new(listener, config.arguments())?;
+    fn query_process(
+        &mut self,
+        listener: TcpListener,
+        own_pipeline: OwnPipeline,
+        config: &Config,
+    ) -> anyhow::Result<()> {
+        let process = QueryProcess::new(listener, config.arguments(), own_pipeline)?;
         let stop = self.query.stop.clone();
         self.query.tasks.spawn(process.run(stop));
         Ok(())

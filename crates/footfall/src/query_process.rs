@@ -16,6 +16,8 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
 
+use crate::own_pipeline::OwnPipeline;
+
 /// Before a process that ended is started again, and at most so long: one that ends at once must not take
 /// up a CPU.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
@@ -34,6 +36,7 @@ pub struct QueryProcess {
     listener: std::net::TcpListener,
     /// Of `footfall query`.
     settings: Vec<OsString>,
+    own_pipeline: OwnPipeline,
     /// Deleted with this.
     spill: TempDir,
 }
@@ -43,12 +46,16 @@ impl QueryProcess {
     ///
     /// # Errors
     /// When the temporary folder takes nothing.
-    pub fn new(listener: TcpListener, settings: Vec<OsString>) -> anyhow::Result<QueryProcess> {
+    pub fn new(
+        listener: TcpListener,
+        settings: Vec<OsString>,
+        own_pipeline: OwnPipeline,
+    ) -> anyhow::Result<QueryProcess> {
         let spill = tempfile::Builder::new().prefix("footfall-query-").tempdir();
         let spill = spill.with_context(|| {
             format!("no folder for queries in {}", std::env::temp_dir().display())
         })?;
-        Ok(QueryProcess { listener: listener.into_std()?, settings, spill })
+        Ok(QueryProcess { listener: listener.into_std()?, settings, own_pipeline, spill })
     }
 
     /// Runs the process, again and again, until `stop`.
@@ -98,7 +105,9 @@ impl QueryProcess {
     }
 
     fn spawn(&self, mut command: Command) -> std::io::Result<Child> {
-        command.arg("query").arg("--spill-under-up").arg(self.spill.path()).args(&self.settings);
+        command.arg("query").arg("--spill-under-up").arg(self.spill.path());
+        command.args(&self.settings).args(self.own_pipeline.arguments());
+        command.envs(self.own_pipeline.variable());
         let listener = OwnedFd::from(self.listener.try_clone()?);
         command.stdin(Stdio::piped()).stdout(Stdio::from(listener)).kill_on_drop(true).spawn()
     }

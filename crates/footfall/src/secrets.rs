@@ -30,7 +30,7 @@ pub fn key(KeyCommand::New { site, origins }: &KeyCommand) -> anyhow::Result<()>
 /// # Errors
 /// As [`key`].
 pub fn token(TokenCommand::New { name, may_erase }: &TokenCommand) -> anyhow::Result<()> {
-    let secret = secret("fr")?;
+    let secret = read_token()?;
     let mut lines = lines("token", "name", name, &secret);
     if *may_erase {
         lines.push_str("may = [\"erase\"]\n");
@@ -44,6 +44,14 @@ fn tell(what: &str, secret: &str, lines: &str) {
     eprintln!("The {what}, shown this once and kept nowhere:\n\n  {secret}\n");
     eprintln!("Its lines for the configuration, which keeps the hash alone:\n");
     print!("{lines}");
+}
+
+/// A read token.
+///
+/// # Errors
+/// As [`key`].
+pub fn read_token() -> anyhow::Result<String> {
+    secret("fr")
 }
 
 /// The prefix tells write keys and read tokens apart, and lets scanners find those that leaked.

@@ -43,7 +43,11 @@ pub fn with_token(
     Ok(request.bearer_auth(token))
 }
 
-fn token(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+/// The read token that `file` or else the environment holds.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn token(file: Option<&Path>) -> anyhow::Result<Option<String>> {
     let text = match file {
         Some(file) => std::fs::read_to_string(file)
             .with_context(|| format!("the read token in {} cannot be read", file.display()))?,
@@ -54,7 +58,10 @@ fn token(file: Option<&Path>) -> anyhow::Result<Option<String>> {
 }
 
 /// A token goes over the network in TLS alone.
-fn require_secrecy(server: &str) -> Result<(), CalledWrongly> {
+///
+/// # Errors
+/// When others could read it on its way.
+pub fn require_secrecy(server: &str) -> Result<(), CalledWrongly> {
     let url = Url::parse(server).ok();
     let is_here = url.as_ref().is_some_and(|url| match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),

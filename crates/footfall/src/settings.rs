@@ -6,10 +6,11 @@ use std::sync::Arc;
 use footfall_event::Limits;
 use footfall_ingest::IngestSettings;
 use footfall_pipeline::{PipelineSettings, Retention};
-use footfall_query::{Declared, DeclaredNeed, DeclaredStep, QuerySettings};
+use footfall_query::{Declared, DeclaredNeed, DeclaredStep, Pipelines, QuerySettings};
 use footfall_sessionizer::Rules;
 
 use crate::config::Config;
+use crate::server;
 
 /// What the collector takes, and from whom.
 pub fn ingest_settings(config: &Config) -> IngestSettings {
@@ -67,9 +68,12 @@ pub fn pipeline_settings(config: &Config) -> PipelineSettings {
 }
 
 /// The query part's settings, for the server and for `footfall sql`.
-pub fn query_settings(config: &Config) -> QuerySettings {
+///
+/// # Errors
+/// Those of [`pipelines`].
+pub fn query_settings(config: &Config) -> anyhow::Result<QuerySettings> {
     let query = &config.query;
-    QuerySettings {
+    Ok(QuerySettings {
         memory_bytes_max: query.memory_bytes_max,
         spill_bytes_max: query.spill_bytes_max,
         spill_folder: None,
@@ -79,7 +83,24 @@ pub fn query_settings(config: &Config) -> QuerySettings {
         concurrency_max: query.concurrency_max,
         threads: query.threads.unwrap_or(0),
         declared: declared(&config.rules),
+        pipelines: pipelines(config)?,
+    })
+}
+
+/// Who holds the live tables, and the token for them.
+///
+/// # Errors
+/// A file of a token that cannot be read; a token that could be read on its way.
+fn pipelines(config: &Config) -> anyhow::Result<Pipelines> {
+    let urls = config.query.pipelines.clone();
+    if urls.is_empty() {
+        return Ok(Pipelines::default());
     }
+    let token = server::token(config.query.pipelines_token_file.as_deref())?;
+    if token.is_some() {
+        urls.iter().try_for_each(|url| server::require_secrecy(url))?;
+    }
+    Ok(Pipelines { urls, token })
 }
 
 fn declared(rules: &Rules) -> Declared {

@@ -87,7 +87,7 @@ impl Source {
             );
         }
         let metrics = Metrics::new(&Registry::new())?;
-        Ok(Source::Lake(Engine::open(lake, query_settings(config), metrics)?))
+        Ok(Source::Lake(Engine::open(lake, query_settings(config)?, metrics)?))
     }
 
     /// Asks, and writes the rows to `out` as they come.

@@ -41,6 +41,11 @@ impl Tokens {
         Tokens(tokens)
     }
 
+    /// One more.
+    pub fn push(&mut self, token: Token) {
+        self.0.push(token);
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

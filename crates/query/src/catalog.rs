@@ -1,4 +1,5 @@
-//! What one query can name: the lake's tables, each read once for the query, and the views.
+//! What one query can name: the lake's tables, each read once for the query, the live tables and the
+//! views.
 //! Reading the tables is left to `tables`.
 
 use std::collections::HashMap;
@@ -11,10 +12,11 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::datasource::TableType;
 use datafusion::execution::session_state::SessionState;
-use footfall_event::schema::Table;
+use footfall_event::schema::{LiveTable, Table};
 use tokio::sync::Mutex;
 
 use crate::format::type_name;
+use crate::live::LiveProvider;
 use crate::tables::Tables;
 use crate::view::View;
 use crate::{dictionary, session};
@@ -50,7 +52,9 @@ impl Listed {
 
 /// All names that a query can put after FROM.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    Table::ALL.into_iter().map(Table::name).chain(View::ALL.into_iter().map(View::name))
+    let live = LiveTable::ALL.into_iter().map(LiveTable::name);
+    let views = View::ALL.into_iter().map(View::name);
+    Table::ALL.into_iter().map(Table::name).chain(live).chain(views)
 }
 
 /// All names, with their columns in order.
@@ -59,7 +63,9 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// When a view cannot be planned.
 pub(crate) async fn listing(schema: &QuerySchema) -> Result<Vec<Listed>> {
     let tables = Table::ALL.map(|table| Listed::new(table.name(), "table", &table.schema()));
+    let live = LiveTable::ALL.map(|table| Listed::new(table.name(), "table", &table.schema()));
     let mut listed = Vec::from(tables);
+    listed.extend(live);
     for view in View::ALL {
         let table = schema.view(view).await?;
         listed.push(Listed::new(view.name(), "view", &table.schema()));
@@ -122,6 +128,10 @@ impl SchemaProvider for QuerySchema {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         if let Some(view) = View::named(name) {
             return self.view(view).await.map(Some);
+        }
+        if let Some(live) = LiveTable::ALL.into_iter().find(|table| table.name() == name) {
+            let asker = self.tables.pipelines().clone();
+            return Ok(Some(Arc::new(LiveProvider::new(live, asker))));
         }
         match Table::ALL.into_iter().find(|table| table.name() == name) {
             Some(table) => self.read(table).await.map(Some),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Declared;
+use crate::{Declared, Pipelines};
 
 /// The least memory in which DataFusion's sort can still merge what it spilled.
 const MEMORY_BYTES_MIN: usize = 16 * 1024 * 1024;
@@ -31,6 +31,8 @@ pub struct QuerySettings {
     pub threads: usize,
     /// Steps and needs that functions may name.
     pub declared: Declared,
+    /// Who holds the live tables.
+    pub pipelines: Pipelines,
 }
 
 impl Default for QuerySettings {
@@ -45,6 +47,7 @@ impl Default for QuerySettings {
             process_bytes_max: None,
             threads: 0,
             declared: Declared::default(),
+            pipelines: Pipelines::default(),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::catalog::{QuerySchema, listing};
 use crate::diagnose::diagnose;
 use crate::fence::Fence;
 use crate::format::Format;
+use crate::live::Asker;
 use crate::rows::{self, Part, Terms, tell};
 use crate::send::send;
 use crate::tables::Tables;
@@ -76,6 +77,8 @@ impl Engine {
             cleared
                 .map_err(|error| failed(format!("spill folder {}: {error}", folder.display())))?;
         }
+        let pipelines =
+            Asker::new(settings.pipelines.clone()).map_err(|error| failed(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.thread_count())
             .thread_name("footfall-query")
@@ -94,7 +97,7 @@ impl Engine {
         Ok(Self {
             fence,
             template: session::template(&settings).map_err(|error| failed(error.to_string()))?,
-            tables: Arc::new(Tables::new(lake, settings.declared.clone())),
+            tables: Arc::new(Tables::new(lake, settings.declared.clone(), pipelines)),
             admitted: Arc::new(Semaphore::new(2 * settings.concurrency_max)),
             running: Arc::new(Semaphore::new(settings.concurrency_max)),
             threads: runtime.handle().clone(),

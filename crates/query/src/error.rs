@@ -31,6 +31,9 @@ pub enum QueryError {
     /// The lake cannot be read.
     #[error("the lake cannot be read: {reason}")]
     Lake { reason: String },
+    /// The live tables cannot be read.
+    #[error("the live tables cannot be read: {reason}")]
+    Live { reason: String },
     /// The engine is broken or stops.
     #[error("the query engine failed: {reason}")]
     Engine { reason: String },
@@ -91,7 +94,7 @@ impl QueryError {
                 "add LIMIT (at most {rows_max}), name fewer columns, or ask for csv or json"
             )),
             QueryError::Busy { .. } => Some("try again in a moment".to_owned()),
-            QueryError::Lake { .. } | QueryError::Engine { .. } => None,
+            QueryError::Lake { .. } | QueryError::Live { .. } | QueryError::Engine { .. } => None,
         }
     }
 
@@ -110,7 +113,9 @@ impl QueryError {
             QueryError::Memory { .. } => Outcome::Memory,
             QueryError::Rows { .. } | QueryError::Table { .. } => Outcome::Rows,
             QueryError::Busy { .. } => Outcome::Busy,
-            QueryError::Lake { .. } | QueryError::Engine { .. } => Outcome::Failed,
+            QueryError::Lake { .. } | QueryError::Live { .. } | QueryError::Engine { .. } => {
+                Outcome::Failed
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! SQL over the lake's tables: an [`Engine`] that plans and runs statements within stated bounds,
+//! SQL over the lake's tables and the open state of pipelines: an [`Engine`] that plans and runs statements within stated bounds,
 //! and an HTTP server in front of it. Writing the tables is left to the pipeline.
 
 mod bind;
@@ -14,6 +14,7 @@ mod fence;
 mod format;
 mod functions;
 mod growth;
+mod live;
 mod metrics;
 mod names;
 mod plain;
@@ -34,6 +35,7 @@ pub use engine::Engine;
 pub use error::{Place, QueryError, report};
 pub use format::{Format, write};
 pub use functions::{Declared, DeclaredNeed, DeclaredStep};
+pub use live::Pipelines;
 pub use metrics::{Metrics, Outcome};
 pub use rows::Rows;
 pub use server::serve;

@@ -290,13 +290,14 @@ impl IntoResponse for QueryError {
             | QueryError::Memory { .. }
             | QueryError::Rows { .. }
             | QueryError::Table { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            QueryError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Busy { .. } | QueryError::Live { .. } => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::Lake { .. } | QueryError::Engine { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
         match &self {
             QueryError::Lake { .. } => tracing::error!(error = %self, "a query failed"),
+            QueryError::Live { .. } => tracing::warn!(error = %self, "a query failed"),
             // It may quote the statement, and so whom it asks for: who asked is told.
             QueryError::Engine { .. } => {
                 tracing::error!("a query failed in the engine; its answer says why");

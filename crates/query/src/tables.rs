@@ -14,11 +14,13 @@ use tokio::sync::Mutex;
 
 use crate::QueryError;
 use crate::functions::Declared;
+use crate::live::Asker;
 
 /// All tables of one lake.
 pub(crate) struct Tables {
     lake: Lake,
     declared: Declared,
+    pipelines: Asker,
     kept: [Mutex<Kept>; Table::ALL.len()],
 }
 
@@ -30,8 +32,13 @@ struct Kept {
 }
 
 impl Tables {
-    pub(crate) fn new(lake: Lake, declared: Declared) -> Self {
-        Self { lake, declared, kept: std::array::from_fn(|_| Mutex::default()) }
+    pub(crate) fn new(lake: Lake, declared: Declared, pipelines: Asker) -> Self {
+        Self { lake, declared, pipelines, kept: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    /// Who is asked for a live table.
+    pub(crate) fn pipelines(&self) -> &Asker {
+        &self.pipelines
     }
 
     /// What the configuration declares beside the tables.

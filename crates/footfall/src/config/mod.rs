@@ -140,6 +140,10 @@ pub struct Query {
     pub concurrency_max: usize,
     /// `None`: one for each core.
     pub threads: Option<usize>,
+    /// URLs of those who hold the live tables.
+    pub pipelines: Vec<String>,
+    /// Holds the read token for them.
+    pub pipelines_token_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]

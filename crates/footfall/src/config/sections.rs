@@ -140,6 +140,9 @@ fn query(layers: &mut Layers<'_>) -> Query {
         spill_bytes_max: bytes(layers, "query.spill_bytes_max", 0..=1024 * TIB),
         concurrency_max: count(layers, "query.concurrency_max", 1..=1_024) as usize,
         threads: threads(layers),
+        pipelines: layers.read("query.pipelines", values::servers),
+        pipelines_token_file: some(layers.read("query.pipelines_token_file", values::text))
+            .map(Into::into),
     }
 }
 

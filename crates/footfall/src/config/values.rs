@@ -100,6 +100,22 @@ pub fn addresses(value: &Value<'_>) -> Result<Option<String>, String> {
     }
 }
 
+/// URLs of servers separated by commas, or nothing.
+pub fn servers(value: &Value<'_>) -> Result<Vec<String>, String> {
+    let text = text(value)?;
+    let servers = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let servers: Option<Vec<String>> = servers.map(server).collect();
+    let wish = "be URLs such as \"http://127.0.0.1:8082\", several separated by commas";
+    servers.ok_or_else(|| must(value, wish))
+}
+
+/// Scheme, host and port alone.
+fn server(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()))?;
+    let server = url.origin().ascii_serialization();
+    (url.as_str().trim_end_matches('/') == server).then_some(server)
+}
+
 pub fn topic(value: &Value<'_>) -> Result<String, String> {
     let wish = format!("be 1 to {TOPIC_BYTES_MAX} of A-Z a-z 0-9 . _ -");
     plain(value, TOPIC_BYTES_MAX).ok_or_else(|| must(value, &wish))

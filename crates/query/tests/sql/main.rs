@@ -10,4 +10,5 @@ mod errors;
 mod funnels;
 mod journeys;
 mod limits;
+mod live;
 mod service;

@@ -116,3 +116,18 @@ fn addresses_are_host_and_port() {
         ],
     );
 }
+
+#[test]
+fn pipelines_are_servers_and_nothing_behind_them() {
+    let config = right("[query]\npipelines = 'http://a:1, https://b/'\n", &Over::default());
+    assert_eq!(config.query.pipelines, ["http://a:1", "https://b"]);
+    assert!(right("", &Over::default()).query.pipelines.is_empty());
+    for bad in ["a:1", "ftp://a", "http://a/v1", "http://user@a", "http://a,,x"] {
+        check(
+            &format!("[query]\npipelines = '{bad}'\n"),
+            &[&format!(
+                "f.toml:2: `pipelines` in `[query]` is `\"{bad}\"`: must be URLs such as \"http://127.0.0.1:8082\", several separated by commas"
+            )],
+        );
+    }
+}
