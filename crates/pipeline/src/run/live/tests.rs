@@ -131,7 +131,7 @@ async fn a_partition_that_is_being_started_answers_for_none() {
     assert_eq!(refused, Some(LiveRefused::Starting(Partition(1))));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_loop_that_does_not_look_is_not_waited_for() {
     let (looking, asking) = ask(LiveTable::Sessions, None, None).await;
     assert_eq!(asking.await.unwrap().err(), Some(LiveRefused::Slow));
