@@ -80,7 +80,9 @@ fn look_at_all(running: &Running) -> Result<()> {
         }
         let held_up = metric("footfall_pipeline_live_seconds_sum")? - before;
         let each = 1e3 * held_up / LOOKS as f64;
-        println!("{table} of {OPEN_SESSIONS} sessions: the fold stands still for {each:.1} ms in all");
+        println!(
+            "{table} of {OPEN_SESSIONS} sessions: the fold stands still for {each:.1} ms in all"
+        );
         print(&format!("count(*) of {table}"), took)?;
     }
     Ok(())

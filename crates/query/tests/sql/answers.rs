@@ -166,11 +166,15 @@ async fn names_and_columns_can_be_listed() {
     assert_eq!(status, 200);
     let listing: Value = serde_json::from_str(&body).unwrap();
     let tables = listing["tables"].as_array().unwrap();
-    assert_eq!(tables.len(), 11);
-    assert_eq!(tables[7]["name"], "abandonment");
-    assert_eq!(tables[7]["kind"], "view");
+    assert_eq!(tables.len(), 13);
+    assert_eq!(
+        (&tables[7]["name"], &tables[7]["kind"]),
+        (&json!("live_sessions"), &json!("table"))
+    );
+    assert_eq!(tables[9]["name"], "abandonment");
+    assert_eq!(tables[9]["kind"], "view");
     let described = service.rows("DESCRIBE abandonment").await;
-    assert_eq!(tables[7]["columns"].as_array().unwrap().len(), described.as_array().unwrap().len());
+    assert_eq!(tables[9]["columns"].as_array().unwrap().len(), described.as_array().unwrap().len());
     let first = &tables[0]["columns"][0];
     assert_eq!((&first["name"], &first["type"]), (&json!("event_id"), &json!("text")));
     for table in tables {
