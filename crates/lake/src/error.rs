@@ -23,6 +23,11 @@ pub enum LakeError {
     Store(#[from] object_store::Error),
     #[error("`{path}` in the lake is not readable: {reason}")]
     Unreadable { path: String, reason: String },
+    #[error(
+        "table `{}` has `{feature}`, which is not read here: rewrite it without, in the program that wrote it so",
+        .table.name()
+    )]
+    Unfit { table: Table, feature: String },
     #[error("a file of table `{}` was finished {minutes} minutes ago and is not committed any more", .table.name())]
     Stale { table: Table, minutes: u64 },
 }

@@ -1,10 +1,9 @@
 //! How large a table is, as its own log tells it: no data file is opened.
 
-use deltalake_core::DeltaTable;
 use footfall_event::schema::Table;
 use serde::{Deserialize, Serialize};
 
-use crate::{Lake, LakeError};
+use crate::{Lake, LakeError, TableVersion};
 
 /// A table at its newest version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +20,7 @@ pub struct TableFacts {
 
 impl TableFacts {
     /// What the table's log says; `None` stands for a table that was not made yet.
-    ///
-    /// # Errors
-    /// `Delta` when its log cannot be read.
-    pub fn of(table: Table, delta: Option<&DeltaTable>) -> Result<TableFacts, LakeError> {
+    pub fn of(table: Table, version: Option<&TableVersion>) -> TableFacts {
         let mut facts = TableFacts {
             name: table.name().to_owned(),
             version: None,
@@ -32,15 +28,14 @@ impl TableFacts {
             bytes: 0,
             rows: Some(0),
         };
-        let Some(delta) = delta else { return Ok(facts) };
-        let state = delta.snapshot().map_err(|source| LakeError::Delta { table, source })?;
-        facts.version = Some(state.version() as i64);
-        for file in state.log_data().iter() {
+        let Some(version) = version else { return facts };
+        facts.version = i64::try_from(version.version()).ok();
+        for file in version.files() {
             facts.files += 1;
-            facts.bytes += file.size().max(0) as u64;
-            facts.rows = facts.rows.zip(file.num_records()).map(|(sum, rows)| sum + rows as u64);
+            facts.bytes += file.bytes;
+            facts.rows = facts.rows.zip(file.rows).map(|(sum, rows)| sum + rows);
         }
-        Ok(facts)
+        facts
     }
 }
 
@@ -48,11 +43,11 @@ impl Lake {
     /// All tables, read for this call.
     ///
     /// # Errors
-    /// `Delta`.
+    /// `Delta`, `Unfit`.
     pub async fn facts(&self) -> Result<Vec<TableFacts>, LakeError> {
         let mut all = Vec::new();
         for table in Table::ALL {
-            all.push(TableFacts::of(table, self.table(table).await?.as_ref())?);
+            all.push(TableFacts::of(table, self.version(table).await?.as_ref()));
         }
         Ok(all)
     }

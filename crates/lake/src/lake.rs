@@ -79,6 +79,11 @@ impl Lake {
         &self.url
     }
 
+    /// The store that all tables lie in.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
     /// The settings the lake was made with; `None` where there is no lake.
     ///
     /// # Errors
@@ -226,7 +231,7 @@ impl Lake {
         }
     }
 
-    fn path(&self, name: &str) -> Path {
+    pub(crate) fn path(&self, name: &str) -> Path {
         name.split('/').fold(self.root.clone(), |path, part| path.join(part))
     }
 }

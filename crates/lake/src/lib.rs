@@ -7,12 +7,14 @@ mod error;
 mod facts;
 mod lake;
 mod old_files;
+mod order;
 mod parquet_file;
 mod purge;
 mod stats;
 mod table_file;
 #[cfg(test)]
 mod testing;
+mod version;
 
 pub use commit::{
     Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id, recompute_app_id,
@@ -23,9 +25,11 @@ pub use error::LakeError;
 pub use facts::TableFacts;
 pub use lake::{Lake, LakeSettings};
 pub use old_files::delete_old_files;
+pub use order::sort_columns;
 pub use parquet_file::{FileWriter, WrittenFile};
 pub use purge::{
     checkpoint, delete_broken_writes, delete_broken_writes_of, delete_file, forget_versions,
     unreferenced_files,
 };
 pub use table_file::{TableFile, read_file};
+pub use version::{Bound, ColumnFacts, DataFile, Followed, TableVersion};

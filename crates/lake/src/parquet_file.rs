@@ -16,6 +16,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use uuid::Uuid;
 
+use crate::order::{OrderWatch, tags};
 use crate::stats::{TEXT_BYTES_MAX, stats};
 use crate::{Lake, LakeError};
 
@@ -90,6 +91,7 @@ pub struct FileWriter {
 struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
     rows: usize,
+    order: OrderWatch,
 }
 
 impl OpenFile {
@@ -188,10 +190,11 @@ impl FileWriter {
                 let properties = Some(properties(rows.schema_ref(), self.filtered_rows));
                 let writer = ArrowWriter::try_new(Vec::new(), rows.schema(), properties);
                 let writer = writer.map_err(failed)?;
-                place.insert(OpenFile { writer, rows: 0 })
+                place.insert(OpenFile { writer, rows: 0, order: OrderWatch::new(self.table) })
             }
         };
         file.rows += rows.num_rows();
+        file.order.see(rows);
         file.writer.write(rows).map_err(failed)
     }
 
@@ -215,6 +218,7 @@ impl FileWriter {
                 modification_time: finished.wall.whole_ms(),
                 data_change: true,
                 stats: Some(stats(&written)),
+                tags: file.order.holds().then(|| tags(table)).flatten(),
                 ..Add::default()
             },
             finished,

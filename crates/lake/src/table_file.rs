@@ -79,7 +79,7 @@ pub(crate) fn day_of_path(path: &str, table: Table) -> Option<Day> {
     parse_day(folder.strip_prefix(table.partition_column())?.strip_prefix('=')?)
 }
 
-fn parse_day(text: &str) -> Option<Day> {
+pub(crate) fn parse_day(text: &str) -> Option<Day> {
     let date = text.parse::<chrono::NaiveDate>().ok()?;
     Some(Day(date.to_epoch_days()))
 }
