@@ -29,7 +29,7 @@ use crate::send::send;
 use crate::tables::Tables;
 use crate::{
     Metrics, Outcome, Parameters, QueryError, QuerySettings, Rows, depth, dictionary, functions,
-    names, session, size, statement,
+    names, scan, session, size, statement,
 };
 
 /// Stack of a thread, for plans as deep as a statement may be; memory is taken only as it is used.
@@ -94,9 +94,12 @@ impl Engine {
                 .spawn(move || fence.keep(bytes_max))
                 .map_err(|error| failed(error.to_string()))?;
         }
+        let template = session::template(&settings)
+            .and_then(|template| scan::register(&lake, template.runtime_env()).map(|()| template))
+            .map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             fence,
-            template: session::template(&settings).map_err(|error| failed(error.to_string()))?,
+            template,
             tables: Arc::new(Tables::new(lake, settings.declared.clone(), pipelines)),
             admitted: Arc::new(Semaphore::new(2 * settings.concurrency_max)),
             running: Arc::new(Semaphore::new(settings.concurrency_max)),

@@ -20,6 +20,7 @@ mod names;
 mod plain;
 mod routes;
 mod rows;
+mod scan;
 mod send;
 mod server;
 mod session;

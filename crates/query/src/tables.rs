@@ -4,17 +4,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
-use deltalake_core::DeltaTable;
 use footfall_event::schema::Table;
-use footfall_lake::{Lake, TableFacts};
+use footfall_lake::{Followed, Lake, LakeError, TableFacts, TableVersion};
 use tokio::sync::Mutex;
 
 use crate::QueryError;
 use crate::functions::Declared;
 use crate::live::Asker;
+use crate::scan::{LakeTable, schema_as_read};
 
 /// All tables of one lake.
 pub(crate) struct Tables {
@@ -26,8 +25,8 @@ pub(crate) struct Tables {
 
 #[derive(Default)]
 struct Kept {
-    table: Option<DeltaTable>,
-    /// When the read that gave `table` began.
+    version: Option<Arc<TableVersion>>,
+    /// When the read that gave `version` began.
     read_at: Option<Instant>,
 }
 
@@ -52,8 +51,8 @@ impl Tables {
     /// `Lake`.
     pub(crate) async fn newest(&self, table: Table) -> Result<Arc<dyn TableProvider>, QueryError> {
         match self.refreshed(table).await? {
-            Some(delta) => delta.table_provider().await.map_err(|error| lake(table, error)),
-            None => Ok(Arc::new(EmptyTable::new(schema_as_read(table)))),
+            Some(version) => Ok(Arc::new(LakeTable::new(version))),
+            None => Ok(Arc::new(EmptyTable::new(schema_as_read(&table.schema())))),
         }
     }
 
@@ -69,52 +68,34 @@ impl Tables {
     pub(crate) async fn facts(&self) -> Result<Vec<TableFacts>, QueryError> {
         let mut all = Vec::new();
         for table in Table::ALL {
-            let delta = self.refreshed(table).await?;
-            let facts =
-                TableFacts::of(table, delta.as_ref()).map_err(|error| lake(table, error))?;
-            all.push(facts);
+            all.push(TableFacts::of(table, self.refreshed(table).await?.as_deref()));
         }
         Ok(all)
     }
 
-    async fn refreshed(&self, table: Table) -> Result<Option<DeltaTable>, QueryError> {
+    async fn refreshed(&self, table: Table) -> Result<Option<Arc<TableVersion>>, QueryError> {
         let asked_at = Instant::now();
         let mut kept = self.kept[table as usize].lock().await;
         // Who waited here while another query read the log has what that query found.
         if kept.read_at.is_some_and(|read_at| read_at >= asked_at) {
-            return Ok(kept.table.clone());
+            return Ok(kept.version.clone());
         }
         let read_at = Instant::now();
-        let updated = match &mut kept.table {
-            Some(delta) => delta.update_state().await.is_ok(),
-            None => false,
+        let followed = match &mut kept.version {
+            // The files are copied where a query still reads the version before, and only when they change.
+            Some(version) => Arc::make_mut(version).follow().await.map_err(lake)?,
+            None => Followed::Lost,
         };
-        // A kept version that cannot be followed (its log was cleaned up) is opened again.
-        if !updated {
-            kept.table = self.lake.table(table).await.map_err(|error| lake(table, error))?;
+        if followed == Followed::Lost {
+            // Not to be told of a table that is gone, should opening it fail.
+            kept.version = None;
+            kept.version = self.lake.version(table).await.map_err(lake)?.map(Arc::new);
         }
         kept.read_at = Some(read_at);
-        Ok(kept.table.clone())
+        Ok(kept.version.clone())
     }
 }
 
-fn lake(table: Table, error: impl std::fmt::Display) -> QueryError {
-    QueryError::Lake { reason: format!("table `{}`: {error}", table.name()) }
-}
-
-/// The schema in the types in which a Delta scan yields it, so that a query's types do not change
-/// with the table's first commit.
-fn schema_as_read(table: Table) -> SchemaRef {
-    let fields: Vec<FieldRef> = table.schema().fields().iter().map(field_as_read).collect();
-    Arc::new(Schema::new(fields))
-}
-
-fn field_as_read(field: &FieldRef) -> FieldRef {
-    let data_type = match field.data_type() {
-        DataType::Utf8 => DataType::Utf8View,
-        DataType::List(entry) => DataType::List(field_as_read(entry)),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field_as_read).collect()),
-        other => other.clone(),
-    };
-    Arc::new(Field::clone(field).with_data_type(data_type))
+fn lake(error: LakeError) -> QueryError {
+    QueryError::Lake { reason: error.to_string() }
 }

@@ -9,6 +9,7 @@ mod brute_force;
 mod errors;
 mod funnels;
 mod journeys;
+mod lake_scan;
 mod limits;
 mod live;
 mod service;

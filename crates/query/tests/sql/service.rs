@@ -123,7 +123,8 @@ impl Service {
     }
 }
 
-fn rows(table: Table, lines: &str) -> RecordBatch {
+/// Rows of a table as JSON lines have them.
+pub fn rows(table: Table, lines: &str) -> RecordBatch {
     let mut decoder =
         ReaderBuilder::new(table.schema()).with_batch_size(ROWS_MAX).build_decoder().unwrap();
     let decoded = decoder.decode(lines.as_bytes()).unwrap();
