@@ -8,7 +8,15 @@ use anyhow::{Context, Result};
 /// # Errors
 /// When the system does not tell.
 pub fn cpu_seconds() -> Result<f64> {
-    Ok(times()?[..2].iter().sum())
+    Ok(times("self")?[..2].iter().sum())
+}
+
+/// Of another process, all of its threads.
+///
+/// # Errors
+/// When it is gone.
+pub fn cpu_seconds_of(process: u32) -> Result<f64> {
+    Ok(times(&process.to_string())?[..2].iter().sum())
 }
 
 /// Of this process's children that have ended.
@@ -16,13 +24,13 @@ pub fn cpu_seconds() -> Result<f64> {
 /// # Errors
 /// As [`cpu_seconds`].
 pub fn children_cpu_seconds() -> Result<f64> {
-    Ok(times()?[2..].iter().sum())
+    Ok(times("self")?[2..].iter().sum())
 }
 
 /// `utime`, `stime`, `cutime` and `cstime` of proc_pid_stat(5), counted behind the name in brackets.
-fn times() -> Result<Vec<f64>> {
+fn times(process: &str) -> Result<Vec<f64>> {
     const TICKS_A_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let fields = stat.rsplit(") ").next().context("no fields")?.split(' ');
     let ticks = fields.skip(11).take(4).map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;
     Ok(ticks.into_iter().map(|ticks| ticks / TICKS_A_SECOND).collect())

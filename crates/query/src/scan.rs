@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
@@ -129,11 +130,14 @@ impl TableProvider for LakeTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let how = |filter: &&Expr| match self.is_of_days(filter) {
-            true => TableProviderFilterPushDown::Exact,
-            false => TableProviderFilterPushDown::Inexact,
+        let how = |filter: &&Expr| {
+            Ok(match () {
+                () if asks_elsewhere(filter)? => TableProviderFilterPushDown::Unsupported,
+                () if self.is_of_days(filter) => TableProviderFilterPushDown::Exact,
+                () => TableProviderFilterPushDown::Inexact,
+            })
         };
-        Ok(filters.iter().map(how).collect())
+        filters.iter().map(how).collect()
     }
 
     async fn scan(
@@ -179,6 +183,20 @@ impl TableProvider for LakeTable {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// Whether a condition has a query in it, which is not answered yet when files are chosen.
+fn asks_elsewhere(filter: &Expr) -> Result<bool> {
+    filter.exists(|part| {
+        Ok(matches!(
+            part,
+            Expr::ScalarSubquery(_)
+                | Expr::InSubquery(_)
+                | Expr::Exists(_)
+                | Expr::SetComparison(_)
+                | Expr::OuterReferenceColumn(..)
+        ))
+    })
 }
 
 fn options(session: &dyn Session) -> TableParquetOptions {

@@ -24,6 +24,8 @@ const CATALOG: &str = "footfall";
 const SCHEMA: &str = "public";
 /// How many of the greatest consumers a memory error names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+/// Metadata of Parquet files that were read before, of about 30 kB each.
+const METADATA_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A sort keeps so much of its memory for merging; more would leave a small pool nothing to sort in.
 const MERGE_SHARE: usize = 32;
 
@@ -93,5 +95,6 @@ fn runtime_env(settings: &QuerySettings) -> Result<RuntimeEnv> {
     RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
         .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(METADATA_BYTES_MAX)
         .build()
 }

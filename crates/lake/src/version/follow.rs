@@ -7,8 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use deltalake_core::kernel::Action;
 use deltalake_core::logstore::get_actions;
-use futures::StreamExt;
-use futures::stream::iter;
+use futures::future::join_all;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
@@ -17,8 +16,8 @@ use crate::LakeError;
 
 /// Beyond so many commits the last checkpoint is nearer.
 const COMMITS_MAX: u64 = 512;
-/// Commits that are asked for at once, when there is one.
-const REQUESTS_AT_ONCE: usize = 16;
+/// Commits that are asked for at once: each time twice as many as the time before, up to so many.
+const REQUESTS_AT_ONCE_MAX: u64 = 16;
 
 /// What a commit's file looks like from outside. A table that was made anew has others of the same names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,36 +49,32 @@ impl TableVersion {
     /// # Errors
     /// `Store`, `Delta`; `Unfit` for files that this program does not read.
     pub async fn follow(&mut self) -> Result<Followed, LakeError> {
-        let Some(next) = self.commit(self.version + 1).await? else {
-            // A log is cleaned up from its oldest version on: as long as this one is there, the next was
-            // not cleaned up before it was looked for.
-            return Ok(
-                match self.identity.is_some() && self.seen_identity().await? == self.identity {
-                    true => Followed::Newest,
-                    false => Followed::Lost,
-                },
-            );
-        };
-        if self.seen_identity().await? != self.identity || self.identity.is_none() {
-            return Ok(Followed::Lost);
-        }
         let mut followed = self.clone();
-        if !followed.apply(&next.0)? {
+        let mut at_once = 1;
+        while followed.version < self.version + COMMITS_MAX {
+            let next = followed.version + 1;
+            let commits =
+                join_all((next..next + at_once).map(|version| self.commit(version))).await;
+            for commit in commits {
+                let Some((actions, identity)) = commit? else {
+                    return self.become_newest(followed).await;
+                };
+                if !followed.apply(&actions)? {
+                    return Ok(Followed::Lost);
+                }
+                followed.identity = Some(identity);
+            }
+            at_once = REQUESTS_AT_ONCE_MAX.min(2 * at_once);
+        }
+        Ok(Followed::Lost)
+    }
+
+    /// A log is cleaned up from its oldest version on: as long as the one held is there, none behind it was
+    /// cleaned up before it was looked for.
+    async fn become_newest(&mut self, followed: TableVersion) -> Result<Followed, LakeError> {
+        if self.identity.is_none() || self.seen_identity().await? != self.identity {
             return Ok(Followed::Lost);
         }
-        followed.identity = Some(next.1);
-        let wanted = followed.version + 1..=self.version + COMMITS_MAX;
-        let last_wanted = *wanted.end();
-        let requests = wanted.map(|version| self.commit(version));
-        let mut commits = iter(requests).buffered(REQUESTS_AT_ONCE);
-        while let Some(commit) = commits.next().await {
-            let Some((actions, identity)) = commit? else { break };
-            if !followed.apply(&actions)? || followed.version == last_wanted {
-                return Ok(Followed::Lost);
-            }
-            followed.identity = Some(identity);
-        }
-        drop(commits);
         *self = followed;
         Ok(Followed::Newest)
     }

@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, UInt64Array,
 };
-use datafusion::arrow::compute::prep_null_mask_filter;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::Session;
 use datafusion::common::pruning::PruningStatistics;
@@ -39,14 +38,14 @@ pub(super) fn by_day<'f>(
     let condition = session.create_physical_expr(condition, &schema.to_dfschema()?)?;
     let kept = condition.evaluate(&batch)?.into_array(batch.num_rows())?;
     // As after WHERE, what is neither true nor false is left out.
-    let kept = prep_null_mask_filter(kept.as_boolean());
+    let kept = kept.as_boolean();
     let mut at = 0;
     let is_kept = |file: &&DataFile| {
         let day = file.day.map(|day| day.0);
         while days.get(at).is_some_and(|other| *other != day) {
             at += 1;
         }
-        at < kept.len() && kept.value(at)
+        at < kept.len() && kept.is_valid(at) && kept.value(at)
     };
     Ok(files.into_iter().filter(is_kept).collect())
 }
