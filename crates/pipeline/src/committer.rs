@@ -77,7 +77,8 @@ impl Committer {
     }
 
     /// Commits each table that has rows, or all of them at a barrier. All tables of one interval are
-    /// written side by side, as each waits for the disk.
+    /// written side by side, as each waits for the disk; receipts last, for their watermarks say up to
+    /// when the others are whole.
     ///
     /// Answers the partitions whose receipt another writer carried on: a range of a receipt cannot be
     /// split after the fact, so they must be folded again from their snapshots.
@@ -86,12 +87,16 @@ impl Committer {
     /// `Lake`, `Rows`. What was committed stays; committing the same again adds nothing.
     pub async fn commit(&self, settled: &[Settled]) -> Result<BTreeSet<Partition>, PipelineError> {
         self.keep_rules(settled).await?;
-        let commits = self
-            .tables
-            .iter()
-            .map(|state| async move { self.commit_table(&mut *state.lock().await, settled).await });
-        let overtaken = futures::future::try_join_all(commits).await?;
-        Ok(overtaken.into_iter().flatten().collect())
+        let (receipts, others): (Vec<_>, Vec<_>) =
+            self.tables.iter().zip(Table::ALL).partition(|(_, table)| *table == Table::Receipts);
+        let mut overtaken = BTreeSet::new();
+        for tables in [others, receipts] {
+            let commits = tables.into_iter().map(|(state, _)| async move {
+                self.commit_table(&mut *state.lock().await, settled).await
+            });
+            overtaken.extend(futures::future::try_join_all(commits).await?.into_iter().flatten());
+        }
+        Ok(overtaken)
     }
 
     /// Rules that rows name stand beside the tables before them, whoever put them in force: a log that is
