@@ -1,13 +1,13 @@
-//! The way from an event on, or to it, with repeats merged.
+//! Labels on a way, with repeats merged.
 
-/// The labels from the one at `anchor` on, at most `depth` of them.
-pub fn from(labels: &[u32], anchor: usize, depth: usize) -> Vec<u32> {
-    merged(labels[anchor..].iter()).take(depth).collect()
+/// At most `depth` of them, from the first on.
+pub fn first(labels: &[u32], depth: usize) -> Vec<u32> {
+    merged(labels.iter()).take(depth).collect()
 }
 
-/// The labels that lead to the one at `anchor`, itself the last, at most `depth` of them.
-pub fn to(labels: &[u32], anchor: usize, depth: usize) -> Vec<u32> {
-    let mut path: Vec<u32> = merged(labels[..=anchor].iter().rev()).take(depth).collect();
+/// At most `depth` of them, up to the last.
+pub fn last(labels: &[u32], depth: usize) -> Vec<u32> {
+    let mut path: Vec<u32> = merged(labels.iter().rev()).take(depth).collect();
     path.reverse();
     path
 }

@@ -28,12 +28,12 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    FunctionArg, ObjectName, Query, TableAlias, TableFactor, VisitMut, VisitorMut,
+    Expr, FunctionArg, ObjectName, Query, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 
 use crate::{QueryError, bind};
 use aggregate::{Asks, Question};
-use arguments::{Arguments, Signature};
+use arguments::{Arguments, Signature, wrong};
 
 pub(crate) use collect_once::CollectOnce;
 
@@ -133,8 +133,35 @@ struct Expansion<'a> {
     declared: &'a Declared,
 }
 
+/// What functions after FROM stand for calls these; nobody else does, and their arguments are not checked.
+const INTERNAL: [&str; 6] = [
+    "funnel_trials",
+    "funnel_report",
+    "funnel_outcomes",
+    "need_episode",
+    "journey_path",
+    "journey_returns",
+];
+
 impl VisitorMut for Expansion<'_> {
     type Break = QueryError;
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<QueryError> {
+        let Expr::Function(function) = expression else { return ControlFlow::Continue(()) };
+        let called = function.name.0.last().and_then(|part| part.as_ident());
+        let called = called.map(|called| called.value.to_lowercase()).unwrap_or_default();
+        if let Some(signature) = AFTER_FROM.into_iter().find(|known| known.name == called) {
+            return ControlFlow::Break(wrong(signature, "it is a table, and stands after FROM"));
+        }
+        match INTERNAL.contains(&called.as_str()) {
+            true => ControlFlow::Break(QueryError::Statement {
+                message: format!("`{called}` is not to be called"),
+                place: None,
+                hint: Some(format!("there are: {}", names().collect::<Vec<_>>().join(", "))),
+            }),
+            false => ControlFlow::Continue(()),
+        }
+    }
 
     fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<QueryError> {
         let TableFactor::Table { name, alias, args: Some(args), .. } = table else {

@@ -109,7 +109,7 @@ FROM (SELECT n.site, n.need, page_template(n.raised_page_type, n.raised_path) AS
       AS median_click_count,
     associated_losses(n.found_at IS NOT NULL, n.converted, CAST(s.value AS DOUBLE), s.currency)
       FILTER (WHERE is_measured) AS associated_losses
-  FROM (SELECT needs.*, m.need IS NOT NULL AS is_measured FROM needs
+  FROM (SELECT needs.*, m.need IS NOT NULL OR needs.found_at IS NOT NULL AS is_measured FROM needs
     LEFT JOIN ({}) AS m
     ON m.site = needs.site AND m.need = needs.need AND m.found_date = needs.session_date) AS n
   JOIN sessions AS s ON s.session_id = n.session_id

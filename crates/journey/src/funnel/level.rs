@@ -1,20 +1,27 @@
 //! How far a visitor came at all, over all entries.
 
-use super::{Order, any};
+use super::{Order, TooMany, WORK_MAX, any};
 use crate::Hit;
 
 /// The most steps that any entry of `hits` reached: 0 without an entry. `hits` are in order; with
 /// [`Order::Strict`] they are all of the visitor's events.
-pub fn level(hits: &[Hit], order: Order, window_us: i64, steps: usize) -> usize {
-    match order {
+///
+/// # Errors
+/// [`TooMany`] for a visitor whose entries could not be compared in a reasonable time.
+pub fn level(hits: &[Hit], order: Order, window_us: i64, steps: usize) -> Result<usize, TooMany> {
+    Ok(match order {
         Order::Ordered => ordered(hits, window_us, steps),
-        Order::Strict => most(hits, |hits| run(hits, window_us, steps), steps),
-        Order::Any => most(
-            hits,
-            |hits| any::times(within(hits, window_us), steps).iter().flatten().count(),
-            steps,
-        ),
-    }
+        Order::Strict => most(hits, |hits| Some(run(hits, window_us, steps)), steps)?,
+        Order::Any => {
+            let mut work = 0_usize;
+            let count = |hits: &[Hit]| {
+                let hits = within(hits, window_us);
+                work = work.saturating_add(hits.len().saturating_mul(steps));
+                (work <= WORK_MAX).then(|| any::times(hits, steps).iter().flatten().count())
+            };
+            most(hits, count, steps)?
+        }
+    })
 }
 
 /// For each step the latest entry from which it can be reached: no other leaves more of the window.
@@ -41,17 +48,25 @@ fn ordered(hits: &[Hit], window_us: i64, steps: usize) -> usize {
     reached
 }
 
-fn most(hits: &[Hit], count: impl Fn(&[Hit]) -> usize, steps: usize) -> usize {
+fn most(
+    hits: &[Hit],
+    mut count: impl FnMut(&[Hit]) -> Option<usize>,
+    steps: usize,
+) -> Result<usize, TooMany> {
     let mut reached = 0;
-    for place in 0..hits.len() {
-        if hits[place].fulfils(0) {
-            reached = reached.max(count(&hits[place..]));
-        }
+    let begins = |hit: &Hit| hit.fulfils(0);
+    for place in (0..hits.len()).filter(|place| begins(&hits[*place])) {
+        let counted = count(&hits[place..]);
+        let too_many = || TooMany {
+            events: hits.len(),
+            entries: hits.iter().filter(|hit| begins(hit)).count(),
+        };
+        reached = reached.max(counted.ok_or_else(too_many)?);
         if reached == steps {
             break;
         }
     }
-    reached
+    Ok(reached)
 }
 
 /// Steps that follow each other from the first hit on.

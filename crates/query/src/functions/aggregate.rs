@@ -39,6 +39,9 @@ pub(super) trait Question<const N: usize>: Debug + Send + Sync + Sized + 'static
         false
     }
 
+    /// How many conditions there may be.
+    const CONDITIONS_MAX: usize = CONDITIONS_MAX;
+
     /// Type of the answer, for so many conditions.
     fn data_type(conditions: usize) -> DataType;
 
@@ -142,10 +145,10 @@ impl<Q: Question<N>, const N: usize> AggregateUDFImpl for Asks<Q, N> {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         let conditions = types.len().saturating_sub(Self::BEFORE_CONDITIONS);
-        if conditions == 0 || conditions > CONDITIONS_MAX {
-            return Err(wrong::<Q, N>(format!(
-                "{conditions} conditions, and there are 1 to {CONDITIONS_MAX}"
-            )));
+        if conditions == 0 || conditions > Q::CONDITIONS_MAX {
+            let most = Q::CONDITIONS_MAX;
+            let message = format!("{conditions} conditions, and there are 1 to {most}");
+            return Err(wrong::<Q, N>(message));
         }
         let time = &types[Q::CONSTANTS];
         if !matches!(time, DataType::Timestamp(TimeUnit::Microsecond, _)) {
@@ -248,9 +251,11 @@ impl<Q: Question<N>, const N: usize> Accumulator for OneGroup<Q, N> {
         self.0.hits.add(&values[Q::CONSTANTS..], |_| 0, None, 1)
     }
 
+    /// Of a copy: a window asks again after each row.
     fn evaluate(&mut self) -> Result<ScalarValue> {
         self.is_there();
-        ScalarValue::try_from_array(&self.0.evaluate(EmitTo::All)?, 0)
+        let groups = self.0.hits.clone().take(EmitTo::All);
+        ScalarValue::try_from_array(&self.0.question.answer(&groups, groups.texts())?, 0)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

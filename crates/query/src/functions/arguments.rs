@@ -9,14 +9,16 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::sqlparser::ast::{
     Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
 };
 use footfall_event::schema::time_type;
 
 use super::duration;
-use crate::QueryError;
 use crate::diagnose::nearest;
+use crate::{QueryError, bind};
 
 /// Whose events a function reads, and of which time.
 pub(super) const EVENTS: &[&str] = &["from", "to", "filter", "include_bots"];
@@ -193,6 +195,10 @@ impl<'a> Arguments<'a> {
 
     fn constant(&mut self, name: &str) -> Result<Option<ScalarValue>, QueryError> {
         let Some(expression) = self.named.remove(name) else { return Ok(None) };
+        // A statement that is only prepared: its columns are the same without the value.
+        if bind::is_placeholder(&expression) {
+            return Ok(None);
+        }
         let shown = expression.to_string();
         let value = constant(self.session, expression)
             .map_err(|_| self.wrong(format!("`{name}` is `{shown}`, which is no constant")))?;
@@ -255,6 +261,13 @@ fn constant(session: &SessionState, sql: Expr) -> Result<ScalarValue, DataFusion
     let (nothing, schema) = (Schema::empty(), DFSchema::empty());
     let sql = ExprWithAlias { expr: sql, alias: None };
     let expression = session.create_logical_expr_from_sql_expr(sql, &schema)?;
+    // It knows when the query began, for now().
+    let context = SimplifyContext::builder()
+        .with_config_options(session.config_options().clone())
+        .with_query_execution_start_time(session.execution_props().query_execution_start_time)
+        .build();
+    let simplifier = ExprSimplifier::new(context);
+    let expression = simplifier.simplify(simplifier.coerce(expression, &schema)?)?;
     let expression = session.create_physical_expr(expression, &schema)?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(nothing.into(), Vec::new(), &options)?;

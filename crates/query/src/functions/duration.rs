@@ -5,6 +5,7 @@ use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::ScalarValue;
 
 const DAY_US: i64 = 86_400_000_000;
+const LONGEST_US: i64 = 36_525 * DAY_US;
 
 /// Units of a text such as `30m`, as in the configuration.
 const UNITS: [(&str, i64); 6] = [
@@ -21,6 +22,13 @@ const UNITS: [(&str, i64); 6] = [
 /// # Errors
 /// A sentence: what is wrong.
 pub(super) fn micros(value: &ScalarValue) -> Result<i64, String> {
+    match read(value)? {
+        micros if micros > LONGEST_US => Err(format!("{value} is longer than 100 years")),
+        micros => Ok(micros),
+    }
+}
+
+fn read(value: &ScalarValue) -> Result<i64, String> {
     match value {
         ScalarValue::IntervalMonthDayNano(Some(interval)) => of_interval(*interval),
         ScalarValue::IntervalDayTime(Some(interval)) => {

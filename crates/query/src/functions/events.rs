@@ -9,6 +9,9 @@ use super::arguments::Arguments;
 use super::template::Template;
 use crate::QueryError;
 
+/// In 2262: DataFusion reads a literal time as nanoseconds first. No event lies behind it, or before its like.
+const LITERAL_MAX_US: i64 = i64::MAX / 1_000;
+
 /// ` AND …` of the arguments `filter` and `include_bots`.
 pub(super) fn condition(
     arguments: &mut Arguments<'_>,
@@ -43,8 +46,9 @@ pub(super) fn between(
     Ok(())
 }
 
-/// A literal time.
+/// A literal time, or the last there is.
 pub(super) fn time(time_us: i64) -> ScalarValue {
+    let time_us = time_us.clamp(-LITERAL_MAX_US, LITERAL_MAX_US);
     ScalarValue::TimestampMicrosecond(Some(time_us), Some("UTC".into()))
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Row<const N: usize> {
 }
 
 /// Rows by group. They are kept in one piece, for there may be a million groups of some rows each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Hits<const N: usize> {
     /// Whether events that fulfil no condition are kept too.
     keeps_all: bool,
@@ -158,7 +158,15 @@ impl<const N: usize> Hits<N> {
         self.group_count -= emitted;
         let mut start = 0;
         for end in &ends {
-            ordered[start..*end].sort_by_key(|row| row.hit);
+            // Of events that are equal in all that is asked the texts decide, not which came first.
+            ordered[start..*end].sort_by(|one, other| {
+                let by_texts = || {
+                    one.texts
+                        .map(|it| self.texts.text(it))
+                        .cmp(&other.texts.map(|it| self.texts.text(it)))
+                };
+                one.hit.cmp(&other.hit).then_with(by_texts)
+            });
             start = *end;
         }
         let texts = self.take_texts(&mut ordered);

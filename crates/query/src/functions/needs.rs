@@ -64,9 +64,9 @@ pub(super) fn needs(
     }
     if let Some(to_us) = to_us {
         template.put_value("to", events::time(to_us))?;
+        sessions.push_str(" AND s.started_at < $to AND s.session_date <= CAST($to AS DATE)");
         // A session that begins before the end goes on beyond it.
         template.put_value("last", events::time(to_us.saturating_add(declared.session_cap_us)))?;
-        sessions.push_str(" AND s.started_at < $to AND s.session_date <= CAST($to AS DATE)");
         events.push_str(" AND event_date <= CAST($last AS DATE)");
     }
     template.fill(&format!(

@@ -32,6 +32,7 @@ pub(super) fn paths(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryErr
         (None, Some(anchor)) => ("ending", anchor),
         _ => return Err(arguments.wrong("it takes `starting` or `ending`, one of the two")),
     };
+    let is_start = direction == "starting";
     template.put("anchor", anchor);
     template.put_value("direction", ScalarValue::from(direction))?;
     let by = arguments.expression("by");
@@ -47,6 +48,10 @@ pub(super) fn paths(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryErr
     )?;
     let mut condition = events::condition(&mut arguments, &mut template)?;
     let (from_us, to_us) = arguments.range_us()?;
+    let mut anchor = "$anchor".to_owned();
+    events::between(from_us, to_us, &mut anchor, &mut template)?;
+    // The range is that of the anchor; what lies behind its end, or before its begin, may be on the way.
+    let (from_us, to_us) = if is_start { (from_us, None) } else { (None, to_us) };
     events::between(from_us, to_us, &mut condition, &mut template)?;
     template.fill(&format!(
         "SELECT CASE WHEN path IS NOT NULL THEN rank END AS rank, path, sum(n) AS count, \
@@ -57,7 +62,7 @@ pub(super) fn paths(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryErr
                row_number() OVER (ORDER BY n DESC, array_to_string(path, chr(31))) AS rank \
              FROM (SELECT path, count(*) AS n \
                FROM (SELECT journey_path($direction, {depth}, event_time, seq, CAST($by AS TEXT), \
-                   $by IS NOT NULL, $anchor) AS path \
+                   $by IS NOT NULL, {anchor}) AS path \
                  FROM events WHERE {key} IS NOT NULL{condition} GROUP BY {columns}) AS ways \
                WHERE path IS NOT NULL GROUP BY path) AS counted) AS ranked) AS cut \
          GROUP BY path, rank"

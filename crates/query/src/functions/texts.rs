@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};
 
 /// Texts that were seen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Texts {
     bytes: String,
     /// Where each text ends.

@@ -51,9 +51,6 @@ pub(super) fn order(name: &str) -> Result<Order, String> {
 
 impl Asked {
     fn parse(constants: &[ScalarValue], steps: usize) -> Result<Asked, String> {
-        if steps > STEPS_MAX {
-            return Err(format!("{steps} steps, and there are at most {STEPS_MAX}"));
-        }
         let mode = constants[1].try_as_str().flatten().ok_or("the mode is no text")?;
         Ok(Asked { window_us: window_us(&constants[0])?, order: order(mode)?, steps })
     }
@@ -68,6 +65,7 @@ impl Question<0> for Level {
     const USAGE: &'static str = "window_funnel(INTERVAL '1 hour', 'ordered', event_time, seq, \
                                  event_name = 'view_item', event_name = 'purchase')";
     const CONSTANTS: usize = 2;
+    const CONDITIONS_MAX: usize = STEPS_MAX;
 
     fn parse(constants: &[ScalarValue], conditions: usize) -> Result<Self, String> {
         Asked::parse(constants, conditions).map(Level)
@@ -87,9 +85,12 @@ impl Question<0> for Level {
         let levels = groups.groups().map(|rows| {
             hits.clear();
             hits.extend(rows.iter().map(|row| row.hit));
-            level(&hits, order, window_us, steps) as i32
+            level(&hits, order, window_us, steps).map(|level| level as i32)
         });
-        Ok(Arc::new(Int32Array::from_iter_values(levels)))
+        let levels: Result<Vec<i32>, _> = levels.collect();
+        let levels =
+            levels.map_err(|error| DataFusionError::ResourcesExhausted(error.to_string()))?;
+        Ok(Arc::new(Int32Array::from(levels)))
     }
 }
 
@@ -98,6 +99,7 @@ impl Question<0> for Times {
     const USAGE: &'static str = "window_funnel_times(INTERVAL '1 hour', 'ordered', event_time, seq, \
                                  event_name = 'view_item', event_name = 'purchase')";
     const CONSTANTS: usize = 2;
+    const CONDITIONS_MAX: usize = STEPS_MAX;
 
     fn parse(constants: &[ScalarValue], conditions: usize) -> Result<Self, String> {
         Asked::parse(constants, conditions).map(Times)

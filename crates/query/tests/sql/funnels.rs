@@ -8,6 +8,7 @@ use footfall_journey::Hit;
 use footfall_journey::funnel::{Entry, Event, Exclusion, Funnel, Order, Step};
 use footfall_query::QuerySettings;
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
@@ -37,17 +38,16 @@ fn logs(rng: &mut SmallRng) -> Vec<Vec<Logged>> {
     (0..VISITORS).map(|_| (0..rng.random_range(0..9)).map(|_| event(rng)).collect()).collect()
 }
 
-fn lines(logs: &[Vec<Logged>]) -> String {
-    let mut lines = String::new();
+/// Each event as a line.
+fn lines(logs: &[Vec<Logged>]) -> Vec<String> {
+    let mut lines = Vec::new();
     for (visitor, log) in logs.iter().enumerate() {
         for (number, Logged(time, seq, name, item, device)) in log.iter().enumerate() {
             let item = item.map_or("null".to_owned(), |item| format!("\"i{item}\""));
             let name = NAMES[*name];
-            writeln!(
-                lines,
+            lines.push(format!(
                 r#"{{"event_id":"{visitor}-{number}","site":"shop","visitor_id":"{visitor}","session_id":"s{visitor}","event_name":"{name}","event_time":"2026-11-22T10:00:00.{time:06}Z","seq":{seq},"section":{item},"device_type":"d{device}","late":false,"overflow":false,"event_date":"2026-11-22"}}"#
-            )
-            .unwrap();
+            ));
         }
     }
     lines
@@ -126,7 +126,12 @@ fn events(log: &[Logged], asked: &Asked) -> Vec<Event> {
         Event { hit: Hit { time_us: BEGIN_US + time, seq: *seq, bits }, same, label: *device }
     };
     let mut events: Vec<Event> = log.iter().map(event).collect();
-    events.sort_by_key(|event| event.hit);
+    // As docs/semantics.md has it: of equal ones the texts decide.
+    events.sort_by_key(|Event { hit: Hit { time_us, seq, bits }, same, label }| {
+        let first = (0..64).find(|bit| bits & (1 << bit) != 0).unwrap_or(64);
+        let same = Some(*same).filter(|same| asked.has_same && *same != Event::NOTHING);
+        (*time_us, *seq, first, *bits, same, *label)
+    });
     events
 }
 
@@ -139,7 +144,12 @@ async fn every_trial_is_that_of_brute_force_and_the_counts_are_theirs() {
     let service = Service::start().await;
     let mut rng = SmallRng::seed_from_u64(7);
     let logs = logs(&mut rng);
-    service.commit(Table::Events, &lines(&logs)).await;
+    // In several files, and in no order.
+    let mut lines = lines(&logs);
+    lines.shuffle(&mut rng);
+    for lines in lines.chunks(lines.len().div_ceil(3)) {
+        service.commit(Table::Events, &lines.join("\n")).await;
+    }
     let horizon_us = BEGIN_US + logs.iter().flatten().map(|event| event.0).max().unwrap();
     for number in 0..60 {
         let asked = asked(&mut rng);
@@ -148,7 +158,6 @@ async fn every_trial_is_that_of_brute_force_and_the_counts_are_theirs() {
         let mut counts: BTreeMap<(u32, usize), [i64; 4]> = BTreeMap::new();
         let steps = asked.funnel.steps.len();
         for (visitor, log) in logs.iter().enumerate() {
-            // Events equal in time and counter have no stated order where bits do not decide.
             let events = events(log, &asked);
             for (label, times_us) in by_brute_force(&asked.funnel, &events) {
                 let furthest = times_us.iter().rposition(Option::is_some).unwrap();
@@ -215,7 +224,7 @@ async fn a_level_is_that_of_the_best_trial() {
         let begin = begin / size_of::<Vec<Logged>>();
         let mut padded = vec![Vec::new(); begin];
         padded.extend(part.iter().cloned());
-        service.commit(Table::Events, &lines(&padded)).await;
+        service.commit(Table::Events, &lines(&padded).join("\n")).await;
     }
     for mode in ["ordered", "strict", "any"] {
         let orders = [("ordered", Order::Ordered), ("strict", Order::Strict), ("any", Order::Any)];
@@ -297,6 +306,7 @@ async fn wrong_calls_say_what_is_wrong_and_show_a_right_one() {
         ("funnel(event_name = 'a', within => '0s')", "`within` is not longer than 0"),
         ("funnel(event_name = 'a', within => '-1 hour')", "`within` is not longer than 0"),
         ("funnel(event_name = 'a', within => '1 month')", "a month has no one length"),
+        ("funnel(event_name = 'a', within => '99999999d')", "is longer than 100 years"),
         ("funnel(event_name = 'a', within => 'soon')", "`soon` is no duration"),
         ("funnel(within => '1h')", "there is no step, and the configuration declares none"),
         ("funnel('purchse', within => '1h')", "no step 'purchse' is declared"),
@@ -328,9 +338,22 @@ async fn wrong_calls_say_what_is_wrong_and_show_a_right_one() {
         assert!(message.contains(said), "{call}: {message}");
         assert!(error["hint"].as_str().unwrap().starts_with("such as "), "{call}: {error}");
     }
-    let many = vec!["event_name = 'a'"; 33].join(", ");
-    let (_, error) = service.error(&format!("SELECT * FROM funnel({many})")).await;
-    assert!(error["message"].as_str().unwrap().contains("33 steps, and there are at most 32"));
+    for count in [33, 64] {
+        let many = vec!["event_name = 'a'"; count].join(", ");
+        let (_, error) = service.error(&format!("SELECT * FROM funnel({many})")).await;
+        let said = format!("{count} steps, and there are at most 32");
+        assert!(error["message"].as_str().unwrap().contains(&said), "{error}");
+        let call = format!("window_funnel('1h', 'ordered', event_time, seq, {many})");
+        let (_, error) = service.error(&format!("SELECT {call} FROM events")).await;
+        let said = format!("{count} conditions, and there are 1 to 32");
+        assert!(error["message"].as_str().unwrap().contains(&said), "{error}");
+    }
+    let (_, error) = service.error("SELECT funnel('a')").await;
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("it is a table, and stands after FROM"), "{error}");
+    let (status, error) = service.error("SELECT funnel_report('x', 1, 2)").await;
+    let message = error["message"].as_str().unwrap();
+    assert!(status == 400 && message.contains("not to be called"), "{error}");
     let (status, error) = service.error("SELECT * FROM funnel(evnt_name = 'a')").await;
     assert_eq!((status, error["hint"].as_str()), (400, Some("did you mean `event_name`?")));
     let (_, error) = service
@@ -340,7 +363,7 @@ async fn wrong_calls_say_what_is_wrong_and_show_a_right_one() {
     for (call, said) in [
         ("'0s', 'ordered', event_time, seq, true", "the window is not longer than 0"),
         ("'1h', 'orderd', event_time, seq, true", "`orderd` is no mode"),
-        ("'1h', 'ordered', event_time, seq", "0 conditions, and there are 1 to 48"),
+        ("'1h', 'ordered', event_time, seq", "0 conditions, and there are 1 to 32"),
         ("'1h', 'ordered', event_name, seq, true", "a text stands where the time"),
         ("event_name, 'ordered', event_time, seq, true", "its first arguments are constants"),
     ] {

@@ -72,6 +72,88 @@ async fn paths_merge_repeats_and_their_rest_balances() {
 }
 
 #[tokio::test]
+async fn a_way_begins_or_ends_with_an_event_in_the_range_that_may_have_no_label() {
+    let service = visits(
+        "a 2026-11-02 view@/a purchase
+         a 2026-11-03 purchase view@/b purchase@/thanks view@/c
+         b 2026-11-02 purchase",
+    )
+    .await;
+    let ways = |arguments: &str| {
+        format!(
+            "SELECT path, count FROM paths({arguments}, by => page_path, scope => 'visitor') \
+             ORDER BY rank"
+        )
+    };
+    let purchase = "event_name = 'purchase'";
+    let sql = ways(&format!("ending => {purchase}"));
+    assert_eq!(service.rows(&sql).await, json!([[["/a"], 1]]));
+    let sql = ways(&format!("starting => {purchase}"));
+    assert_eq!(service.rows(&sql).await, json!([[["/b", "/thanks", "/c"], 1]]));
+    // What lies before, or behind, the range is on the way.
+    let sql = ways(&format!("ending => {purchase}, from => '2026-11-03'"));
+    assert_eq!(service.rows(&sql).await, json!([[["/a"], 1]]));
+    let sql = ways(&format!("starting => {purchase}, to => '2026-11-03'"));
+    assert_eq!(service.rows(&sql).await, json!([[["/b", "/thanks", "/c"], 1]]));
+    let sql = ways(&format!("starting => {purchase}, from => '2026-11-03T10:01:00Z'"));
+    assert_eq!(service.rows(&sql).await, json!([[["/thanks", "/c"], 1]]));
+}
+
+#[tokio::test]
+async fn a_range_is_told_from_now_or_as_far_as_years_go() {
+    let service = visits("a 2026-11-02 view_item purchase").await;
+    for (range, entered) in [
+        ("from => now() - INTERVAL '100000 days'", 1),
+        ("from => now() + INTERVAL '36500 days'", 0),
+        ("from => current_date + INTERVAL '36500 days'", 0),
+        ("to => '9999-12-31', within => '30 days'", 1),
+    ] {
+        let sql = format!("SELECT entered FROM funnel('view_item', {range})");
+        assert_eq!(service.rows(&sql).await, json!([[entered]]), "{range}");
+    }
+    let sql = "SELECT count(*) FROM needs('delivery', to => '9999-12-31')";
+    assert_eq!(service.rows(sql).await, json!([[0]]));
+}
+
+#[tokio::test]
+async fn a_window_asks_after_each_row() {
+    let service = visits("a 2026-11-02 view_item scroll purchase").await;
+    let sql = "SELECT window_funnel('1h', 'ordered', event_time, seq, event_name = 'view_item', \
+               event_name = 'purchase') OVER (PARTITION BY visitor_id ORDER BY event_time) \
+               FROM events ORDER BY event_time";
+    assert_eq!(service.rows(sql).await, json!([[1], [1], [2]]));
+}
+
+#[tokio::test]
+async fn what_is_open_goes_by_the_partition_that_is_furthest_behind() {
+    let service = visits("a 2026-11-02 view_item\n b 2026-11-04 view_item").await;
+    let receipt = |log: &str, partition: i64, until: &str| {
+        format!(
+            r#"{{"log":"{log}","log_partition":{partition},"from_offset":0,"to_offset":9,"site":"shop","hour":"2026-11-02T10:00:00Z","received":1,"accepted":1,"on_time":1,"late":0,"duplicate":0,"rejected":0,"overflow":0,"pending":0,"watermark":"{until}"}}"#
+        )
+    };
+    let sql = "SELECT still_open, lost FROM funnel('view_item', 'purchase', within => '1 day') \
+               WHERE step = 1";
+    for (receipts, wanted) in [
+        // Of a load alone: the last event.
+        (vec![receipt("load:1", 0, "2026-12-01T00:00:00Z")], json!([[1, 1]])),
+        // The newest of the slower partition.
+        (
+            vec![
+                receipt("footfall", 0, "2026-11-02T11:00:00Z"),
+                receipt("footfall", 1, "2026-11-20T00:00:00Z"),
+            ],
+            json!([[2, 0]]),
+        ),
+        (vec![receipt("footfall", 0, "2026-11-03T11:00:00Z")], json!([[1, 1]])),
+        (vec![receipt("footfall", 0, "2026-11-06T11:00:00Z")], json!([[0, 2]])),
+    ] {
+        service.commit(Table::Receipts, &receipts.join("\n")).await;
+        assert_eq!(service.rows(sql).await, wanted);
+    }
+}
+
+#[tokio::test]
 async fn returns_are_counted_by_the_period_behind_the_first() {
     // 2026-11-02 is a Monday.
     let service = visits(

@@ -1,6 +1,6 @@
 //! `journey_path(direction, depth, event_time, seq, label, is_labelled, anchor)`: the labels on the way
-//! from, or to, the first event that fulfils `anchor`; NULL where none does. An event without a label
-//! is no part of a way.
+//! from, or to, the first event that fulfils `anchor`; NULL where none does, or none of its events has a
+//! label. An event without a label is no part of a way.
 
 use std::sync::Arc;
 
@@ -46,17 +46,21 @@ impl Question<1> for JourneyPath {
         let entry = Field::new_list_field(DataType::Utf8, true);
         let mut paths = ListBuilder::new(StringBuilder::new()).with_field(entry);
         for rows in groups.groups() {
-            let labelled: Vec<_> = rows.iter().filter(|row| row.hit.fulfils(LABELLED)).collect();
-            let labels: Vec<u32> = labelled.iter().map(|row| row.texts[0]).collect();
-            let anchor = labelled.iter().position(|row| row.hit.fulfils(ANCHOR));
-            let way = anchor.map(|anchor| match self.is_start {
-                true => path::from(&labels, anchor, self.depth),
-                false => path::to(&labels, anchor, self.depth),
+            let anchor = rows.iter().position(|row| row.hit.fulfils(ANCHOR));
+            let rows = anchor.map_or(&[][..], |anchor| match self.is_start {
+                true => &rows[anchor..],
+                false => &rows[..=anchor],
             });
-            for label in way.iter().flatten() {
+            let labelled = rows.iter().filter(|row| row.hit.fulfils(LABELLED));
+            let labels: Vec<u32> = labelled.map(|row| row.texts[0]).collect();
+            let way = match self.is_start {
+                true => path::first(&labels, self.depth),
+                false => path::last(&labels, self.depth),
+            };
+            for label in &way {
                 paths.values().append_option(texts.text(*label));
             }
-            paths.append(way.is_some());
+            paths.append(!way.is_empty());
         }
         Ok(Arc::new(paths.finish()))
     }

@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
 use chrono::{Datelike, Days, Months, NaiveDate};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, resources_err};
 use footfall_event::schema::time_type;
 
 use super::super::aggregate::{Question, fields, list_of};
@@ -19,6 +19,8 @@ use super::super::hits::Ordered;
 use super::super::texts::Texts;
 
 const DAY_US: i64 = 86_400_000_000;
+/// Rows of all visitors, some 20 bytes each.
+const ROWS_MAX: usize = 20_000_000;
 const STARTED: usize = 0;
 const RETURNED: usize = 1;
 
@@ -115,12 +117,19 @@ impl Question<0> for JourneyReturns {
         let mut ends = TimestampMicrosecondBuilder::new().with_data_type(time_type());
         let mut lengths = Vec::with_capacity(groups.group_count());
         let number = |time_us: i64| self.period.number(time_us.div_euclid(DAY_US));
+        let mut row_count = 0;
         for rows in groups.groups() {
             let Some(start) = rows.iter().position(|row| row.hit.fulfils(STARTED)) else {
                 lengths.push(0);
                 continue;
             };
             let first = number(rows[start].hit.time_us);
+            row_count += self.periods as usize + 1;
+            if row_count > ROWS_MAX {
+                return resources_err!(
+                    "retention() has more than {ROWS_MAX} visitors times periods: fewer periods, or a shorter time from `from` to `to`"
+                );
+            }
             let mut came = vec![false; self.periods as usize + 1];
             for row in rows[start + 1..].iter().filter(|row| row.hit.fulfils(RETURNED)) {
                 if let Some(came) = came.get_mut((number(row.hit.time_us) - first) as usize) {
