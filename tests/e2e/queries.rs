@@ -33,6 +33,7 @@ fn small(folder: &TempDir) -> Footfall {
         .set("query.time_max=2s")
         .set("query.rows_max=1000")
         .set("query.concurrency_max=2")
+        .set("query.queue_time_max=1s")
 }
 
 /// Status and error of a statement.

@@ -81,6 +81,7 @@ pub fn query_settings(config: &Config) -> anyhow::Result<QuerySettings> {
         time_max: query.time_max,
         rows_max: query.rows_max,
         concurrency_max: query.concurrency_max,
+        queue_time_max: query.queue_time_max,
         threads: query.threads.unwrap_or(0),
         declared: declared(&config.rules),
         pipelines: pipelines(config)?,

@@ -24,6 +24,8 @@ pub struct QuerySettings {
     pub rows_max: usize,
     /// Queries that run at once; as many again may wait for a short time.
     pub concurrency_max: usize,
+    /// How long a query waits for one of those to end.
+    pub queue_time_max: Duration,
     /// Memory of the whole process, in bytes; beyond it queries end, and the process with them if that
     /// does not help. `None`: not watched, as where other parts live in the process.
     pub process_bytes_max: Option<u64>,
@@ -44,6 +46,7 @@ impl Default for QuerySettings {
             time_max: Duration::from_secs(60),
             rows_max: 1_000_000,
             concurrency_max: 4,
+            queue_time_max: Duration::from_secs(10),
             process_bytes_max: None,
             threads: 0,
             declared: Declared::default(),

@@ -34,8 +34,8 @@ use crate::{
 
 /// Stack of a thread, for plans as deep as a statement may be; memory is taken only as it is used.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
-/// How long a query waits for a slot.
-const QUEUE_TIME_MAX: Duration = Duration::from_secs(2);
+/// Queries that wait for a slot, beside those that run.
+const WAITING_MAX: usize = 200;
 /// When a refused query may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long the lake may take to show that it can be read.
@@ -101,7 +101,7 @@ impl Engine {
             fence,
             template,
             tables: Arc::new(Tables::new(lake, settings.declared.clone(), pipelines)),
-            admitted: Arc::new(Semaphore::new(2 * settings.concurrency_max)),
+            admitted: Arc::new(Semaphore::new(settings.concurrency_max + WAITING_MAX)),
             running: Arc::new(Semaphore::new(settings.concurrency_max)),
             threads: runtime.handle().clone(),
             _runtime: OwnRuntime(Some(runtime)),
@@ -234,7 +234,10 @@ impl Engine {
             retry_after: RETRY_AFTER,
         };
         let admitted = self.admitted.clone().try_acquire_owned().map_err(|_| busy())?;
-        let running = tokio::time::timeout(QUEUE_TIME_MAX, self.running.clone().acquire_owned());
+        let running = tokio::time::timeout(
+            self.settings.queue_time_max,
+            self.running.clone().acquire_owned(),
+        );
         let running = running.await.ok().and_then(Result::ok).ok_or_else(busy)?;
         self.metrics.slot_taken();
         Ok(Slot { metrics: self.metrics.clone(), _admitted: admitted, _running: running })

@@ -138,6 +138,7 @@ pub struct Query {
     pub memory_bytes_max: usize,
     pub spill_bytes_max: u64,
     pub concurrency_max: usize,
+    pub queue_time_max: Duration,
     /// `None`: one for each core.
     pub threads: Option<usize>,
     /// URLs of those who hold the live tables.

@@ -139,6 +139,7 @@ fn query(layers: &mut Layers<'_>) -> Query {
         memory_bytes_max: bytes(layers, "query.memory_bytes_max", 16 * MIB..=16 * TIB) as usize,
         spill_bytes_max: bytes(layers, "query.spill_bytes_max", 0..=1024 * TIB),
         concurrency_max: count(layers, "query.concurrency_max", 1..=1_024) as usize,
+        queue_time_max: duration(layers, "query.queue_time_max", MILLISECOND..=Micros::HOUR),
         threads: threads(layers),
         pipelines: layers.read("query.pipelines", values::servers),
         pipelines_token_file: some(layers.read("query.pipelines_token_file", values::text))

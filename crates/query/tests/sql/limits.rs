@@ -245,7 +245,12 @@ async fn a_client_that_takes_nothing_keeps_no_connection() {
 
 #[tokio::test]
 async fn a_query_too_many_is_told_when_to_come_again() {
-    let service = Service::start_with(QuerySettings { concurrency_max: 1, ..settings() }).await;
+    let service = Service::start_with(QuerySettings {
+        concurrency_max: 1,
+        queue_time_max: Duration::from_millis(200),
+        ..settings()
+    })
+    .await;
     let request = service.client.post(format!("{}/v1/sql", service.url)).body(ENDLESS);
     let endless = tokio::spawn(request.send());
     service.wait_for_metric(RUNNING, 1.0).await;
@@ -265,7 +270,12 @@ async fn a_query_too_many_is_told_when_to_come_again() {
 
 #[tokio::test]
 async fn a_waiting_query_runs_when_a_slot_is_free() {
-    let service = Service::start_with(QuerySettings { concurrency_max: 1, ..settings() }).await;
+    let service = Service::start_with(QuerySettings {
+        concurrency_max: 1,
+        queue_time_max: Duration::from_millis(200),
+        ..settings()
+    })
+    .await;
     let (a, b) = tokio::join!(service.rows("SELECT 1"), service.rows("SELECT 2"));
     assert_eq!((a, b), (json!([[1]]), json!([[2]])));
 }
