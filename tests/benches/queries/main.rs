@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use footfall_tests::{Footfall, cpu_seconds_of, python, repository};
+use footfall_tests::{Footfall, Running, cpu_seconds_of, python, repository};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -40,6 +40,21 @@ FROM (SELECT window_funnel(INTERVAL '1 hour', 'ordered', event_time, seq,
       FROM events
       WHERE event_name IN ('view_item', 'add_to_cart', 'begin_checkout', 'add_shipping_info', 'purchase')
       GROUP BY visitor_id)";
+/// Sessions; with an item seen; with its delivery found within 3 s; without, and over 30 s after the last item.
+const UNMET: &str = "
+SELECT count(*), count(seen), count(*) FILTER (WHERE level = 2),
+       count(*) FILTER (WHERE level = 1 AND ended - seen <= INTERVAL '30 seconds')
+FROM (SELECT max(event_time) AS ended, max(event_time) FILTER (WHERE event_name = 'view_item') AS seen,
+             window_funnel(INTERVAL '3 seconds', 'ordered', event_time, seq,
+                           event_name = 'view_item', event_name = 'view_delivery_info') AS level
+      FROM events GROUP BY session_id)";
+/// What a dashboard asks.
+const DASHBOARD: [&str; 4] = [
+    COUNTS,
+    "SELECT event_date, count(DISTINCT visitor_id) FROM events GROUP BY 1",
+    "SELECT page_path, count(*) FROM events WHERE event_name = 'page_view' GROUP BY 1 ORDER BY 2 DESC LIMIT 10",
+    "SELECT exit_path, count(*), avg(event_count) FROM sessions GROUP BY 1 ORDER BY 2 DESC LIMIT 10",
+];
 /// Small questions, whose answers should be there at once.
 const SMALL: [&str; 4] = [
     COUNT,
@@ -61,7 +76,8 @@ fn main() -> Result<()> {
     prepare(&footfall, &folder, events, visitors)?;
     let running = footfall.start("query")?;
     let mut ours = BTreeMap::new();
-    for (name, sql) in [("counts", COUNTS), ("count", COUNT), ("funnel", FUNNEL)] {
+    for (name, sql) in [("counts", COUNTS), ("count", COUNT), ("funnel", FUNNEL), ("unmet", UNMET)]
+    {
         let ask = || running.sql(sql);
         ask()?;
         let (mut took, mut answer) = (Vec::new(), Vec::new());
@@ -100,7 +116,25 @@ fn main() -> Result<()> {
         }
         println!("{:8.1} ms  {sql}", median(&mut took));
     }
+    dashboards(&running)?;
     running.stop()
+}
+
+/// Asks what 50 dashboards ask when all are opened at once; none may be refused.
+fn dashboards(running: &Running) -> Result<()> {
+    const COUNT: usize = 50;
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let ask =
+            |index: usize| scope.spawn(move || running.sql(DASHBOARD[index % DASHBOARD.len()]));
+        let asking: Vec<_> = (0..COUNT).map(ask).collect();
+        asking.into_iter().try_for_each(|asking| match asking.join() {
+            Ok(answer) => answer.map(drop),
+            Err(_) => anyhow::bail!("a question broke off"),
+        })
+    })?;
+    println!("{COUNT} dashboards at once: answered within {:.1?}", began.elapsed());
+    Ok(())
 }
 
 /// Makes the lake unless the folder has it.

@@ -51,5 +51,12 @@ funnel = f"""SELECT {levels} FROM (
     SELECT visitor_id, windowFunnel(3600000000)(toUInt64({micros}), {conditions}) AS level
     FROM {source} WHERE event_name IN ({NAMED}) GROUP BY visitor_id)
     SETTINGS max_threads = {THREADS}, session_timezone = 'UTC'"""
-measure("funnel", "chDB", lambda: [
-    line.split("\t") for line in str(chdb.query(funnel, "TSV")).strip().split("\n")])
+unmet = f"""SELECT count(), countIf(seen > 0), countIf(level = 2),
+    countIf(level = 1 AND ended - seen <= 30000000) FROM (
+    SELECT session_id, max({micros}) AS ended, maxIf({micros}, event_name = 'view_item') AS seen,
+        windowFunnel(3000000)(toUInt64({micros}), event_name = 'view_item', event_name = 'view_delivery_info') AS level
+    FROM {source} GROUP BY session_id)
+    SETTINGS max_threads = {THREADS}, session_timezone = 'UTC'"""
+for name, question in [("funnel", funnel), ("unmet", unmet)]:
+    measure(name, "chDB", lambda: [
+        line.split("\t") for line in str(chdb.query(question, "TSV")).strip().split("\n")])
