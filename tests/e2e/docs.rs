@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use footfall_tests::{Footfall, repository};
+use footfall_tests::{Footfall, oracle, python, repository};
 use tempfile::TempDir;
 
 const DOCS: [&str; 2] = ["docs/functions.md", "docs/cookbook.md"];
@@ -30,11 +30,43 @@ fn every_example_answers_what_the_docs_say() -> Result<()> {
     Ok(())
 }
 
+/// The answers in the docs are written by the code that they test. A program that shares nothing with it
+/// computes some of each kind from the events' files.
+#[test]
+fn figures_of_the_docs_are_those_of_a_second_program() -> Result<()> {
+    let folder = TempDir::new()?;
+    let lake = sampled(folder.path())?.lake();
+    let program = repository().join("tests/oracle/answers.py");
+    let docs = DOCS.map(|name| repository().join(name));
+    let arguments = [&program, &lake].into_iter().chain(&docs).map(|path| path.to_string_lossy());
+    let arguments: Vec<_> = arguments.collect();
+    let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+    python(&arguments)?;
+    Ok(())
+}
+
 /// `needs(…)` with what is declared gives the rows that the fold wrote, in every column that both have.
 #[test]
 fn needs_asked_for_are_those_of_the_table() -> Result<()> {
     let folder = TempDir::new()?;
-    let footfall = sampled(folder.path())?;
+    needs_are_those_of_the_table(&sampled(folder.path())?)
+}
+
+/// The same of random small logs, whose times tie and whose gaps and windows end on the microsecond. The
+/// table itself is held against the batch oracle.
+#[test]
+fn needs_asked_for_are_those_of_the_table_on_random_logs() -> Result<()> {
+    let folder = TempDir::new()?;
+    let footfall = Footfall::at(&folder.path().join("data"));
+    let program = repository().join("tests/oracle/random_logs.py");
+    let lines = python(&[&program.to_string_lossy(), "4000"])?;
+    loaded(&footfall, folder.path(), &lines)?;
+    let rules = repository().join("tests/oracle/default_rules.json");
+    oracle(&footfall.lake(), &rules, &[], None)?;
+    needs_are_those_of_the_table(&footfall)
+}
+
+fn needs_are_those_of_the_table(footfall: &Footfall) -> Result<()> {
     let columns = "session_id, site, visitor_id, need, raised_at, raised_path, raised_page_type, found_at, \
                    info_ms, click_count, outcome, left_after_ms, left_before_deadline, converted, \
                    session_date";
@@ -62,11 +94,17 @@ fn needs_asked_for_are_those_of_the_table() -> Result<()> {
 /// A lake with the README's sample.
 pub fn sampled(folder: &Path) -> Result<Footfall> {
     let footfall = Footfall::at(&folder.join("data"));
-    let sample = folder.join("sample.jsonl");
-    std::fs::write(&sample, footfall.run_well(&["sample", "--sessions", "5000"])?)?;
-    let map = repository().join("config/maps/footfall.toml");
-    footfall.run_well(&["load", &sample.to_string_lossy(), "--map", &map.to_string_lossy()])?;
+    let sample = footfall.run_well(&["sample", "--sessions", "5000"])?;
+    loaded(&footfall, folder, &sample)?;
     Ok(footfall)
+}
+
+fn loaded(footfall: &Footfall, folder: &Path, lines: &str) -> Result<()> {
+    let file = folder.join("events.jsonl");
+    std::fs::write(&file, lines)?;
+    let map = repository().join("config/maps/footfall.toml");
+    footfall.run_well(&["load", &file.to_string_lossy(), "--map", &map.to_string_lossy()])?;
+    Ok(())
 }
 
 /// The text with the answer of each statement in the block below it.
