@@ -12,4 +12,5 @@ mod journeys;
 mod lake_scan;
 mod limits;
 mod live;
+mod random_logs;
 mod service;
