@@ -6,6 +6,7 @@ mod access;
 mod answers;
 #[path = "../../../journey/tests/oracle/brute_force.rs"]
 mod brute_force;
+mod documents;
 mod errors;
 mod funnels;
 mod journeys;
