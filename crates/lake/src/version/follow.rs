@@ -108,24 +108,19 @@ impl TableVersion {
     fn apply(&mut self, commit: &Bytes) -> Result<bool, LakeError> {
         let failed = |source| LakeError::Delta { table: self.table, source };
         let actions = get_actions(self.version + 1, commit).map_err(failed)?;
-        let mut files = None;
         for action in &actions {
             match action {
+                // The files are copied once, for the first change since the version that is kept.
                 Action::Add(add) => {
                     let file = Arc::new(self.data_file(add)?);
-                    let files = files.get_or_insert_with(|| self.files.as_ref().clone());
-                    files.insert(Arc::from(file.path()), file);
+                    Arc::make_mut(&mut self.files).insert(Arc::from(file.path()), file);
                 }
                 Action::Remove(remove) => {
-                    let files = files.get_or_insert_with(|| self.files.as_ref().clone());
-                    files.remove(remove.path.as_str());
+                    Arc::make_mut(&mut self.files).remove(remove.path.as_str());
                 }
                 Action::Protocol(_) | Action::Metadata(_) => return Ok(false),
                 _ => {}
             }
-        }
-        if let Some(files) = files {
-            self.files = Arc::new(files);
         }
         self.version += 1;
         Ok(true)
