@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 use crate::Money;
 
-pub use live::LiveTable;
+pub use live::{LiveTable, PARTITION_COUNT_HEADER, PARTITIONS_HEADER};
 
 /// A table of the lake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,6 +6,10 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{flag, money_sum_type, text, texts, time, whole};
 
+/// Headers of an answer: its partitions, as numbers separated by commas, and how many the log has.
+pub const PARTITIONS_HEADER: &str = "footfall-partitions";
+pub const PARTITION_COUNT_HEADER: &str = "footfall-partition-count";
+
 /// A table that pipelines answer from memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LiveTable {

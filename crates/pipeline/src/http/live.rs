@@ -15,7 +15,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use footfall_event::schema::LiveTable;
+use footfall_event::schema::{LiveTable, PARTITION_COUNT_HEADER, PARTITIONS_HEADER};
 use futures::{Stream, stream};
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -30,9 +30,6 @@ const BATCH_SESSIONS: usize = 4_096;
 const TAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Seconds after which a refused question may be asked again.
 const RETRY_SECONDS: &str = "1";
-/// The partitions of an answer, as numbers separated by commas, and how many there are in the log.
-const PARTITIONS: &str = "footfall-partitions";
-const PARTITION_COUNT: &str = "footfall-partition-count";
 
 pub fn routes() -> Router<Shown> {
     LiveTable::ALL.into_iter().fold(Router::new(), |router, table| {
@@ -68,8 +65,8 @@ async fn answer(
         rows.looks.iter().map(|look| look.partition.to_string()).collect();
     let head = [
         (CONTENT_TYPE.as_str(), "application/vnd.apache.arrow.stream".to_owned()),
-        (PARTITIONS, partitions.join(",")),
-        (PARTITION_COUNT, rows.partition_count.to_string()),
+        (PARTITIONS_HEADER, partitions.join(",")),
+        (PARTITION_COUNT_HEADER, rows.partition_count.to_string()),
     ];
     let (pieces, taken) = mpsc::channel(1);
     tokio::spawn(async move {

@@ -10,7 +10,7 @@ use datafusion::arrow::ipc::reader::StreamDecoder;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
-use footfall_event::schema::LiveTable;
+use footfall_event::schema::{LiveTable, PARTITION_COUNT_HEADER, PARTITIONS_HEADER};
 use futures::future::try_join_all;
 use reqwest::{Client, Response, StatusCode, redirect};
 
@@ -20,8 +20,6 @@ use crate::QueryError;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 /// Longest message of a pipeline that is repeated, in bytes.
 const TOLD_BYTES_MAX: usize = 512;
-const PARTITIONS: &str = "footfall-partitions";
-const PARTITION_COUNT: &str = "footfall-partition-count";
 
 /// Where the live tables are asked for.
 #[derive(Clone, Default)]
@@ -151,9 +149,9 @@ impl Asker {
 
 fn partitions(response: &Response) -> Option<(Vec<u32>, u32)> {
     let header = |name| response.headers().get(name)?.to_str().ok();
-    let numbers = header(PARTITIONS)?.split(',').filter(|number| !number.is_empty());
+    let numbers = header(PARTITIONS_HEADER)?.split(',').filter(|number| !number.is_empty());
     let partitions: Result<Vec<u32>, _> = numbers.map(str::parse).collect();
-    Some((partitions.ok()?, header(PARTITION_COUNT)?.parse().ok()?))
+    Some((partitions.ok()?, header(PARTITION_COUNT_HEADER)?.parse().ok()?))
 }
 
 /// Each partition of the log must be folded by one of the pipelines, and by one alone.
