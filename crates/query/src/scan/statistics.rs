@@ -79,7 +79,7 @@ pub(super) fn of_file(table: &LakeTable, columns: &Columns, file: &DataFile) -> 
         if let Some(place_scanned) = table.places.get(*place)
             && let Some(statistics) = all.column_statistics.get_mut(*place_scanned)
         {
-            *statistics = of_column(&facts(file, *place), data_type);
+            *statistics = of_column(file.column(*place), data_type);
         }
     }
     Arc::new(all)
@@ -127,12 +127,6 @@ fn of_column(facts: &ColumnFacts, data_type: &DataType) -> ColumnStatistics {
         max_value: end(&facts.greatest),
         ..ColumnStatistics::new_unknown()
     }
-}
-
-/// What is known of a column of a file. A column that the file does not have is not in its entry
-/// either, and nothing is known of it.
-fn facts(file: &DataFile, place: usize) -> ColumnFacts {
-    file.column(place).clone()
 }
 
 /// What is known of a column of all `files` together: what is unknown of one is unknown of all, but a
