@@ -237,6 +237,9 @@ impl TableState {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// The rows of one table and partition whose cause is at or behind `from`.
 fn rows_of(table: Table, part: &Settled, from: Offset) -> Result<RecordBatch, PipelineError> {
     let rows = &part.output.rows;

@@ -3,7 +3,6 @@
 //! Reading the tables is left to `tables`.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
@@ -104,17 +103,13 @@ impl QuerySchema {
 
     async fn read(&self, table: Table) -> Result<Arc<dyn TableProvider>> {
         let mut read = self.read.lock().await;
-        // Receipts are committed last and read first: what they say of the others holds.
-        for table in [Table::Receipts, table] {
-            if let Entry::Vacant(place) = read.entry(table) {
-                let newest = self.tables.newest(table).await;
-                place.insert(newest.map_err(|error| DataFusionError::External(Box::new(error)))?);
-            }
+        if let Some(provider) = read.get(&table) {
+            return Ok(provider.clone());
         }
-        match read.get(&table) {
-            Some(provider) => Ok(provider.clone()),
-            None => internal_err!("a table was not read"),
-        }
+        let newest = self.tables.newest(table).await;
+        let provider = newest.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        read.insert(table, provider.clone());
+        Ok(provider)
     }
 }
 

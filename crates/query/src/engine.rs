@@ -269,6 +269,7 @@ async fn plan(
     let wrong = |error| diagnose(&error, text);
     let session = session::for_query(template, tables).map_err(wrong)?;
     functions::expand(&mut statement, &session, tables.declared())?;
+    session::read_receipts_first(&session, &statement).await.map_err(wrong)?;
     let plan = session.statement_to_plan(statement).await.map_err(wrong)?;
     size::check(&plan)?;
     statement::check_plan(&plan, text)?;

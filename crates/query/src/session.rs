@@ -14,6 +14,8 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement;
+use footfall_event::schema::Table;
 
 use crate::catalog::QuerySchema;
 use crate::tables::Tables;
@@ -80,6 +82,23 @@ pub(crate) fn over(template: &SessionState, schema: Arc<QuerySchema>) -> Result<
     // From here on now() is this moment.
     session.mark_start_execution();
     Ok(session)
+}
+
+/// Where `statement` names `receipts`, they are read now, before the other tables. They are committed last:
+/// up to the watermark that they tell, what is read behind them is whole.
+pub(crate) async fn read_receipts_first(
+    session: &SessionState,
+    statement: &Statement,
+) -> Result<()> {
+    let receipts = Table::Receipts.name();
+    let named = session.resolve_table_references(statement)?;
+    if named.iter().any(|table| table.table() == receipts) {
+        let schema = session.catalog_list().catalog(CATALOG).and_then(|it| it.schema(SCHEMA));
+        if let Some(schema) = schema {
+            schema.table(receipts).await?;
+        }
+    }
+    Ok(())
 }
 
 fn runtime_env(settings: &QuerySettings) -> Result<RuntimeEnv> {

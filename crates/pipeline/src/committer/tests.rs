@@ -1,0 +1,53 @@
+//! In which order the tables of one interval are committed.
+
+use std::time::Duration;
+
+use footfall_log::{Kind, Record};
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::old_resend::OldResends;
+use crate::partition::PartitionFold;
+use crate::rows::Origin;
+use crate::testing::{Shop, TOPIC, rules};
+
+/// Longer than a commit to a temporary folder takes by far.
+const LONGER_THAN_A_COMMIT: Duration = Duration::from_secs(2);
+
+/// What was settled of a record that nothing can be made of.
+async fn settled(shop: &Shop, metrics: &Metrics) -> Settled {
+    let partition = Partition(0);
+    let origin = Origin { log: TOPIC.into(), partition };
+    let mut fold = PartitionFold::begin(origin, Offset(0), None, Arc::new(rules())).unwrap();
+    let record = Record {
+        offset: Offset(0),
+        append_time: crate::testing::STARTED,
+        kind: Kind::Event,
+        payload: b"no JSON".to_vec().into(),
+    };
+    let token = CancellationToken::new();
+    let mut resends = OldResends::new(&shop.lake, TOPIC, partition, rules().dedupe_window, token);
+    fold.read(&[record], &mut resends, metrics).await.unwrap();
+    fold.settle(true).unwrap()
+}
+
+#[tokio::test]
+async fn receipts_wait_for_every_other_table() {
+    let shop = Shop::new().await;
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let settled = [settled(&shop, &metrics).await];
+    let committer = Committer::open(&shop.lake, TOPIC, metrics).await.unwrap();
+    // A commit of events that takes long.
+    let events = committer.tables[Table::Events as usize].lock().await;
+    assert_eq!(events.table, Table::Events);
+    let mut commit = Box::pin(committer.commit(&settled));
+    let ended = tokio::time::timeout(LONGER_THAN_A_COMMIT, &mut commit).await;
+    assert!(ended.is_err(), "it did not wait for events");
+    let sql = |table: &str| format!("SELECT count(*) FROM {table}");
+    assert_eq!(shop.ask(&sql("rejected")).await, ["1"]);
+    assert_eq!(shop.ask(&sql("receipts")).await, ["0"]);
+    drop(events);
+    commit.await.unwrap();
+    assert_eq!(shop.ask(&sql("receipts")).await, ["1"]);
+}
