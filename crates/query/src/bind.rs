@@ -47,11 +47,6 @@ pub(crate) fn bind(statement: &mut Statement, parameters: &Parameters) -> Result
     }
 }
 
-/// Whether `expression` is a placeholder that has no value yet.
-pub(crate) fn is_placeholder(expression: &Sql) -> bool {
-    placeholder(expression).is_some()
-}
-
 /// The names of a statement's placeholders.
 fn placeholders(statement: &Statement) -> BTreeSet<String> {
     let mut names = Names::default();
