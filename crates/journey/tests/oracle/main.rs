@@ -220,3 +220,12 @@ fn a_pattern_that_is_none_says_where_and_why() {
         assert!(error.contains(said), "{pattern}: {error}");
     }
 }
+
+#[test]
+fn a_visitor_whose_entries_are_too_many_to_compare_is_told_so() {
+    let hits: Vec<Hit> = (0..10_000).map(|time_us| Hit { time_us, seq: 0, bits: 1 }).collect();
+    let too_many = level(&hits, Order::Any, i64::MAX, 32);
+    let too_many = too_many.expect_err("it is compared");
+    assert_eq!((too_many.events, too_many.entries), (hits.len(), hits.len()));
+    assert_eq!(level(&hits, Order::Ordered, i64::MAX, 32), Ok(1));
+}
