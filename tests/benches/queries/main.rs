@@ -27,7 +27,7 @@ time_format = "unix_ms"
 rest = "same_name"
 "#;
 
-const COUNTS: &str = "SELECT event_date, channel, count(*) FROM events GROUP BY 1, 2";
+const COUNTS: &str = "SELECT event_date, utm_medium, count(*) FROM events GROUP BY 1, 2";
 const COUNT: &str = "SELECT count(*) FROM events";
 const FUNNEL: &str = "
 SELECT count(*) FILTER (WHERE level >= 1), count(*) FILTER (WHERE level >= 2),
