@@ -46,7 +46,7 @@ impl Default for QuerySettings {
             time_max: Duration::from_secs(60),
             rows_max: 1_000_000,
             concurrency_max: 4,
-            queue_time_max: Duration::from_secs(10),
+            queue_time_max: Duration::from_secs(20),
             process_bytes_max: None,
             threads: 0,
             declared: Declared::default(),
