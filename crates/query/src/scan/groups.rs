@@ -14,10 +14,9 @@ use footfall_lake::{DataFile, sort_columns};
 use super::LakeTable;
 use super::statistics::{Columns, of_file};
 
-/// Sorted files are read side by side, each by itself, up to so many: beyond it merging them costs more
-/// than their order saves.
+/// Sorted files are read side by side, each by itself and with a buffer of its own, up to so many.
 const SORTED_FILES_MAX: usize = 32;
-/// Each file of so many at most comes with its own bounds, some 15 kB; by them a query that wants the
+/// Each file of so many at most comes with its own bounds, by them a query that wants the
 /// newest rows stops early.
 const FILES_WITH_BOUNDS_MAX: usize = 512;
 
