@@ -103,8 +103,12 @@ mod tests {
             refused.map(|refused| refused.to_string()).unwrap_or_default()
         };
         let open = Guard::default();
-        let token =
-            Token { name: "grafana".to_owned(), hash: SecretHash::of(b"secret"), may_erase: false };
+        let token = Token {
+            name: "grafana".to_owned(),
+            hash: SecretHash::of(b"secret"),
+            scram: None,
+            may_erase: false,
+        };
         let with_token = Guard { tokens: Tokens::new(vec![token]), ..Guard::default() };
         for loopback in ["127.0.0.1:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
             assert_eq!(told(&open, loopback), "");

@@ -38,7 +38,7 @@ impl OwnPipeline {
         }
         let secret = secrets::read_token()?;
         let hash = SecretHash::of(secret.as_bytes());
-        guard.tokens.push(Token { name: NAME.to_owned(), hash, may_erase: false });
+        guard.tokens.push(Token { name: NAME.to_owned(), hash, scram: None, may_erase: false });
         Ok(OwnPipeline { url, secret: Some(secret) })
     }
 

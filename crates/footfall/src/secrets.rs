@@ -3,11 +3,14 @@
 
 use anyhow::anyhow;
 use footfall_guard::SecretHash;
+use footfall_guard::scram::Verifier;
 
 use crate::arguments::{KeyCommand, TokenCommand};
 
 /// Of a secret, from the system's generator: 192 bits, beyond all guessing.
 const RANDOM_BYTES: usize = 24;
+/// Of the hash that a login by name and password is checked against.
+const SALT_BYTES: usize = 16;
 
 /// Makes a write key.
 ///
@@ -32,6 +35,9 @@ pub fn key(KeyCommand::New { site, origins }: &KeyCommand) -> anyhow::Result<()>
 pub fn token(TokenCommand::New { name, may_erase }: &TokenCommand) -> anyhow::Result<()> {
     let secret = read_token()?;
     let mut lines = lines("token", "name", name, &secret);
+    let mut salt = [0; SALT_BYTES];
+    fill(&mut salt)?;
+    lines.push_str(&format!("scram = \"{}\"\n", Verifier::of(secret.as_bytes(), &salt)));
     if *may_erase {
         lines.push_str("may = [\"erase\"]\n");
     }
@@ -57,10 +63,14 @@ pub fn read_token() -> anyhow::Result<String> {
 /// The prefix tells write keys and read tokens apart, and lets scanners find those that leaked.
 fn secret(prefix: &str) -> anyhow::Result<String> {
     let mut random = [0; RANDOM_BYTES];
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let filled = provider.secure_random.fill(&mut random);
-    filled.map_err(|_| anyhow!("the system gives no random bytes: try again"))?;
+    fill(&mut random)?;
     Ok(format!("{prefix}_{}", hex::encode(random)))
+}
+
+fn fill(random: &mut [u8]) -> anyhow::Result<()> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let filled = provider.secure_random.fill(random);
+    filled.map_err(|_| anyhow!("the system gives no random bytes: try again"))
 }
 
 fn lines(list: &str, owner: &str, name: &str, secret: &str) -> String {

@@ -1,6 +1,7 @@
 //! Who may come in at a listener: TLS, and secrets that are kept as hashes. What is behind a listener,
 //! and how a refusal is answered, is left to it.
 
+pub mod scram;
 mod secret;
 mod socket;
 mod tls;

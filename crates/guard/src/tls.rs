@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::socket::Socket;
 use crate::validity::{Validity, shown};
 
-/// What all listeners speak.
+/// What listeners speak.
 const HTTP: &[u8] = b"http/1.1";
 
 /// TLS as a listener has it, or none.
@@ -76,6 +76,17 @@ impl Tls {
             config.with_no_client_auth().with_single_cert(chain, private).map_err(unfit)?;
         config.alpn_protocols = vec![HTTP.to_vec()];
         Ok(Tls(Some(TlsAcceptor::from(Arc::new(config)))))
+    }
+
+    /// The same certificate for a listener that speaks something else than HTTP: `protocol` is its name in
+    /// ALPN (RFC 7301).
+    #[must_use]
+    pub fn speaking(&self, protocol: &[u8]) -> Tls {
+        Tls(self.0.as_ref().map(|acceptor| {
+            let mut config = ServerConfig::clone(acceptor.config());
+            config.alpn_protocols = vec![protocol.to_vec()];
+            TlsAcceptor::from(Arc::new(config))
+        }))
     }
 
     pub const fn is_on(&self) -> bool {

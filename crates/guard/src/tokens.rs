@@ -3,6 +3,7 @@
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, ORIGIN};
 
+use crate::scram::Verifier;
 use crate::secret::{SecretHash, bearer};
 
 /// A token's hash, and whose it is.
@@ -10,6 +11,8 @@ use crate::secret::{SecretHash, bearer};
 pub struct Token {
     pub name: String,
     pub hash: SecretHash,
+    /// For logins by name and password, which is the token. `None`: no login.
+    pub scram: Option<Verifier>,
     /// Whether it opens what destroys, too.
     pub may_erase: bool,
 }
@@ -48,6 +51,16 @@ impl Tokens {
 
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Who may come in, by name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|token| token.name.as_str())
+    }
+
+    /// What shows that somebody who calls themselves `name` knows the token of that name.
+    pub fn verifier(&self, name: &str) -> Option<&Verifier> {
+        self.0.iter().find(|token| token.name == name)?.scram.as_ref()
     }
 
     /// Lets a request in, or says why not. Every token is compared, so that the time taken does not tell
@@ -100,7 +113,7 @@ mod tests {
     fn only_a_token_that_may_erases() {
         let token = |secret: &str, may_erase| {
             let hash = SecretHash::of(secret.as_bytes());
-            Token { name: secret.to_owned(), hash, may_erase }
+            Token { name: secret.to_owned(), hash, scram: None, may_erase }
         };
         let tokens = Tokens::new(vec![token("reads", false), token("erases", true)]);
         for (secret, admitted, admitted_eraser) in [

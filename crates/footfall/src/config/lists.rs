@@ -12,7 +12,7 @@ use super::show::{Place, Setting};
 use super::toml_reader::{Table, Value, in_place};
 use super::{CheckSql, Key, values};
 
-/// Hex digits of a key's hash that are shown.
+/// Characters of a hash that are shown.
 const HASH_CHARS_SHOWN: usize = 8;
 const CLICKS_MAX: u64 = 1_000_000;
 /// In a `[[key]]` or a `[[token]]`: the secret itself, which is refused.
@@ -40,15 +40,16 @@ pub fn tokens(layers: &mut Layers<'_>) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (number, table) in tables.into_iter().enumerate() {
         let mut entry = Entry { layers, list: "token", number, table };
-        let sha256 = entry.hash("name", &["may"], &mut hashes);
+        let sha256 = entry.hash("name", &["may", "scram"], &mut hashes);
         let name = entry.read("name", values::name);
         if let Some(name) = &name {
             entry.refuse_twice("name", name.clone(), &mut names);
         }
         let may_erase = !entry.read_list("may", values::right).is_empty();
+        let scram = entry.read("scram", values::scram);
         if let (Some(name), Some(sha256)) = (name, sha256) {
             let hash = SecretHash::new(sha256);
-            tokens.push(Token { name, hash, may_erase });
+            tokens.push(Token { name, hash, scram, may_erase });
         }
     }
     tokens
@@ -132,7 +133,7 @@ impl Entry<'_, '_> {
         let called = self.table.place.clone();
         let place = Place::Entry { list: self.list, number: self.number, called };
         let setting = Setting::new(place, key, &given, false);
-        let is_secret = key == "sha256";
+        let is_secret = matches!(key, "sha256" | "scram");
         self.layers.keep(if is_secret { setting.shortened(HASH_CHARS_SHOWN) } else { setting });
         Some(value)
     }

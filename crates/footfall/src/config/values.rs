@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 
 use footfall_event::Micros;
+use footfall_guard::scram::Verifier;
 use sha2::{Digest, Sha256};
 use toml::de::DeValue;
 use url::Url;
@@ -190,6 +191,13 @@ pub fn sha256(value: &Value<'_>) -> Result<[u8; 32], String> {
         // The value is not repeated: it may be the key itself.
         _ => Err(" must be the SHA-256 of a key: 64 hex digits".to_owned()),
     }
+}
+
+/// What a login by name and password is checked against.
+pub fn scram(value: &Value<'_>) -> Result<Verifier, String> {
+    let text = as_text(value).unwrap_or_default();
+    // The value is not repeated: it may be the token itself.
+    text.parse().map_err(|why| format!(" {why}"))
 }
 
 /// A condition on an event, in SQL.

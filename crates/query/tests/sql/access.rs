@@ -12,6 +12,7 @@ async fn start() -> Service {
     let token = |name: &str, secret: &str| Token {
         name: name.to_owned(),
         hash: SecretHash::of(secret.as_bytes()),
+        scram: None,
         may_erase: false,
     };
     let tokens = Tokens::new(vec![token("grafana", TOKEN), token("analyst", "fr_other")]);
