@@ -117,6 +117,9 @@ struct Settings {
     /// Where SQL is asked [default: 127.0.0.1:8081].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     query_listen: Option<String>,
+    /// Where SQL is asked over the protocol of Postgres [default: 127.0.0.1:5433].
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    postgres_listen: Option<String>,
     /// Where the pipeline shows its state and signals [default: 127.0.0.1:8082].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pipeline_listen: Option<String>,
@@ -424,6 +427,7 @@ impl Arguments {
             ("--data-dir", "data_dir", &settings.data_dir),
             ("--ingest-listen", "ingest.listen", &settings.ingest_listen),
             ("--query-listen", "query.listen", &settings.query_listen),
+            ("--postgres-listen", "query.postgres_listen", &settings.postgres_listen),
             ("--pipeline-listen", "pipeline.listen", &settings.pipeline_listen),
             ("--brokers", "log.brokers", &settings.brokers),
             ("--lake", "lake.url", &settings.lake),

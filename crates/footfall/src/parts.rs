@@ -1,5 +1,6 @@
 //! The parts of Footfall as processes: which listens where, on which log and lake, and how they stop.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::config::{Config, process_environment};
 use crate::exit::CalledWrongly;
 use crate::operator;
 use crate::own_pipeline::OwnPipeline;
-use crate::query_process::{self, QueryProcess};
+use crate::query_process::{self, QueryListeners, QueryProcess};
 use crate::reload::{self, follow_rules};
 use crate::settings::{ingest_settings, pipeline_settings, query_settings};
 
@@ -43,12 +44,14 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
     );
     let (ingest, query, pipeline) = (
         bind(&config.ingest.listen).await?,
-        bind(&config.query.listen).await?,
+        bind_query(&config).await?,
         bind(&config.pipeline.listen).await?,
     );
-    let addresses = (ingest.local_addr()?, query.local_addr()?, pipeline.local_addr()?);
+    let addresses = (ingest.local_addr()?, query.http.local_addr()?, pipeline.local_addr()?);
+    let postgres = query.postgres.local_addr()?;
     access::require_keys(&config, addresses.0)?;
     access::require_guard("SQL", &sql, addresses.1)?;
+    access::require_guard("SQL", &sql, postgres)?;
     access::require_guard("signals", &signals, addresses.2)?;
     let own_pipeline = OwnPipeline::new(&config, addresses.2, &mut signals)?;
     let urls = [
@@ -62,7 +65,7 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
     parts.operator(log.clone(), &config);
     parts.pipeline(pipeline, signals, log, lake, &config).await?;
     parts.query_process(query, own_pipeline, &config)?;
-    welcome(urls.map(|(scheme, address)| format!("{scheme}://{address}")), &config);
+    welcome(urls.map(|(scheme, address)| format!("{scheme}://{address}")), postgres, &config);
     parts.supervise().await
 }
 
@@ -107,13 +110,16 @@ pub async fn pipeline(config: Config) -> anyhow::Result<()> {
 /// As [`up`].
 pub async fn query(config: Config) -> anyhow::Result<()> {
     let guard = access::query(&config)?;
-    let listener = bind(&config.query.listen).await?;
-    let (scheme, address) = (guard.tls.scheme(), listener.local_addr()?);
+    let listeners = bind_query(&config).await?;
+    let (scheme, address) = (guard.tls.scheme(), listeners.http.local_addr()?);
+    let postgres = listeners.postgres.local_addr()?;
     access::require_guard("SQL", &guard, address)?;
+    access::require_guard("SQL", &guard, postgres)?;
     let lake = Lake::at(&config.lake(), process_environment())?;
     let mut parts = Parts::default();
-    parts.query(listener, guard, lake, query_settings(&config)?.with_process_watched())?;
+    parts.query(listeners, guard, lake, query_settings(&config)?.with_process_watched())?;
     println!("ask SQL at       {scheme}://{address}/v1/sql");
+    println!("  or with psql   {}", postgres_url(postgres));
     parts.supervise().await
 }
 
@@ -123,15 +129,16 @@ pub async fn query(config: Config) -> anyhow::Result<()> {
 /// As [`up`].
 pub async fn query_under_up(config: Config, spill: PathBuf) -> anyhow::Result<()> {
     let guard = access::query(&config)?;
-    let listener = query_process::given_listener()?;
-    // The file may be another by now, the listener is not.
-    access::require_guard("SQL", &guard, listener.local_addr()?)?;
+    let listeners = query_process::given_listeners()?;
+    // The file may be another by now, the listeners are not.
+    access::require_guard("SQL", &guard, listeners.http.local_addr()?)?;
+    access::require_guard("SQL", &guard, listeners.postgres.local_addr()?)?;
     let lake = Lake::at(&config.lake(), process_environment())?;
     // Within a folder that nobody else may enter: the engine makes its own anew.
     let spill_folder = Some(spill.join("rows"));
     let settings = QuerySettings { spill_folder, ..query_settings(&config)? };
     let mut parts = Parts::default();
-    parts.query(listener, guard, lake, settings.with_process_watched())?;
+    parts.query(listeners, guard, lake, settings.with_process_watched())?;
     tokio::select! {
         ended = parts.query.ended() => ended,
         told = query_process::stop_told(spill) => told.and(parts.query.stop().await),
@@ -234,11 +241,11 @@ impl Parts {
 
     fn query_process(
         &mut self,
-        listener: TcpListener,
+        listeners: QueryListeners,
         own_pipeline: OwnPipeline,
         config: &Config,
     ) -> anyhow::Result<()> {
-        let process = QueryProcess::new(listener, config.arguments(), own_pipeline)?;
+        let process = QueryProcess::new(listeners, config.arguments(), own_pipeline)?;
         let stop = self.query.stop.clone();
         self.query.tasks.spawn(process.run(stop));
         Ok(())
@@ -246,7 +253,7 @@ impl Parts {
 
     fn query(
         &mut self,
-        listener: TcpListener,
+        listeners: QueryListeners,
         guard: Guard,
         lake: Lake,
         settings: QuerySettings,
@@ -254,9 +261,14 @@ impl Parts {
         let registry = registry()?;
         let metrics = footfall_query::Metrics::new(&registry)?;
         let engine = Arc::new(Engine::open(lake, settings, metrics)?);
+        let QueryListeners { http, postgres } = listeners;
+        let (stop, clients, guarded) = (self.query.stop.clone(), engine.clone(), guard.clone());
+        self.query.tasks.spawn(async move {
+            Ok(footfall_query::serve_postgres(postgres, clients, guarded, stop).await?)
+        });
         let stop = self.query.stop.clone();
         self.query.tasks.spawn(async move {
-            footfall_query::serve(listener, engine, guard, registry, stop).await;
+            footfall_query::serve(http, engine, guard, registry, stop).await;
             Ok(())
         });
         Ok(())
@@ -316,6 +328,16 @@ async fn bind(address: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
+async fn bind_query(config: &Config) -> anyhow::Result<QueryListeners> {
+    let (http, postgres) = (&config.query.listen, &config.query.postgres_listen);
+    Ok(QueryListeners { http: bind(http).await?, postgres: bind(postgres).await? })
+}
+
+/// As psql takes it.
+fn postgres_url(address: SocketAddr) -> String {
+    format!("postgresql://{address}/footfall")
+}
+
 /// The lake of the configuration, made where there is none.
 ///
 /// # Errors
@@ -361,7 +383,7 @@ pub async fn kafka_log(config: &Config, brokers: &str) -> anyhow::Result<Arc<dyn
 }
 
 /// With the addresses as a browser takes them.
-fn welcome([ingest, query, pipeline]: [String; 3], config: &Config) {
+fn welcome([ingest, query, pipeline]: [String; 3], postgres: SocketAddr, config: &Config) {
     let footfall = this_program();
     let wait = config.rules.allowed_lateness.seconds()
         + config.pipeline.commit_interval.as_secs_f64()
@@ -369,6 +391,7 @@ fn welcome([ingest, query, pipeline]: [String; 3], config: &Config) {
     println!("Footfall is up.");
     println!("  post events to   {ingest}/v1/events");
     println!("  ask SQL at       {query}/v1/sql");
+    println!("    or with psql   {}", postgres_url(postgres));
     println!("  signals come at  {pipeline}/v1/signals");
     println!("Try next, in another terminal; rows appear some {wait:.0} s after their events:");
     println!("  {footfall} sample --sessions 100 --server {ingest}");

@@ -1,19 +1,17 @@
 //! The query part of `footfall up` as a process of its own, for a query may bring its process down: `up`
-//! holds the listener and starts the process again; clients wait in the listener's queue meanwhile.
+//! holds the listeners and starts the process again; clients wait in the listeners' queues meanwhile.
 //! What is answered is left to `footfall query`.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::own_pipeline::OwnPipeline;
@@ -28,12 +26,23 @@ const WELL: Duration = Duration::from_secs(10);
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// How much less of a contended CPU queries get than what takes events: niceness, 0 to 19.
 const NICENESS: &str = "10";
-/// What `up` writes to its child when it is to stop. Where standard input ends without it, `up` is gone.
+/// What `up` writes to its child when it is to stop, over a socket in the folder for queries. Where that ends
+/// without it, `up` is gone.
 const STOP: u8 = b's';
+const STOP_SOCKET: &str = "stop";
+
+/// Where SQL is asked.
+pub struct QueryListeners {
+    pub http: TcpListener,
+    pub postgres: TcpListener,
+}
 
 /// The process as `up` runs it.
 pub struct QueryProcess {
-    listener: std::net::TcpListener,
+    http: std::net::TcpListener,
+    postgres: std::net::TcpListener,
+    /// Where each child says that it is there.
+    children: UnixListener,
     /// Of `footfall query`.
     settings: Vec<OsString>,
     own_pipeline: OwnPipeline,
@@ -47,7 +56,7 @@ impl QueryProcess {
     /// # Errors
     /// When the temporary folder takes nothing.
     pub fn new(
-        listener: TcpListener,
+        listeners: QueryListeners,
         settings: Vec<OsString>,
         own_pipeline: OwnPipeline,
     ) -> anyhow::Result<QueryProcess> {
@@ -55,7 +64,11 @@ impl QueryProcess {
         let spill = spill.with_context(|| {
             format!("no folder for queries in {}", std::env::temp_dir().display())
         })?;
-        Ok(QueryProcess { listener: listener.into_std()?, settings, own_pipeline, spill })
+        let socket = spill.path().join(STOP_SOCKET);
+        let children = UnixListener::bind(&socket)
+            .with_context(|| format!("no socket at {}: is the path too long?", socket.display()))?;
+        let (http, postgres) = (listeners.http.into_std()?, listeners.postgres.into_std()?);
+        Ok(QueryProcess { http, postgres, children, settings, own_pipeline, spill })
     }
 
     /// Runs the process, again and again, until `stop`.
@@ -69,14 +82,18 @@ impl QueryProcess {
         loop {
             let began = Instant::now();
             if let Some(mut child) = started.take() {
-                // Waiting for a child closes what is left in it.
-                let input = child.stdin.take();
-                tokio::select! {
-                    ended = child.wait() => {
-                        let ended = ended.context("the query process is lost")?;
-                        tracing::error!(%ended, "the query process ended and is started again");
+                let mut told = None;
+                loop {
+                    tokio::select! {
+                        ended = child.wait() => {
+                            let ended = ended.context("the query process is lost")?;
+                            tracing::error!(%ended, "the query process ended and is started again");
+                            break;
+                        }
+                        // Of those that came one after the other the last one lives.
+                        Ok((here, _)) = self.children.accept() => told = Some(here),
+                        () = stop.cancelled() => return end(child, told).await,
                     }
-                    () = stop.cancelled() => return end(child, input).await,
                 }
             }
             pause = match began.elapsed() {
@@ -108,16 +125,19 @@ impl QueryProcess {
         command.arg("query").arg("--spill-under-up").arg(self.spill.path());
         command.args(&self.settings).args(self.own_pipeline.arguments());
         command.envs(self.own_pipeline.variable());
-        let listener = OwnedFd::from(self.listener.try_clone()?);
-        command.stdin(Stdio::piped()).stdout(Stdio::from(listener)).kill_on_drop(true).spawn()
+        let http = OwnedFd::from(self.http.try_clone()?);
+        let postgres = OwnedFd::from(self.postgres.try_clone()?);
+        command.stdin(postgres).stdout(http).kill_on_drop(true).spawn()
     }
 }
 
-async fn end(mut child: Child, input: Option<ChildStdin>) -> anyhow::Result<()> {
-    if let Some(mut input) = input {
-        // One that has ended takes nothing, and need not.
-        let _ = input.write_all(&[STOP]).await;
-    }
+/// A child that has not yet said that it is there is still starting, and answers nobody.
+async fn end(mut child: Child, told: Option<UnixStream>) -> anyhow::Result<()> {
+    let Some(mut told) = told else {
+        return child.kill().await.context("the query process cannot be killed");
+    };
+    // One that has ended takes nothing, and need not.
+    let _ = told.write_all(&[STOP]).await;
     if tokio::time::timeout(STOP_MAX, child.wait()).await.is_err() {
         tracing::warn!("the query process did not stop in time and is killed");
         child.kill().await.context("the query process cannot be killed")?;
@@ -125,15 +145,22 @@ async fn end(mut child: Child, input: Option<ChildStdin>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The child's side: the listener that `up` gave it.
+/// The child's side: the listeners that `up` gave it.
 ///
 /// # Errors
-/// When standard output is none.
-pub fn given_listener() -> anyhow::Result<TcpListener> {
-    let listener = std::io::stdout().as_fd().try_clone_to_owned()?;
-    let listener = std::net::TcpListener::from(listener);
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener).context("standard output is no listener")
+/// When standard output or input is none.
+pub fn given_listeners() -> anyhow::Result<QueryListeners> {
+    let listener = |given: OwnedFd| {
+        let listener = std::net::TcpListener::from(given);
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    let http = listener(std::io::stdout().as_fd().try_clone_to_owned()?);
+    let postgres = listener(std::io::stdin().as_fd().try_clone_to_owned()?);
+    Ok(QueryListeners {
+        http: http.context("standard output is no listener")?,
+        postgres: postgres.context("standard input is no listener")?,
+    })
 }
 
 /// Returns when `up` says that this process shall stop; ends it at once when `up` is gone. TERM, Ctrl-C and
@@ -146,18 +173,15 @@ pub async fn stop_told(spill: PathBuf) -> anyhow::Result<()> {
     let _term = signal(SignalKind::terminate())?;
     let _interrupt = signal(SignalKind::interrupt())?;
     let _hangup = signal(SignalKind::hangup())?;
-    let (told, stop) = tokio::sync::oneshot::channel();
-    // A thread, for a blocking read of the runtime's would hold up its end.
-    std::thread::Builder::new().name("up-watch".to_owned()).spawn(move || {
-        let mut said = [0];
-        match std::io::stdin().read(&mut said) {
-            Ok(1) if said[0] == STOP => drop(told.send(())),
-            _ => {
-                // What `up` cannot delete any more.
-                let _ = std::fs::remove_dir_all(spill);
-                std::process::exit(1)
-            }
+    let mut up =
+        UnixStream::connect(spill.join(STOP_SOCKET)).await.context("`footfall up` is not there")?;
+    let mut said = [0];
+    match up.read_exact(&mut said).await {
+        Ok(_) if said == [STOP] => Ok(()),
+        _ => {
+            // What `up` cannot delete any more.
+            let _ = std::fs::remove_dir_all(spill);
+            std::process::exit(1)
         }
-    })?;
-    stop.await.context("nobody watches `footfall up`")
+    }
 }

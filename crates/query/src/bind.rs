@@ -4,8 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, cast};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Expr as Sql, Statement as SqlStatement, Value, Visit, VisitMut, Visitor, VisitorMut,
@@ -40,15 +41,34 @@ pub(crate) fn bind(statement: &mut Statement, parameters: &Parameters) -> Result
     if let Some(name) = parameters.0.keys().find(|name| !names.contains(*name)) {
         return Err(wrong(format!("there is a value for {name}, but no {name} in the statement")));
     }
-    let mut binding = Binding { parameters };
-    match sql_mut(statement).map(|sql| sql.visit(&mut binding)) {
+    visit(statement, &mut Binding { parameters, is_complete: true })
+}
+
+/// `statement` with a value in the place of each placeholder that has one.
+///
+/// # Errors
+/// `Statement` for a value that SQL has no words for.
+pub(crate) fn bind_known(
+    statement: &mut Statement,
+    parameters: &Parameters,
+) -> Result<(), QueryError> {
+    visit(statement, &mut Binding { parameters, is_complete: false })
+}
+
+fn visit(statement: &mut Statement, binding: &mut Binding<'_>) -> Result<(), QueryError> {
+    match sql_mut(statement).map(|sql| sql.visit(binding)) {
         Some(ControlFlow::Break(error)) => Err(error),
         _ => Ok(()),
     }
 }
 
+/// Whether `expression` is a placeholder that has no value yet.
+pub(crate) fn is_placeholder(expression: &Sql) -> bool {
+    placeholder(expression).is_some()
+}
+
 /// The names of a statement's placeholders.
-fn placeholders(statement: &Statement) -> BTreeSet<String> {
+pub(crate) fn placeholders(statement: &Statement) -> BTreeSet<String> {
     let mut names = Names::default();
     if let Some(sql) = sql(statement) {
         let _ = sql.visit(&mut names);
@@ -72,6 +92,8 @@ impl Visitor for Names {
 
 struct Binding<'a> {
     parameters: &'a Parameters,
+    /// Whether each placeholder must have a value.
+    is_complete: bool,
 }
 
 impl VisitorMut for Binding<'_> {
@@ -79,16 +101,28 @@ impl VisitorMut for Binding<'_> {
 
     fn post_visit_expr(&mut self, expression: &mut Sql) -> ControlFlow<QueryError> {
         let Some(name) = placeholder(expression) else { return ControlFlow::Continue(()) };
-        let Some(value) = self.parameters.0.get(name) else {
-            return ControlFlow::Break(wrong(format!("there is no value for {name}")));
+        let value = match self.parameters.0.get(name) {
+            Some(value) => value,
+            None if self.is_complete => {
+                return ControlFlow::Break(wrong(format!("there is no value for {name}")));
+            }
+            None => return ControlFlow::Continue(()),
         };
-        match expr_to_sql(&Expr::Literal(value.clone(), None)) {
+        match expr_to_sql(&literal(value)) {
             Ok(literal) => *expression = literal,
             Err(error) => {
                 return ControlFlow::Break(wrong(format!("the value for {name}: {error}")));
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The value as it is written; NULL keeps its type.
+fn literal(value: &ScalarValue) -> Expr {
+    match (value.is_null(), value.data_type()) {
+        (true, DataType::Null) | (false, _) => Expr::Literal(value.clone(), None),
+        (true, data_type) => cast(Expr::Literal(ScalarValue::Null, None), data_type),
     }
 }
 

@@ -2,7 +2,7 @@
 //! is large would end the process; parsing and what is wrong otherwise are left to `statement`.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::{QueryError, statement};
 
@@ -13,8 +13,13 @@ const DEPTH_MAX: usize = 1000;
 /// # Errors
 /// `Statement`, with the place where it becomes too deep.
 pub(crate) fn check(text: &str) -> Result<(), QueryError> {
+    check_tokens(&statement::tokens(text), text)
+}
+
+/// [`check`] of the `tokens` of `text`, in whatever dialect it is.
+pub(crate) fn check_tokens(tokens: &[TokenWithSpan], text: &str) -> Result<(), QueryError> {
     let mut levels = vec![Level::default()];
-    for token in &statement::tokens(text) {
+    for token in tokens {
         let depth = step(&mut levels, &token.token);
         if depth + levels.len() > DEPTH_MAX {
             return Err(QueryError::Statement {

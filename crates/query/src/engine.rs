@@ -1,14 +1,18 @@
 //! Runs statements on threads of its own, within the bounds of [`QuerySettings`]. HTTP is left to
 //! `server`.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement;
 use footfall_event::schema::Table;
 use footfall_lake::{Lake, TableFacts};
@@ -18,14 +22,16 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bind::bind;
+use crate::bind::{bind, bind_known};
 use crate::catalog::{QuerySchema, listing};
 use crate::diagnose::diagnose;
 use crate::fence::Fence;
 use crate::format::Format;
 use crate::live::Asker;
+use crate::plain::plain_schema;
 use crate::rows::{self, Part, Terms, tell};
 use crate::send::send;
+use crate::session::{PlainSessions, Sessions};
 use crate::tables::Tables;
 use crate::{
     Metrics, Outcome, Parameters, QueryError, QuerySettings, Rows, depth, dictionary, functions,
@@ -47,6 +53,7 @@ pub struct Engine {
     metrics: Metrics,
     tables: Arc<Tables>,
     template: SessionState,
+    sessions: Arc<dyn Sessions>,
     /// Queries that run or wait.
     admitted: Arc<Semaphore>,
     /// Queries that run.
@@ -99,6 +106,7 @@ impl Engine {
             .map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             fence,
+            sessions: Arc::new(PlainSessions(template.clone())),
             template,
             tables: Arc::new(Tables::new(lake, settings.declared.clone(), pipelines)),
             admitted: Arc::new(Semaphore::new(settings.concurrency_max + WAITING_MAX)),
@@ -124,6 +132,55 @@ impl Engine {
     /// # Errors
     /// Any [`QueryError`]; each is counted.
     pub async fn ask(&self, text: &str, parameters: &Parameters) -> Result<Rows, QueryError> {
+        let (text, parameters): (Arc<str>, _) = (text.into(), parameters.clone());
+        let (sessions, tables) = (self.sessions.clone(), self.tables.clone());
+        self.run(text.clone(), async move {
+            let statement = read(&text)?;
+            start(Question { text, statement, parameters, sessions }, &tables).await
+        })
+        .await
+    }
+
+    /// [`Engine::ask`] of a statement that was read before.
+    ///
+    /// # Errors
+    /// Any [`QueryError`]; each is counted.
+    pub(crate) async fn answer(&self, question: Question) -> Result<Rows, QueryError> {
+        let tables = self.tables.clone();
+        let text = question.text.clone();
+        self.run(text, async move { start(question, &tables).await }).await
+    }
+
+    /// What the answer of a statement looks like, and what its placeholders take that have no value.
+    ///
+    /// # Errors
+    /// `Statement`, `Lake`; `Time` when it cannot be planned within `time_max`.
+    pub(crate) async fn describe(&self, question: Question) -> Result<Description, QueryError> {
+        let tables = self.tables.clone();
+        self.think(async move { describe(question, &tables).await }).await?
+    }
+
+    /// Runs what needs the deep stack of the engine's threads, such as reading a statement.
+    ///
+    /// # Errors
+    /// `Time` when it takes longer than a query may; `Engine`.
+    pub(crate) async fn think<T: Send + 'static>(
+        &self,
+        thought: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let limit = self.settings.time_max;
+        match tokio::time::timeout(limit, self.spawn(thought)).await {
+            Ok(result) => result.map_err(engine_error),
+            Err(_) => Err(QueryError::Time { limit }),
+        }
+    }
+
+    /// Runs the query `text`, which `begun` begins, within all bounds.
+    async fn run(
+        &self,
+        text: Arc<str>,
+        begun: impl Future<Output = Result<SendableRecordBatchStream, QueryError>> + Send + 'static,
+    ) -> Result<Rows, QueryError> {
         let watch = Watch::start(&self.metrics);
         let slot = match self.admit().await {
             Ok(slot) => slot,
@@ -136,17 +193,8 @@ impl Engine {
         let leash = self.fence.leash();
         let (rows_max, taking_max) = (self.settings.rows_max, limit);
         let mut terms = Terms { _slot: slot, leash: leash.clone(), rows_max, taking_max };
-        let (tables, template) = (self.tables.clone(), self.template.clone());
-        let (text, parameters) = (text.to_owned(), parameters.clone());
         let (parts, taken) = rows::channel();
         let task = self.spawn(async move {
-            let begun = async {
-                let mut statement = read(&text)?;
-                bind(&mut statement, &parameters)?;
-                let (session, plan) = plan(&template, &tables, statement, &text).await?;
-                let frame = DataFrame::new(session, plan);
-                frame.execute_stream().await.map_err(|error| diagnose(&error, &text))
-            };
             match begun.await {
                 Ok(rows) => tell(rows, &text, parts, &mut terms).await,
                 Err(error) => drop(parts.send(Part::Error(error)).await),
@@ -182,17 +230,27 @@ impl Engine {
         self.settings.time_max
     }
 
+    /// How many queries run at once.
+    pub(crate) fn concurrency_max(&self) -> usize {
+        self.settings.concurrency_max
+    }
+
+    /// The tables, and what all sessions over them share.
+    pub(crate) fn ground(&self) -> (&Arc<Tables>, &SessionState) {
+        (&self.tables, &self.template)
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// How large each table is, as their logs tell it.
     ///
     /// # Errors
     /// `Lake`; `Time` when the store does not answer within `time_max`.
     pub async fn facts(&self) -> Result<Vec<TableFacts>, QueryError> {
-        let (tables, limit) = (self.tables.clone(), self.settings.time_max);
-        let read = self.spawn(async move { tables.facts().await });
-        match tokio::time::timeout(limit, read).await {
-            Ok(result) => result.map_err(engine_error)?,
-            Err(_) => Err(QueryError::Time { limit }),
-        }
+        let tables = self.tables.clone();
+        self.think(async move { tables.facts().await }).await?
     }
 
     /// The tables and views with their columns, and Footfall's own functions: `{"tables": [{"name", "kind",
@@ -202,12 +260,8 @@ impl Engine {
     /// `Lake`; `Time` when the store does not answer within `time_max`.
     pub async fn listing(&self) -> Result<Value, QueryError> {
         let schema = QuerySchema::new(self.tables.clone(), self.template.clone());
-        let listed = self.spawn(async move { listing(&schema).await });
-        let limit = self.settings.time_max;
-        let tables = match tokio::time::timeout(limit, listed).await {
-            Ok(result) => result.map_err(engine_error)?.map_err(|error| diagnose(&error, ""))?,
-            Err(_) => return Err(QueryError::Time { limit }),
-        };
+        let listed = self.think(async move { listing(&schema).await }).await?;
+        let tables = listed.map_err(|error| diagnose(&error, ""))?;
         let functions: Vec<Value> = dictionary::functions()
             .map(|(name, call, says)| json!({"name": name, "call": call, "comment": says}))
             .collect();
@@ -259,21 +313,81 @@ fn read(text: &str) -> Result<Statement, QueryError> {
     Ok(parsed)
 }
 
-/// The plan of `statement`, whose text is `text`, and the session to run it in.
-async fn plan(
-    template: &SessionState,
+/// A statement that was read, with what it needs to be answered.
+pub(crate) struct Question {
+    /// What was sent, for the places of mistakes.
+    pub(crate) text: Arc<str>,
+    pub(crate) statement: Statement,
+    pub(crate) parameters: Parameters,
+    pub(crate) sessions: Arc<dyn Sessions>,
+}
+
+/// What is known of an answer before it is asked for.
+pub(crate) struct Description {
+    /// By the names of the placeholders, `$1`; `None` where nothing tells it.
+    pub(crate) parameters: HashMap<String, Option<DataType>>,
+    pub(crate) columns: SchemaRef,
+}
+
+/// Begins to answer `question`.
+async fn start(
+    mut question: Question,
     tables: &Arc<Tables>,
-    mut statement: Statement,
+) -> Result<SendableRecordBatchStream, QueryError> {
+    bind(&mut question.statement, &question.parameters)?;
+    let text = question.text.clone();
+    let wrong = |error| diagnose(&error, &text);
+    let session = question.sessions.open(tables).map_err(wrong)?;
+    functions::expand(&mut question.statement, &session, tables.declared())?;
+    let plan = plan(&session, question.statement, &text).await?;
+    let frame = DataFrame::new(session, plan);
+    frame.execute_stream().await.map_err(wrong)
+}
+
+async fn describe(mut question: Question, tables: &Arc<Tables>) -> Result<Description, QueryError> {
+    let text = question.text;
+    let session = question.sessions.open(tables).map_err(|error| diagnose(&error, &text))?;
+    // A placeholder that stands for a constant goes with the call; the others get their types behind it.
+    functions::expand(&mut question.statement, &session, tables.declared())?;
+    bind_known(&mut question.statement, &question.parameters)?;
+    let plan = plan(&session, question.statement, &text).await?;
+    let parameters = parameter_types(&plan).map_err(|error| diagnose(&error, &text))?;
+    Ok(Description { parameters, columns: plain_schema(plan.schema().as_arrow()) })
+}
+
+/// The plan of `statement`, whose text is `text`.
+async fn plan(
+    session: &SessionState,
+    statement: Statement,
     text: &str,
-) -> Result<(SessionState, LogicalPlan), QueryError> {
+) -> Result<LogicalPlan, QueryError> {
     let wrong = |error| diagnose(&error, text);
-    let session = session::for_query(template, tables).map_err(wrong)?;
-    functions::expand(&mut statement, &session, tables.declared())?;
-    session::read_receipts_first(&session, &statement).await.map_err(wrong)?;
+    session::read_receipts_first(session, &statement).await.map_err(wrong)?;
     let plan = session.statement_to_plan(statement).await.map_err(wrong)?;
     size::check(&plan)?;
     statement::check_plan(&plan, text)?;
-    Ok((session, plan))
+    Ok(plan)
+}
+
+/// Of each placeholder in `plan`: what it is compared with, or cast to.
+fn parameter_types(
+    plan: &LogicalPlan,
+) -> datafusion::common::Result<HashMap<String, Option<DataType>>> {
+    let mut types = plan.get_parameter_types()?;
+    plan.apply_with_subqueries(|step| {
+        step.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let Expr::Cast(cast) = part
+                    && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                {
+                    let known = types.entry(placeholder.id.clone()).or_default();
+                    known.get_or_insert_with(|| cast.field.data_type().clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(types)
 }
 
 fn engine_error(error: tokio::task::JoinError) -> QueryError {

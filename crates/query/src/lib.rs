@@ -1,5 +1,5 @@
 //! SQL over the lake's tables and the open state of pipelines: an [`Engine`] that plans and runs statements within stated bounds,
-//! and an HTTP server in front of it. Writing the tables is left to the pipeline.
+//! and servers in front of it, of HTTP and of Postgres' protocol. Writing the tables is left to the pipeline.
 
 mod bind;
 mod bytes;
@@ -18,6 +18,7 @@ mod live;
 mod metrics;
 mod names;
 mod plain;
+mod postgres;
 mod routes;
 mod rows;
 mod scan;
@@ -38,5 +39,6 @@ pub use format::{Format, write};
 pub use functions::{Declared, DeclaredNeed, DeclaredStep};
 pub use live::Pipelines;
 pub use metrics::{Metrics, Outcome};
+pub use postgres::serve_postgres;
 pub use rows::Rows;
 pub use server::serve;

@@ -50,6 +50,16 @@ pub struct Metrics {
     seconds: Histogram,
     rows: IntCounter,
     running: IntGauge,
+    connections: IntGauge,
+}
+
+/// A client of Postgres that is there, until this is dropped.
+pub(crate) struct OpenConnection(IntGauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Metrics {
@@ -79,11 +89,16 @@ impl Metrics {
             "footfall_queries_running",
             "Queries that hold a slot: they run, or their answer is being sent.",
         )?;
+        let connections = IntGauge::new(
+            "footfall_postgres_connections",
+            "Clients that are logged in over Postgres' protocol.",
+        )?;
+        registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(queries.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(rows.clone()))?;
         registry.register(Box::new(running.clone()))?;
-        Ok(Self { queries, seconds, rows, running })
+        Ok(Self { queries, seconds, rows, running, connections })
     }
 
     pub(crate) fn query_ended(&self, outcome: Outcome) {
@@ -96,6 +111,11 @@ impl Metrics {
 
     pub(crate) fn rows_returned(&self, count: usize) {
         self.rows.inc_by(count as u64);
+    }
+
+    pub(crate) fn connection_opened(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
     }
 
     pub(crate) fn slot_taken(&self) {

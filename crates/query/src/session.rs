@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    SchemaProvider,
 };
 use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
@@ -22,8 +23,8 @@ use crate::tables::Tables;
 use crate::window::GaugeWindows;
 use crate::{QuerySettings, functions, growth};
 
-const CATALOG: &str = "footfall";
-const SCHEMA: &str = "public";
+pub(crate) const CATALOG: &str = "footfall";
+pub(crate) const SCHEMA: &str = "public";
 /// How many of the greatest consumers a memory error names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 /// Metadata of Parquet files that were read before, of about 30 kB each.
@@ -65,13 +66,29 @@ fn optimizer() -> PhysicalOptimizer {
     optimizer
 }
 
-/// A session in which `tables` are what they are when the query first names them.
-pub(crate) fn for_query(template: &SessionState, tables: &Arc<Tables>) -> Result<SessionState> {
-    over(template, QuerySchema::new(tables.clone(), template.clone()))
+/// The sessions that a client's statements run in, one for each.
+pub(crate) trait Sessions: Send + Sync {
+    /// A session in which `tables` are what they are when the query first names them.
+    ///
+    /// # Errors
+    /// When DataFusion refuses its parts.
+    fn open(&self, tables: &Arc<Tables>) -> Result<SessionState>;
+}
+
+/// Footfall's tables and functions, and nothing else.
+pub(crate) struct PlainSessions(pub(crate) SessionState);
+
+impl Sessions for PlainSessions {
+    fn open(&self, tables: &Arc<Tables>) -> Result<SessionState> {
+        over(&self.0, QuerySchema::new(tables.clone(), self.0.clone()))
+    }
 }
 
 /// A session in which names are those of `schema`.
-pub(crate) fn over(template: &SessionState, schema: Arc<QuerySchema>) -> Result<SessionState> {
+pub(crate) fn over(
+    template: &SessionState,
+    schema: Arc<dyn SchemaProvider>,
+) -> Result<SessionState> {
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA, schema)?;
     let catalogs = MemoryCatalogProviderList::new();

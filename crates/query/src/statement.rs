@@ -4,7 +4,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as Sql;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::diagnose::diagnose;
@@ -24,10 +24,14 @@ pub(crate) fn parse(text: &str) -> Result<Statement, QueryError> {
     if !statements.is_empty() {
         return Err(wrong("one statement a request: there are several", second_statement(text)));
     }
-    if !reads(&statement) {
-        return Err(refused(text));
-    }
+    require_reading(&statement, text)?;
     Ok(statement)
+}
+
+/// # Errors
+/// `Statement` for one that would write or change settings.
+pub(crate) fn require_reading(statement: &Statement, text: &str) -> Result<(), QueryError> {
+    if reads(statement) { Ok(()) } else { Err(refused(text)) }
 }
 
 /// Refuses what only the plan shows: a query with a writing statement inside it, SELECT INTO.
@@ -42,7 +46,12 @@ pub(crate) fn check_plan(plan: &LogicalPlan, text: &str) -> Result<(), QueryErro
 
 /// The tokens of `text` that are no space or comment; empty where it is no SQL.
 pub(crate) fn tokens(text: &str) -> Vec<TokenWithSpan> {
-    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location();
+    tokens_in(&GenericDialect {}, text)
+}
+
+/// [`tokens`] in a dialect.
+pub(crate) fn tokens_in(dialect: &dyn Dialect, text: &str) -> Vec<TokenWithSpan> {
+    let tokens = Tokenizer::new(dialect, text).tokenize_with_location();
     let mut tokens = tokens.unwrap_or_default();
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
     tokens

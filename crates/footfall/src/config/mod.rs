@@ -132,6 +132,7 @@ pub struct Pipeline {
 #[derive(Clone, Debug)]
 pub struct Query {
     pub listen: String,
+    pub postgres_listen: String,
     pub tls: Option<TlsFiles>,
     pub time_max: Duration,
     pub rows_max: usize,

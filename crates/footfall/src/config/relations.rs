@@ -72,6 +72,7 @@ fn check_names(config: &Config, layers: &mut Layers<'_>) {
     let listeners = [
         ("ingest.listen", &config.ingest.listen),
         ("query.listen", &config.query.listen),
+        ("query.postgres_listen", &config.query.postgres_listen),
         ("pipeline.listen", &config.pipeline.listen),
     ];
     for (i, (key, listen)) in listeners.iter().enumerate() {
@@ -96,6 +97,13 @@ fn check_access(config: &Config, layers: &mut Layers<'_>) {
     let (query, pipeline) = (&config.query, &config.pipeline);
     for (listen, tls, key, certificate, what) in [
         (&query.listen, &query.tls, "query.listen", "query.tls_certificate", "SQL needs"),
+        (
+            &query.postgres_listen,
+            &query.tls,
+            "query.postgres_listen",
+            "query.tls_certificate",
+            "SQL needs",
+        ),
         (
             &pipeline.listen,
             &pipeline.tls,

@@ -133,6 +133,7 @@ fn query(layers: &mut Layers<'_>) -> Query {
     };
     Query {
         listen: layers.read("query.listen", values::address),
+        postgres_listen: layers.read("query.postgres_listen", values::address),
         tls: tls(layers, "query"),
         time_max: duration(layers, "query.time_max", MILLISECOND..=Micros::DAY),
         rows_max: count(layers, "query.rows_max", 1..=COUNT_MAX) as usize,

@@ -17,8 +17,8 @@ use datafusion::sql::sqlparser::ast::{
 use footfall_event::schema::time_type;
 
 use super::duration;
-use crate::QueryError;
 use crate::diagnose::nearest;
+use crate::{QueryError, bind};
 
 /// Whose events a function reads, and of which time.
 pub(super) const EVENTS: &[&str] = &["from", "to", "filter", "include_bots"];
@@ -195,6 +195,10 @@ impl<'a> Arguments<'a> {
 
     fn constant(&mut self, name: &str) -> Result<Option<ScalarValue>, QueryError> {
         let Some(expression) = self.named.remove(name) else { return Ok(None) };
+        // A statement that is only described: its columns are the same without the value.
+        if bind::is_placeholder(&expression) {
+            return Ok(None);
+        }
         let shown = expression.to_string();
         let value = constant(self.session, expression)
             .map_err(|_| self.wrong(format!("`{name}` is `{shown}`, which is no constant")))?;

@@ -13,5 +13,6 @@ mod journeys;
 mod lake_scan;
 mod limits;
 mod live;
+mod postgres;
 mod random_logs;
 mod service;

@@ -1,0 +1,375 @@
+//! The protocol of Postgres, byte by byte, where no client goes: malformed messages, bounds, and the order of
+//! answers. What real clients do with it is in `tests/e2e/clients.rs`.
+
+use std::time::Duration;
+
+use footfall_guard::Guard;
+use footfall_lake::Lake;
+use footfall_query::{Engine, Metrics, QuerySettings, serve_postgres};
+use prometheus::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// A server over a lake without tables, and how to reach it.
+struct Server {
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    _lake: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn start(settings: QuerySettings) -> Server {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::at(folder.path().to_str().unwrap(), Vec::new()).unwrap();
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let engine = std::sync::Arc::new(Engine::open(lake, settings, metrics).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve_postgres(listener, engine, Guard::default(), stop.clone()));
+    Server { address, stop, _lake: folder }
+}
+
+struct Client(TcpStream);
+
+/// A message's kind and body.
+type Message = (char, Vec<u8>);
+
+impl Client {
+    /// Logs in and reads up to the first ReadyForQuery.
+    async fn open(server: &Server) -> Client {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&startup(196_608, &[("user", "test")])).await.unwrap();
+        let mut client = Client(stream);
+        let greeting = client.until('Z').await;
+        assert!(greeting.iter().any(|(kind, _)| *kind == 'K'), "{greeting:?}");
+        client
+    }
+
+    async fn send(&mut self, kind: u8, body: &[u8]) {
+        self.0.write_all(&message(kind, body)).await.unwrap();
+    }
+
+    /// The next message; `None` where the connection is over.
+    async fn next(&mut self) -> Option<Message> {
+        let read = async {
+            let kind = self.0.read_u8().await.ok()?;
+            let length = self.0.read_u32().await.ok()? as usize;
+            let mut body = vec![0; length - 4];
+            self.0.read_exact(&mut body).await.ok()?;
+            Some((char::from(kind), body))
+        };
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect("no answer")
+    }
+
+    async fn until(&mut self, kind: char) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while let Some(message) = self.next().await {
+            messages.push(message);
+            if messages.last().is_some_and(|(last, _)| *last == kind) {
+                break;
+            }
+        }
+        messages
+    }
+
+    /// A simple query: the kinds that were answered, and the code of the error if there was one.
+    async fn query(&mut self, sql: &str) -> (String, Option<String>) {
+        self.send(b'Q', &text(sql)).await;
+        told(&self.until('Z').await)
+    }
+}
+
+fn told(messages: &[Message]) -> (String, Option<String>) {
+    let kinds = messages.iter().map(|(kind, _)| *kind).collect();
+    let error = messages.iter().find(|(kind, _)| *kind == 'E');
+    (kinds, error.map(|(_, body)| field(body, b'C')))
+}
+
+/// A field of an error.
+fn field(body: &[u8], name: u8) -> String {
+    let fields = body.split(|byte| *byte == 0);
+    let mut fields = fields;
+    let found = fields.find(|field| field.first() == Some(&name));
+    String::from_utf8_lossy(&found.unwrap_or_default()[1..]).into_owned()
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u32 + 4).to_be_bytes();
+    [&[kind], length.as_slice(), body].concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [text.as_bytes(), b"\0"].concat()
+}
+
+fn startup(version: u32, parameters: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = version.to_be_bytes().to_vec();
+    for (name, value) in parameters {
+        body.extend([text(name), text(value)].concat());
+    }
+    body.push(0);
+    [(body.len() as u32 + 4).to_be_bytes().to_vec(), body].concat()
+}
+
+fn parse(name: &str, sql: &str) -> Vec<u8> {
+    message(b'P', &[text(name), text(sql), vec![0, 0]].concat())
+}
+
+/// One that binds texts.
+fn bind(portal: &str, statement: &str, values: &[&str]) -> Vec<u8> {
+    let mut body = [text(portal), text(statement), vec![0, 0]].concat();
+    body.extend((values.len() as u16).to_be_bytes());
+    for value in values {
+        body.extend((value.len() as u32).to_be_bytes());
+        body.extend(value.as_bytes());
+    }
+    body.extend([0, 0]);
+    message(b'B', &body)
+}
+
+fn execute(portal: &str, rows_max: u32) -> Vec<u8> {
+    message(b'E', &[text(portal), rows_max.to_be_bytes().to_vec()].concat())
+}
+
+#[tokio::test]
+async fn statements_of_one_message_end_with_the_first_mistake() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    assert_eq!(client.query("SELECT 1; SELECT 2").await.0, "TDCTDCZ");
+    let (kinds, code) = client.query("SELECT 1; SELECT nothing; SELECT 2").await;
+    assert_eq!((kinds.as_str(), code.as_deref()), ("TDCEZ", Some("42703")));
+    assert_eq!(client.query(" ; ").await.0, "IZ");
+    let many = "SELECT 1;".repeat(101);
+    assert_eq!(client.query(&many).await.1.as_deref(), Some("54000"));
+    assert_eq!(client.query("SELECT 1").await.0, "TDCZ");
+}
+
+#[tokio::test]
+async fn what_would_write_or_reach_beyond_the_tables_is_refused() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    for sql in [
+        "CREATE TABLE t (a INT)",
+        "INSERT INTO events VALUES (1)",
+        "DELETE FROM events",
+        "DROP TABLE events",
+        "COPY events FROM STDIN",
+        "COPY events TO '/tmp/events'",
+        "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "SELECT 1 INTO t",
+        "EXPLAIN INSERT INTO events VALUES (1)",
+        "WITH t AS (DELETE FROM events RETURNING *) SELECT * FROM t",
+        "SELECT * FROM '/etc/passwd'",
+        "VACUUM",
+        "SET ROLE other",
+        "DO $$ BEGIN END $$",
+    ] {
+        let (kinds, code) = client.query(sql).await;
+        assert!(kinds == "EZ" && code.is_some(), "{sql}: {kinds} {code:?}");
+    }
+    assert_eq!(client.query("SELECT count(*) FROM events").await.0, "TDCZ");
+}
+
+#[tokio::test]
+async fn a_transaction_that_failed_only_ends() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    client.query("BEGIN").await;
+    client.query("SAVEPOINT a").await;
+    assert_eq!(client.query("SELECT nothing").await.1.as_deref(), Some("42703"));
+    assert_eq!(client.query("SELECT 1").await.1.as_deref(), Some("25P02"));
+    assert_eq!(client.query("ROLLBACK TO SAVEPOINT a").await.1, None);
+    assert_eq!(client.query("SELECT 1").await.1, None);
+    client.send(b'Q', &text("COMMIT")).await;
+    let ended = client.until('Z').await;
+    assert_eq!(ended.last().map(|(_, status)| status.as_slice()), Some(b"I".as_slice()));
+    assert_eq!(client.query("SAVEPOINT a").await.1.as_deref(), Some("25P01"));
+}
+
+#[tokio::test]
+async fn after_a_mistake_all_is_skipped_up_to_sync() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    let batch = [
+        parse("", "SELECT nothing"),
+        bind("", "", &[]),
+        execute("", 0),
+        parse("kept", "SELECT $1::BIGINT + 1"),
+        message(b'S', &[]),
+        parse("kept", "SELECT $1::BIGINT + 1"),
+        bind("", "kept", &["41"]),
+        execute("", 0),
+        message(b'S', &[]),
+    ];
+    client.0.write_all(&batch.concat()).await.unwrap();
+    assert_eq!(told(&client.until('Z').await), ("EZ".to_owned(), Some("42703".to_owned())));
+    let answer = client.until('Z').await;
+    assert_eq!(told(&answer).0, "12DCZ");
+    let row = &answer[2].1;
+    assert_eq!(&row[row.len() - 2..], b"42");
+}
+
+#[tokio::test]
+async fn a_portal_gives_as_many_rows_as_are_asked_for() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    let batch = [
+        parse("", "SELECT value FROM generate_series(1, 5)"),
+        bind("p", "", &[]),
+        execute("p", 2),
+        execute("p", 2),
+        execute("p", u32::MAX),
+        message(b'S', &[]),
+    ];
+    client.0.write_all(&batch.concat()).await.unwrap();
+    assert_eq!(told(&client.until('Z').await).0, "12DDsDDsDCZ");
+    // It ended with its transaction.
+    client.0.write_all(&[execute("p", 0), message(b'S', &[])].concat()).await.unwrap();
+    assert_eq!(told(&client.until('Z').await).1.as_deref(), Some("34000"));
+}
+
+#[tokio::test]
+async fn cursors_that_are_left_open_leave_a_place_to_others() {
+    let settings = QuerySettings { concurrency_max: 2, ..QuerySettings::default() };
+    let server = start(settings).await;
+    let (mut a, mut b) = (Client::open(&server).await, Client::open(&server).await);
+    let open =
+        "BEGIN; DECLARE c CURSOR FOR SELECT value FROM generate_series(1, 100000); FETCH 1 FROM c";
+    assert_eq!(a.query(open).await.1, None);
+    assert_eq!(b.query(open).await.1.as_deref(), Some("53300"));
+    assert_eq!(b.query("ROLLBACK").await.1, None);
+    assert_eq!(b.query("SELECT 1").await.1, None);
+    assert_eq!(a.query("FETCH 2 FROM c").await.0, "TDDCZ");
+    assert_eq!(a.query("FETCH BACKWARD 1 FROM c").await.1.as_deref(), Some("0A000"));
+}
+
+#[tokio::test]
+async fn statements_and_cursors_have_a_bound() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    let mut batch: Vec<u8> = (0..501).flat_map(|n| parse(&format!("s{n}"), "SELECT 1")).collect();
+    batch.extend(message(b'S', &[]));
+    client.0.write_all(&batch).await.unwrap();
+    assert_eq!(told(&client.until('Z').await).1.as_deref(), Some("53400"));
+    assert_eq!(client.query("DEALLOCATE ALL").await.1, None);
+    let mut batch = parse("", "SELECT 1");
+    batch.extend((0..51).flat_map(|n| bind(&format!("p{n}"), "", &[])));
+    batch.extend(message(b'S', &[]));
+    client.0.write_all(&batch).await.unwrap();
+    assert_eq!(told(&client.until('Z').await).1.as_deref(), Some("53400"));
+}
+
+#[tokio::test]
+async fn malformed_messages_end_their_connection_alone() {
+    let server = start(QuerySettings::default()).await;
+    let long = [b"Q".as_slice(), &(1_u32 << 30).to_be_bytes()].concat();
+    let short = [b"Q".as_slice(), &1_u32.to_be_bytes()].concat();
+    let formats = [text(""), text(""), 9_u16.to_be_bytes().to_vec()].concat();
+    for bytes in [
+        long,
+        short,
+        message(b'B', &formats),
+        message(b'P', b"no end"),
+        message(b'E', b""),
+        message(0xff, b""),
+        [b"S".as_slice(), &(-1_i32).to_be_bytes()].concat(),
+    ] {
+        let mut client = Client::open(&server).await;
+        client.0.write_all(&bytes).await.unwrap();
+        client.send(b'S', &[]).await;
+        let answer = client.until('\0').await;
+        assert!(told(&answer).1.is_some(), "{bytes:?}: {answer:?}");
+    }
+    let mut client = Client::open(&server).await;
+    // More formats than there are columns, and a portal that is none.
+    let mut body = [text(""), text(""), vec![0, 0, 0, 0], 3_u16.to_be_bytes().to_vec()].concat();
+    body.extend([0, 1, 0, 1, 0, 1]);
+    let batch = [parse("", "SELECT 1"), message(b'B', &body), message(b'S', &[])].concat();
+    client.0.write_all(&batch).await.unwrap();
+    assert_eq!(told(&client.until('Z').await).1.as_deref(), Some("08P01"));
+    assert_eq!(client.query("SELECT 1").await.0, "TDCZ");
+}
+
+#[tokio::test]
+async fn a_first_message_that_is_none_is_refused() {
+    let server = start(QuerySettings::default()).await;
+    for bytes in [
+        startup(131_072, &[("user", "test")]),
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        [9_u32.to_be_bytes().as_slice(), &196_608_u32.to_be_bytes(), b"x"].concat(),
+        [u32::MAX.to_be_bytes(), 196_608_u32.to_be_bytes()].concat(),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        let ended = tokio::time::timeout(Duration::from_secs(20), read).await;
+        assert!(ended.is_ok(), "{bytes:?}");
+        assert!(answer.is_empty() || answer[0] == b'E', "{bytes:?}: {answer:?}");
+    }
+    // TLS and Kerberos are asked for, refused, and then it goes on in the clear; a newer protocol is talked down.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for code in [80_877_104_u32, 80_877_103] {
+        stream.write_all(&[8_u32.to_be_bytes(), code.to_be_bytes()].concat()).await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'N');
+    }
+    let newer = startup(196_610, &[("user", "test"), ("_pq_.more", "1")]);
+    stream.write_all(&newer).await.unwrap();
+    let greeting = Client(stream).until('Z').await;
+    assert_eq!(greeting[0].0, 'v');
+    assert!(String::from_utf8_lossy(&greeting[0].1).contains("_pq_.more"));
+}
+
+#[tokio::test]
+async fn a_cancel_needs_the_secret_and_ends_the_statement_alone() {
+    let server = start(QuerySettings::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&startup(196_608, &[("user", "test")])).await.unwrap();
+    let mut client = Client(stream);
+    let greeting = client.until('Z').await;
+    let key = greeting.into_iter().find(|(kind, _)| *kind == 'K').unwrap().1;
+    let cancel = async |secret: &[u8]| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let body = [&80_877_102_u32.to_be_bytes(), &key[..4], secret].concat();
+        let length = (body.len() as u32 + 4).to_be_bytes();
+        stream.write_all(&[length.as_slice(), &body].concat()).await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+    };
+    let endless = "SELECT count(*) FROM generate_series(1, 100000000000)";
+    client.send(b'Q', &text(endless)).await;
+    cancel(&[0, 0, 0, 0]).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), client.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    cancel(&key[4..]).await;
+    assert_eq!(told(&client.until('Z').await).1.as_deref(), Some("57014"));
+    assert_eq!(client.query("SELECT 1").await.1, None);
+    client.query("SET statement_timeout = 200").await;
+    assert_eq!(client.query(endless).await.1.as_deref(), Some("57014"));
+    assert_eq!(client.query("RESET statement_timeout; SELECT 1").await.1, None);
+}
+
+#[tokio::test]
+async fn a_deep_statement_is_refused_before_it_is_read() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    for deep in [
+        format!("SELECT 1{}", " + 1".repeat(5000)),
+        format!("SELECT {}1", "- ".repeat(5000)),
+        format!("SELECT 1{}", "::int".repeat(5000)),
+        format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000)),
+        format!("SELECT 1{}", " OPERATOR(pg_catalog.+) 1".repeat(5000)),
+    ] {
+        assert!(client.query(&deep).await.1.is_some());
+    }
+    let long = format!("SELECT '{}'", "x".repeat(300 * 1024));
+    client.send(b'Q', &text(&long)).await;
+    assert_eq!(told(&client.until('\0').await).1.as_deref(), Some("08P01"));
+}
