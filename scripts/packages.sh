@@ -19,6 +19,11 @@ require_packages() {
   fi
 }
 
+# require_program PROGRAM PACKAGE: as require_packages, unless the program is there already.
+require_program() {
+  command -v "$1" >/dev/null || require_packages "$2"
+}
+
 require_rust() {
   command -v cargo >/dev/null && return
   [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env" && return

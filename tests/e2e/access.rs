@@ -117,7 +117,7 @@ fn sql_on_a_public_address_needs_a_token_and_tls() -> Result<()> {
     let folder = TempDir::new()?;
     let data = folder.path().join("data");
     let footfall = Footfall::at(&data);
-    let cases: [(&[&str], &[&str]); 3] = [
+    let cases: [(&[&str], &[&str]); 4] = [
         (
             &["up", "--query-listen", "0.0.0.0:0"],
             &["`query.listen`", "a `token`", "`query.tls_certificate`"],
@@ -125,6 +125,10 @@ fn sql_on_a_public_address_needs_a_token_and_tls() -> Result<()> {
         (
             &["query", "--query-listen", "[::]:0"],
             &["`query.listen`", "a `token`", "`query.tls_certificate`"],
+        ),
+        (
+            &["query", "--postgres-listen", "0.0.0.0:0"],
+            &["`query.postgres_listen`", "a `token`", "`query.tls_certificate`"],
         ),
         (&["up", "--pipeline-listen", "0.0.0.0:0"], &["`pipeline.listen`", "a `token`"]),
     ];

@@ -52,6 +52,8 @@ fn a_lake_keeps_the_settings_it_was_made_with() -> Result<()> {
         "127.0.0.1:0",
         "--query-listen",
         "127.0.0.1:0",
+        "--postgres-listen",
+        "127.0.0.1:0",
         "--pipeline-listen",
         "127.0.0.1:0",
     ])?;

@@ -7,6 +7,7 @@ mod attacks;
 mod bad_input;
 mod changed_rules;
 mod clickhouse;
+mod clients;
 mod command_line;
 mod crash;
 mod docs;

@@ -149,7 +149,14 @@ impl Footfall {
     /// # Errors
     /// When there is no such binary.
     pub fn spawn(&self, part: &str, ingest: &str) -> Result<Running> {
-        let listeners = ["--query-listen", "127.0.0.1:0", "--pipeline-listen", "127.0.0.1:0"];
+        let listeners = [
+            "--query-listen",
+            "127.0.0.1:0",
+            "--postgres-listen",
+            "127.0.0.1:0",
+            "--pipeline-listen",
+            "127.0.0.1:0",
+        ];
         let arguments = [&[part, "--ingest-listen", ingest][..], &listeners].concat();
         self.spawn_command(&arguments)
     }
@@ -161,7 +168,7 @@ impl Footfall {
     pub fn spawn_command(&self, arguments: &[&str]) -> Result<Running> {
         let mut command = self.command(arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
-        Ok(Running { child, ingest: None, query: None, pipeline: None })
+        Ok(Running { child, ingest: None, query: None, postgres: None, pipeline: None })
     }
 }
 
@@ -170,6 +177,7 @@ pub struct Running {
     child: Child,
     ingest: Option<String>,
     query: Option<String>,
+    postgres: Option<String>,
     pipeline: Option<String>,
 }
 
@@ -186,12 +194,21 @@ impl Running {
         self.query.as_deref().unwrap_or_else(|| panic!("this process answers no SQL"))
     }
 
+    /// `postgresql://host:port`.
+    pub fn postgres(&self) -> &str {
+        self.postgres.as_deref().unwrap_or_else(|| panic!("this process answers no psql"))
+    }
+
     pub fn pipeline(&self) -> &str {
         self.pipeline.as_deref().unwrap_or_else(|| panic!("this process folds nothing"))
     }
 
     fn read_addresses(&mut self, part: &str, out: impl BufRead + Send + 'static) -> Result<()> {
-        let wanted = if part == "up" { 3 } else { 1 };
+        let wanted = match part {
+            "up" => 4,
+            "query" => 2,
+            _ => 1,
+        };
         let (sender, lines) = std::sync::mpsc::channel();
         // The thread reads on, so that the process never waits for its output to be read.
         std::thread::spawn(move || {
@@ -210,6 +227,7 @@ impl Running {
             match line.trim() {
                 text if text.starts_with("post events to") => self.ingest = Some(address),
                 text if text.starts_with("ask SQL at") => self.query = Some(address),
+                text if text.starts_with("or with psql") => self.postgres = Some(address),
                 text if text.starts_with("signals come at") => self.pipeline = Some(address),
                 _ => continue,
             }
