@@ -6,10 +6,12 @@ mod command;
 mod connection;
 mod error;
 mod escape;
+mod extended;
 mod functions;
 mod login;
 mod parameters;
 mod rewrite;
+mod sending;
 mod settings;
 mod wire;
 

@@ -69,7 +69,7 @@ impl Catalog {
             context.register_udf(function);
         }
         let own = HashMap::from([
-            ("pg_proc", procedures(&context, &said).await?),
+            ("pg_proc", procedures(&context).await?),
             ("pg_description", descriptions(&said)?),
         ]);
         let pg_catalog = Arc::new(PgCatalog { given, own });
@@ -257,7 +257,7 @@ async fn oids(context: &SessionContext, sql: &str) -> Result<Vec<(i32, String)>>
 }
 
 /// `pg_proc` of Postgres, and Footfall's functions behind its own.
-async fn procedures(context: &SessionContext, said: &Said) -> Result<Arc<dyn TableProvider>> {
+async fn procedures(context: &SessionContext) -> Result<Arc<dyn TableProvider>> {
     let public = "SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname = 'public'";
     let public = oids(context, public).await?.first().map_or(0, |(oid, _)| *oid);
     let given = context.table(format!("{PG_CATALOG}.pg_proc")).await?;
@@ -268,9 +268,6 @@ async fn procedures(context: &SessionContext, said: &Said) -> Result<Arc<dyn Tab
     let like = like.ok_or_else(|| internal_datafusion_err!("there is no now()"))?;
     let mut batches = given.collect().await?;
     for (oid, (name, _, _)) in (FUNCTIONS_FROM..).zip(dictionary::functions()) {
-        if !said.functions.contains_key(&oid) {
-            continue;
-        }
         let is_aggregate = context.state().aggregate_functions().contains_key(name);
         let own: [(&str, ScalarValue); 4] = [
             ("oid", ScalarValue::from(oid)),

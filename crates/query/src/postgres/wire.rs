@@ -128,18 +128,15 @@ impl Wire {
         message.encode(&mut self.unsent).map_err(io::Error::other)
     }
 
-    /// Sends what was put, if it is much.
-    ///
-    /// # Errors
-    /// When the client is gone, or takes nothing for too long.
-    pub(super) async fn send_if_much(&mut self) -> io::Result<()> {
-        if self.unsent.len() >= PIECE_BYTES { self.send().await } else { Ok(()) }
+    /// Whether so much was put that it is to be sent.
+    pub(super) fn has_much(&self) -> bool {
+        self.unsent.len() >= PIECE_BYTES
     }
 
     /// Sends all that was put.
     ///
     /// # Errors
-    /// As [`Wire::send_if_much`].
+    /// When the client is gone, or takes nothing for too long.
     pub(super) async fn send(&mut self) -> io::Result<()> {
         self.socket.write_all_buf(&mut self.unsent).await?;
         self.socket.flush().await
