@@ -373,3 +373,101 @@ async fn a_deep_statement_is_refused_before_it_is_read() {
     client.send(b'Q', &text(&long)).await;
     assert_eq!(told(&client.until('\0').await).1.as_deref(), Some("08P01"));
 }
+
+/// The one value of an answer's first row.
+fn value(messages: &[Message]) -> Option<String> {
+    let (_, row) = messages.iter().find(|(kind, _)| *kind == 'D')?;
+    let length = i32::from_be_bytes(row[2..6].try_into().unwrap());
+    (length >= 0).then(|| String::from_utf8_lossy(&row[6..]).into_owned())
+}
+
+#[tokio::test]
+async fn settings_are_kept_but_for_those_that_would_change_an_answer() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    for (sql, code) in [
+        ("SET client_encoding = 'LATIN1'", "22023"),
+        ("SET DateStyle = 'German'", "22023"),
+        ("SET server_version = '17'", "55P02"),
+        ("SET statment_timeout = 1", "42704"),
+        ("SET statement_timeout = '5 weeks'", "22023"),
+        ("SELECT set_config('statement_timeout', '1s', false)", "42000"),
+        ("SHOW nothing", "42704"),
+    ] {
+        assert_eq!(client.query(sql).await.1.as_deref(), Some(code), "{sql}");
+    }
+    for (set, show, shown) in [
+        ("SET client_encoding TO 'utf-8'", "SHOW client_encoding", "UTF8"),
+        ("SET application_name = 'test'", "SHOW application_name", "test"),
+        ("SET statement_timeout = '2min'", "SELECT current_setting('statement_timeout')", "2min"),
+        ("RESET statement_timeout", "SHOW statement_timeout", "0"),
+        ("SET search_path = a, b", "SHOW search_path", "a, b"),
+        ("DISCARD ALL", "SHOW search_path", "public"),
+    ] {
+        assert_eq!(client.query(set).await.1, None, "{set}");
+        client.send(b'Q', &text(show)).await;
+        assert_eq!(value(&client.until('Z').await).as_deref(), Some(shown), "{set}");
+    }
+    // Times stay in UTC, and the client is told.
+    assert_eq!(client.query("SET TIME ZONE 'Europe/Berlin'").await.0, "NCZ");
+    assert_eq!(client.query("SET TIME ZONE 'UTC'").await.0, "CZ");
+}
+
+#[tokio::test]
+async fn a_pattern_may_have_another_sign_than_the_backslash() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    for (sql, matches) in [
+        ("SELECT 'pg_x' LIKE 'pg/_%' ESCAPE '/'", "t"),
+        ("SELECT 'pgax' LIKE 'pg/_%' ESCAPE '/'", "f"),
+        ("SELECT 'a/b' LIKE 'a//b' ESCAPE '/'", "t"),
+        (r"SELECT 'a\b' LIKE 'a\b' ESCAPE '!'", "t"),
+        ("SELECT 'pg_x' LIKE 'pg/_' || '%' ESCAPE '/'", "t"),
+        ("SELECT 'pgax' NOT LIKE 'pg/_' || '%' ESCAPE '/'", "t"),
+        ("SELECT 'PG_X' ILIKE 'pg!_%' ESCAPE '!'", "t"),
+    ] {
+        client.send(b'Q', &text(sql)).await;
+        let answer = client.until('Z').await;
+        assert_eq!(value(&answer).as_deref(), Some(matches), "{sql}: {:?}", told(&answer));
+    }
+}
+
+#[tokio::test]
+async fn a_text_is_read_as_the_type_of_its_placeholder() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    for (data_type, bound, expected) in [
+        ("BIGINT", "5", Ok("5")),
+        ("BOOLEAN", "t", Ok("t")),
+        ("NUMERIC(10, 2)", "1.50", Ok("1.50")),
+        ("DATE", "2026-11-28 +00", Ok("2026-11-28")),
+        ("TEXT", "it's; -- $1", Ok("it's; -- $1")),
+        ("BIGINT", "x", Err("22P02")),
+        ("INT", "5.5", Err("22P02")),
+    ] {
+        let sql = format!("SELECT $1::{data_type}");
+        let batch =
+            [parse("", &sql), bind("", "", &[bound]), execute("", 0), message(b'S', &[])].concat();
+        client.0.write_all(&batch).await.unwrap();
+        let answer = client.until('Z').await;
+        match expected {
+            Ok(expected) => {
+                assert_eq!(value(&answer).as_deref(), Some(expected), "{sql}: {:?}", told(&answer));
+            }
+            Err(code) => assert_eq!(told(&answer).1.as_deref(), Some(code), "{sql}"),
+        }
+    }
+    let batch = [parse("", "SELECT 1"), bind("", "", &["1"]), message(b'S', &[])].concat();
+    client.0.write_all(&batch).await.unwrap();
+    assert_eq!(told(&client.until('Z').await).1.as_deref(), Some("08P01"));
+}
+
+#[tokio::test]
+async fn an_error_tells_its_place_in_a_message_of_several_lines() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    client.send(b'Q', &text("SELECT 'é',\n  nothing\nFROM events")).await;
+    let answer = client.until('Z').await;
+    let error = &answer.iter().find(|(kind, _)| *kind == 'E').unwrap().1;
+    assert_eq!((field(error, b'C').as_str(), field(error, b'P').as_str()), ("42703", "15"));
+}
