@@ -157,8 +157,8 @@ pub enum Command {
     /// Needs the lake alone (--lake): no Kafka, and no pipeline that runs.
     #[command(after_help = EXIT_CODES)]
     Query {
-        /// By `footfall up` alone: the listener is standard output, the end of standard input is that of
-        /// `up`, and spilled rows go to this folder.
+        /// By `footfall up` alone: the listeners are standard output and input, spilled rows go to this folder,
+        /// and `up` says over a socket in it when to stop.
         #[arg(long, value_name = "DIR", hide = true)]
         spill_under_up: Option<PathBuf>,
     },

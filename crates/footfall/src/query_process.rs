@@ -85,6 +85,7 @@ impl QueryProcess {
                 let mut told = None;
                 loop {
                     tokio::select! {
+                        biased;
                         ended = child.wait() => {
                             let ended = ended.context("the query process is lost")?;
                             tracing::error!(%ended, "the query process ended and is started again");
@@ -173,11 +174,13 @@ pub async fn stop_told(spill: PathBuf) -> anyhow::Result<()> {
     let _term = signal(SignalKind::terminate())?;
     let _interrupt = signal(SignalKind::interrupt())?;
     let _hangup = signal(SignalKind::hangup())?;
-    let mut up =
-        UnixStream::connect(spill.join(STOP_SOCKET)).await.context("`footfall up` is not there")?;
-    let mut said = [0];
-    match up.read_exact(&mut said).await {
-        Ok(_) if said == [STOP] => Ok(()),
+    let listen = async {
+        let mut said = [0];
+        let mut up = UnixStream::connect(spill.join(STOP_SOCKET)).await?;
+        up.read_exact(&mut said).await.map(|_| said)
+    };
+    match listen.await {
+        Ok([STOP]) => Ok(()),
         _ => {
             // What `up` cannot delete any more.
             let _ = std::fs::remove_dir_all(spill);
