@@ -65,6 +65,11 @@ with psycopg.connect(dsn, autocommit=True) as connection:
         total = sum(value for (value,) in cursor)
         assert total == 500_000_500_000, total
 
+    # A gigabyte in a million rows: what the server would gather of it shows in its memory, which the test reads.
+    with connection.cursor() as cursor:
+        count = sum(1 for _ in cursor.stream("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)", size=1000))
+    assert count == 1_000_000, count
+
     lines = 0
     with connection.cursor() as cursor:
         with cursor.copy("COPY (SELECT value, NULL AS n FROM generate_series(1, 1000000)) TO STDOUT") as copy:

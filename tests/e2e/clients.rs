@@ -136,6 +136,9 @@ fn psycopg_reads_and_binds() -> Result<()> {
     let server = server()?;
     let program = repository().join("tests/clients/psycopg_client.py");
     python(&[&program.to_string_lossy(), &url(&server.running)])?;
+    // A gigabyte of rows passed through it.
+    let (_, peak_mb) = server.running.resident_mb()?;
+    ensure!(peak_mb < 600, "the server had {peak_mb} MB");
     Ok(())
 }
 
