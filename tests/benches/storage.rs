@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use footfall_tests::{Footfall, binary, python, wait_until};
+use footfall_tests::{Footfall, binary, python_text, wait_until};
 use tempfile::TempDir;
 
 const SETTLED_MAX: Duration = Duration::from_secs(120);
@@ -57,6 +57,6 @@ fn main() -> Result<()> {
     running.stop()?;
     footfall.run_well(&["maintain"])?;
     let lake = footfall.lake();
-    print!("{}", python(&["-c", SIZES, &lake.join("events").to_string_lossy()])?);
+    print!("{}", python_text(SIZES, &[&lake.join("events").to_string_lossy()])?);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use footfall_tests::{
-    Footfall, Kafka, Running, oracle_of_all, python, repository, wait_until, watermarks,
+    Footfall, Kafka, Running, oracle_of_all, python_text, repository, wait_until, watermarks,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -123,7 +123,7 @@ fn wait_for_visit(running: &Running, totals: &Value) -> Result<()> {
 fn places_of(folder: &Path) -> Result<Vec<String>> {
     let mut places = Vec::new();
     search(folder, &mut places)?;
-    let decoded = python(&["-c", SEARCH_PARQUET, &folder.to_string_lossy(), PERSON])?;
+    let decoded = python_text(SEARCH_PARQUET, &[&folder.to_string_lossy(), PERSON])?;
     places.extend(decoded.lines().map(str::to_owned));
     Ok(places)
 }

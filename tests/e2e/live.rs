@@ -1,7 +1,7 @@
 //! Posted live on the embedded log: shuffled, resent, late; then read by others.
 
 use anyhow::{Result, ensure};
-use footfall_tests::{python, wait_until};
+use footfall_tests::{python_text, wait_until};
 use serde_json::Value;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -37,7 +37,7 @@ print(duckdb.sql('SELECT count(*) FROM read_parquet(?)', params=[files]).fetchal
 for name in ('events', 'needs', 'page_views', 'rejected', 'duplicates', 'receipts'):
     deltalake.DeltaTable(sys.argv[1] + '/' + name).to_pyarrow_table()
 ";
-    let counted = python(&["-c", program, lake])?;
+    let counted = python_text(program, &[lake])?;
     ensure!(counted.trim() == format!("{sessions} {sessions}"), "{counted} is not {sessions}");
     Ok(())
 }

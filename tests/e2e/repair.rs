@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use footfall_tests::{Footfall, Running, oracle_of_all, python, wait_until, watermarks};
+use footfall_tests::{Footfall, Running, oracle_of_all, python_text, wait_until, watermarks};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -69,7 +69,7 @@ fn tampered_rows_are_seen(folder: &TempDir, footfall: &Footfall) -> Result<()> {
     };
     let cases: Vec<Value> = changes.into_iter().enumerate().map(case).collect();
     let lake = footfall.lake();
-    python(&["-c", BY_HAND, &lake.to_string_lossy(), &Value::from(cases.clone()).to_string()])?;
+    python_text(BY_HAND, &[&lake.to_string_lossy(), &Value::from(cases.clone()).to_string()])?;
     for (number, case) in cases.iter().enumerate() {
         let verified = Footfall::at(&copy(number)).run(&["verify"])?;
         ensure!(verified.status.code() == Some(1), "{case} was not seen");

@@ -1,7 +1,7 @@
 //! A data directory as an earlier version left it, killed while events came: this version goes on from it.
 
 use anyhow::Result;
-use footfall_tests::{python, repository, wait_until};
+use footfall_tests::{python_text, repository, wait_until};
 use serde_json::Value;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ fn the_first_versions_data_is_folded_on() -> Result<()> {
     let archive = repository().join("tests/data/data-dir-of-layout-3.tar.xz");
     let unpack =
         "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], filter='data')";
-    python(&["-c", unpack, &archive.to_string_lossy(), &folder.path().to_string_lossy()])?;
+    python_text(unpack, &[&archive.to_string_lossy(), &folder.path().to_string_lossy()])?;
     let first = folder.path().join("first");
     let totals: Value = serde_json::from_str(&std::fs::read_to_string(first.join("totals.json"))?)?;
     let footfall = quick(&first.join("data")).set("log.partitions=1");

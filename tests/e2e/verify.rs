@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use footfall_tests::{Footfall, Running, binary, python, repository, wait_until};
+use footfall_tests::{Footfall, Running, binary, python_text, repository, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -120,7 +120,7 @@ fn check_by_hand(folder: &Path, lake: &Path) -> Result<()> {
         case["lake"] = json!(lake.to_string_lossy());
     }
     let listed = Value::from(cases.clone()).to_string();
-    python(&["-c", BY_HAND, &lake.to_string_lossy(), &listed])?;
+    python_text(BY_HAND, &[&lake.to_string_lossy(), &listed])?;
     let mut unseen = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let copy = Footfall::at(&folder.join(format!("case-{number}")));
@@ -184,7 +184,7 @@ fn verify_tells_rows_that_were_removed_doubled_or_changed() -> Result<()> {
         "table": "needs", "kind": "change", "where": "True", "column": "signalled", "value": "True",
         "lake": copy.join("lake").to_string_lossy(),
     }]);
-    python(&["-c", BY_HAND, &lake.to_string_lossy(), &case.to_string()])?;
+    python_text(BY_HAND, &[&lake.to_string_lossy(), &case.to_string()])?;
     let verified = Footfall::at(&copy).run(&["verify"])?;
     ensure!(verified.status.code() == Some(1), "a signal of history was not seen");
     Ok(())
@@ -234,7 +234,7 @@ fn live_rows_are_left_out_before_the_first_barrier() -> Result<()> {
         "table": "sessions", "kind": "remove", "where": loaded,
         "lake": copy.join("lake").to_string_lossy(),
     }]);
-    python(&["-c", BY_HAND, &footfall.lake().to_string_lossy(), &case.to_string()])?;
+    python_text(BY_HAND, &[&footfall.lake().to_string_lossy(), &case.to_string()])?;
     let verified = Footfall::at(&copy).run(&["verify"])?;
     ensure!(verified.status.code() == Some(1), "a loaded session's row was not missed");
     // A restart finds its way, and then nothing is left out.

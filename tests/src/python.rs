@@ -26,6 +26,18 @@ pub fn python(arguments: &[&str]) -> Result<String> {
     Ok(out.into_owned())
 }
 
+/// Runs a text as [`python`] runs a program; `arguments` are its own.
+///
+/// It ends where its text does: threads of pyarrow that are still about when an interpreter takes itself apart
+/// abort it now and then (apache/arrow#34314), after all of its work.
+///
+/// # Errors
+/// As [`python`].
+pub fn python_text(text: &str, arguments: &[&str]) -> Result<String> {
+    let text = format!("import os, sys\n{text}\nsys.stdout.flush()\nos._exit(0)\n");
+    python(&[&["-c", &text], arguments].concat())
+}
+
 /// Each partition's newest watermark, as the oracle wants it: `P=MICROS`.
 ///
 /// # Errors
