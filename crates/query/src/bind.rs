@@ -118,12 +118,37 @@ impl VisitorMut for Binding<'_> {
     }
 }
 
-/// The value as it is written; NULL keeps its type.
+/// The value as it is written. What would be read back as another type is cast to its own: a small number as
+/// a large one, a decimal as a float.
 fn literal(value: &ScalarValue) -> Expr {
-    match (value.is_null(), value.data_type()) {
-        (true, DataType::Null) | (false, _) => Expr::Literal(value.clone(), None),
-        (true, data_type) => cast(Expr::Literal(ScalarValue::Null, None), data_type),
+    let written = |value: ScalarValue| Expr::Literal(value, None);
+    let data_type = value.data_type();
+    match (value.is_null(), &data_type) {
+        (true, DataType::Null) => written(value.clone()),
+        (true, _) => cast(written(ScalarValue::Null), data_type),
+        (false, kept) if is_read_back(kept) => written(value.clone()),
+        (false, _) => match value.cast_to(&DataType::Utf8) {
+            Ok(text) => cast(written(text), data_type),
+            Err(_) => written(value.clone()),
+        },
     }
+}
+
+/// Whether a value of the type is one of it again when it is read as SQL, or has no words as a text.
+fn is_read_back(data_type: &DataType) -> bool {
+    use DataType::{Binary, Boolean, FixedSizeList, Float64, Int64, LargeList, List, Struct, Utf8};
+    matches!(
+        data_type,
+        Boolean
+            | Int64
+            | Float64
+            | Utf8
+            | Binary
+            | List(_)
+            | LargeList(_)
+            | FixedSizeList(..)
+            | Struct(_)
+    )
 }
 
 /// The name of the placeholder that `expression` is.
