@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::error::{FATAL, fatal, protocol_violation};
-use super::wire::{NoMessage, Wire};
+use super::wire::{NoMessage, Wire, decoded};
 
 /// The longest first message.
 const STARTUP_BYTES_MAX: usize = 10_000;
@@ -193,7 +193,8 @@ async fn scram(wire: &mut Wire, user: &str, verifier: Verifier) -> Result<(), No
     let ask = |wire: &mut Wire, message| wire.put(&PgWireBackendMessage::Authentication(message));
     ask(wire, Authentication::SASL(vec![MECHANISM.to_owned()]))?;
     wire.send().await?;
-    let chosen = password(wire).await?.into_sasl_initial_response().map_err(|_| no_scram())?;
+    let chosen = password(wire).await?;
+    let chosen = decoded(b'p', || chosen.into_sasl_initial_response())?;
     if chosen.auth_method != MECHANISM {
         return Err(no_scram());
     }
@@ -203,7 +204,8 @@ async fn scram(wire: &mut Wire, user: &str, verifier: Verifier) -> Result<(), No
     let (exchange, answer) = Exchange::begin(&first, verifier, &nonce).map_err(refused)?;
     ask(wire, Authentication::SASLContinue(Bytes::from(answer)))?;
     wire.send().await?;
-    let last = password(wire).await?.into_sasl_response().map_err(|_| no_scram())?;
+    let last = password(wire).await?;
+    let last = decoded(b'p', || last.into_sasl_response())?;
     let answer = exchange.finish(&last.data).map_err(refused)?;
     ask(wire, Authentication::SASLFinal(Bytes::from(answer)))?;
     Ok(())

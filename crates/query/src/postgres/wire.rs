@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use footfall_guard::Socket;
-use pgwire::error::ErrorInfo;
+use pgwire::error::{ErrorInfo, PgWireResult};
 use pgwire::messages::{
     DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
 };
@@ -41,6 +41,29 @@ impl From<io::Error> for NoMessage {
     fn from(_: io::Error) -> Self {
         NoMessage::Gone
     }
+}
+
+const CUT_OFF: &str = "it is cut off";
+
+/// What a decoder gives. It takes what it needs without looking whether that is there, and panics where it is
+/// not.
+///
+/// # Errors
+/// `Broken`.
+pub(super) fn decoded<T>(
+    kind: u8,
+    decode: impl FnOnce() -> PgWireResult<T>,
+) -> Result<T, NoMessage> {
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(Ok(decoded)) => Ok(decoded),
+        Ok(Err(error)) => Err(unreadable(kind, &error.to_string())),
+        Err(_) => Err(unreadable(kind, CUT_OFF)),
+    }
+}
+
+fn unreadable(kind: u8, why: &str) -> NoMessage {
+    let message = format!("a message `{}` cannot be read: {why}", kind.escape_ascii());
+    NoMessage::Broken(Box::new(protocol_violation(FATAL, &message)))
 }
 
 pub(super) struct Wire {
@@ -87,16 +110,8 @@ impl Wire {
         // Alone, so that one whose inner lengths are wrong does not read on into the next.
         let mut frame = self.read.split_to(1 + length);
         let context = &self.context;
-        // The decoder takes what it needs without looking whether it is there.
-        let decoded =
-            catch_unwind(AssertUnwindSafe(|| PgWireFrontendMessage::decode(&mut frame, context)));
-        let why = match decoded {
-            Ok(Ok(Some(message))) => return Ok(message),
-            Ok(Ok(None)) | Err(_) => "it is cut off".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-        };
-        let message = format!("a message `{}` cannot be read: {why}", kind.escape_ascii());
-        Err(NoMessage::Broken(Box::new(protocol_violation(FATAL, &message))))
+        let decoded = decoded(kind, || PgWireFrontendMessage::decode(&mut frame, context))?;
+        decoded.ok_or_else(|| unreadable(kind, CUT_OFF))
     }
 
     async fn read_more(&mut self) -> io::Result<()> {
