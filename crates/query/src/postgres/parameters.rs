@@ -18,6 +18,8 @@ use pgwire::messages::extendedquery::Bind;
 use super::error::{ERROR, error, protocol_violation, value_error};
 use crate::Parameters;
 
+/// Placeholders of a statement.
+const PLACEHOLDERS_MAX: usize = 1000;
 /// The most digits that a number may have.
 const DIGITS_MAX: u8 = 38;
 
@@ -25,7 +27,7 @@ const DIGITS_MAX: u8 = 38;
 /// compared with or cast to, else text.
 ///
 /// # Errors
-/// A placeholder that is no number, or leaves one out.
+/// A placeholder that is no number, or leaves one out; too many.
 pub(super) fn types(
     named: &[Option<Type>],
     inferred: &HashMap<String, Option<DataType>>,
@@ -33,14 +35,21 @@ pub(super) fn types(
     let mut count = named.len();
     for name in inferred.keys() {
         match name.trim_start_matches('$').parse::<usize>() {
-            Ok(number) if (1..=usize::from(u16::MAX)).contains(&number) => {
-                count = count.max(number)
-            }
+            Ok(number) if number > 0 => count = count.max(number),
             _ => {
                 let message = format!("{name}: placeholders are $1, $2, …");
                 return Err(Box::new(error("42P02", &message)));
             }
         }
+    }
+    if count > PLACEHOLDERS_MAX {
+        let message = format!("{count} placeholders: at most {PLACEHOLDERS_MAX}");
+        return Err(Box::new(error("54023", &message)));
+    }
+    let missing = (named.len()..count).map(|index| format!("${}", index + 1));
+    if let Some(missing) = missing.into_iter().find(|name| !inferred.contains_key(name)) {
+        let message = format!("could not determine data type of parameter {missing}");
+        return Err(Box::new(error("42P18", &message)));
     }
     let of = |index: usize| {
         let named = named.get(index).cloned().flatten();
@@ -91,12 +100,27 @@ pub(super) fn values(bind: &Bind, types: &[Type]) -> Result<Parameters, Box<Erro
                 let null = arrow_type(data_type).map(|of| ScalarValue::try_from(&of));
                 null.and_then(Result::ok).unwrap_or(ScalarValue::Null)
             }
-            (Some(_), Some(value)) if is_binary => value,
+            (Some(bytes), _) if is_binary && *data_type == Type::UUID => {
+                let uuid = uuid::Uuid::from_slice(bytes);
+                let uuid = uuid.map_err(|_| {
+                    error("22P03", &format!("a uuid of {} bytes for ${}", bytes.len(), index + 1))
+                });
+                ScalarValue::from(uuid.map_err(Box::new)?.to_string())
+            }
+            (Some(_), Some(value)) if is_binary => zoned(value, data_type),
             (Some(bytes), _) => text_value(index, data_type, bytes)?,
         };
         values.push(value);
     }
     Ok(Parameters::numbered(values))
+}
+
+/// The library gives a time with a zone without it, in UTC.
+fn zoned(value: ScalarValue, data_type: &Type) -> ScalarValue {
+    match (data_type, arrow_type(data_type)) {
+        (&Type::TIMESTAMPTZ, Some(zoned)) => value.cast_to(&zoned).unwrap_or(value),
+        _ => value,
+    }
 }
 
 /// What came in binary form, by a library; `None` for the rest.
@@ -127,10 +151,11 @@ fn binary_values(bind: &Bind, types: &[Type]) -> Result<Vec<Option<ScalarValue>>
     }
 }
 
-/// Of types that are texts on the wire: text.
+/// Of types that are texts or bytes on the wire: those.
 fn plain_type(data_type: &Type) -> Type {
     match *data_type {
-        Type::UNKNOWN | Type::NAME | Type::BPCHAR | Type::JSON | Type::UUID => Type::TEXT,
+        Type::UNKNOWN | Type::NAME | Type::BPCHAR | Type::JSON => Type::TEXT,
+        Type::UUID => Type::BYTEA,
         _ => data_type.clone(),
     }
 }
@@ -191,6 +216,7 @@ fn arrow_type(data_type: &Type) -> Option<DataType> {
         Type::INT8_ARRAY => DataType::new_list(DataType::Int64, true),
         Type::FLOAT8_ARRAY => DataType::new_list(DataType::Float64, true),
         Type::TEXT | Type::VARCHAR | Type::UNKNOWN | Type::NAME | Type::BPCHAR => DataType::Utf8,
+        Type::UUID | Type::JSON => DataType::Utf8,
         _ => return None,
     })
 }
