@@ -7,6 +7,7 @@ import decimal
 import resource
 import sys
 import threading
+import uuid
 
 import psycopg
 
@@ -38,6 +39,16 @@ with psycopg.connect(dsn, autocommit=True) as connection:
         before = rows
 
     # Bound values of all kinds, NULL among them.
+    number = decimal.Decimal("12345678901234567890.123456789")
+    for binary in (False, True):
+        with connection.cursor(binary=binary) as cursor:
+            for value in (5, 2**20, 2**40, 1.5, number, uuid.UUID("68656c6c-6f20-776f-726c-642121212121")):
+                ((answer,),) = cursor.execute("SELECT %s", [value]).fetchall()
+                assert str(answer) == str(value), (binary, value, answer)
+    ((same,),) = connection.execute(
+        "SELECT '68656c6c-6f20-776f-726c-642121212121' = %s", [uuid.UUID("68656c6c-6f20-776f-726c-642121212121")]
+    ).fetchall()
+    assert same
     now = datetime.datetime(2026, 11, 1, 12, tzinfo=datetime.timezone.utc)
     for value in (1, 2**40, 1.5, True, "it's", now, now.date(), decimal.Decimal("12.50"), None):
         ((answer,),) = connection.execute("SELECT %s", [value]).fetchall()
@@ -64,6 +75,13 @@ with psycopg.connect(dsn, autocommit=True) as connection:
         cursor.execute("SELECT value FROM generate_series(1, 1000000)")
         total = sum(value for (value,) in cursor)
         assert total == 500_000_500_000, total
+
+    # A cursor with values, in text and in binary.
+    for binary in (False, True):
+        with psycopg.connect(dsn) as reading, reading.cursor(name="some", binary=binary) as cursor:
+            cursor.itersize = 2
+            cursor.execute("SELECT value FROM generate_series(1, 5) WHERE value > %s", [2])
+            assert [value for (value,) in cursor] == [3, 4, 5]
 
     # A gigabyte in a million rows: what the server would gather of it shows in its memory, which the test reads.
     with connection.cursor() as cursor:

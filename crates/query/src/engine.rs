@@ -29,7 +29,7 @@ use crate::fence::Fence;
 use crate::format::Format;
 use crate::live::Asker;
 use crate::plain::plain_schema;
-use crate::rows::{self, Part, Terms, tell};
+use crate::rows::{self, Held, Part, Terms, tell};
 use crate::send::send;
 use crate::session::{PlainSessions, Sessions};
 use crate::tables::Tables;
@@ -192,7 +192,10 @@ impl Engine {
         let limit = self.settings.time_max;
         let leash = self.fence.leash();
         let (rows_max, taking_max) = (self.settings.rows_max, limit);
-        let mut terms = Terms { _slot: slot, leash: leash.clone(), rows_max, taking_max };
+        let held = Arc::new(Held::default());
+        let waiting = Arc::downgrade(&held);
+        let mut terms =
+            Terms { _slot: slot, _held: held, leash: leash.clone(), rows_max, taking_max };
         let (parts, taken) = rows::channel();
         let task = self.spawn(async move {
             match begun.await {
@@ -203,7 +206,7 @@ impl Engine {
         // Without a watch nobody would forget the query again.
         let is_watched = self.settings.process_bytes_max.is_some();
         let must_end = is_watched.then(|| self.fence.watch(task.abort_handle(), leash));
-        Rows::begin(taken, must_end, watch, limit, task).await
+        Rows::begin(taken, must_end, waiting, watch, limit, task).await
     }
 
     /// Rows in a format, piece by piece; encoded on the engine's threads. What fails after 1 MiB ends

@@ -1,13 +1,14 @@
 //! The rows of one query, which it makes as fast as they are taken. Which query is left to `engine`,
 //! writing rows in a format to `format`.
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::diagnose::diagnose;
@@ -29,6 +30,7 @@ pub struct Rows {
     limit: Duration,
     row_count: usize,
     must_end: Option<oneshot::Receiver<QueryError>>,
+    held: Weak<Held>,
     /// Taken when the rows are over.
     watch: Option<Watch>,
     _task: AbortOnDropHandle<()>,
@@ -43,9 +45,20 @@ pub(crate) enum Part {
     End,
 }
 
+/// What is given back with a query's slot, beside it.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Held {
+    fn put(&self, permit: Option<OwnedSemaphorePermit>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+    }
+}
+
 /// What a query's task holds, and obeys, as long as it runs.
 pub(crate) struct Terms {
     pub(crate) _slot: Slot,
+    pub(crate) _held: Arc<Held>,
     pub(crate) leash: Leash,
     pub(crate) rows_max: usize,
     /// How long all waiting for the client may take.
@@ -60,6 +73,7 @@ impl Rows {
     pub(crate) async fn begin(
         parts: mpsc::Receiver<Part>,
         must_end: Option<oneshot::Receiver<QueryError>>,
+        held: Weak<Held>,
         watch: Watch,
         limit: Duration,
         task: AbortOnDropHandle<()>,
@@ -67,7 +81,7 @@ impl Rows {
         let schema = arrow::datatypes::Schema::empty().into();
         let (waited, row_count, watch) = (Duration::ZERO, 0, Some(watch));
         let mut rows =
-            Rows { schema, parts, waited, limit, row_count, must_end, watch, _task: task };
+            Rows { schema, parts, waited, limit, row_count, must_end, held, watch, _task: task };
         match rows.part().await {
             Part::Schema(schema) => {
                 rows.schema = schema;
@@ -105,6 +119,19 @@ impl Rows {
         }
     }
 
+    /// Keeps `permit` as long as the query has its slot, or until [`Rows::let_go`].
+    pub(crate) fn hold(&self, permit: OwnedSemaphorePermit) {
+        if let Some(held) = self.held.upgrade() {
+            held.put(Some(permit));
+        }
+    }
+
+    pub(crate) fn let_go(&self) {
+        if let Some(held) = self.held.upgrade() {
+            held.put(None);
+        }
+    }
+
     async fn part(&mut self) -> Part {
         let began = Instant::now();
         let left = self.limit.saturating_sub(self.waited);
@@ -115,13 +142,23 @@ impl Rows {
                 Err(_) => Part::Error(QueryError::Time { limit: self.limit }),
             }
         };
-        let part = match &mut self.must_end {
-            Some(must_end) => tokio::select! {
-                biased;
-                Ok(why) = must_end => Part::Error(why),
-                part = part => part,
-            },
-            None => part.await,
+        let told = async {
+            match &mut self.must_end {
+                Some(must_end) => match must_end.await {
+                    Ok(why) => why,
+                    // The query is over and nobody watches it any more.
+                    Err(_) => {
+                        self.must_end = None;
+                        std::future::pending().await
+                    }
+                },
+                None => std::future::pending().await,
+            }
+        };
+        let part = tokio::select! {
+            biased;
+            why = told => Part::Error(why),
+            part = part => part,
         };
         self.waited += began.elapsed();
         part

@@ -3,22 +3,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
-use bytes::Bytes;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use bytes::{Buf, Bytes};
 use datafusion_postgres::arrow_pg::datatypes::arrow_schema_to_pg_fields;
-use datafusion_postgres::arrow_pg::encoder::encode_value;
+use datafusion_postgres::arrow_pg::encoder::{Encoder, encode_value};
 use pgwire::api::portal::Format;
-use pgwire::api::results::{
-    CopyCsvOptions, CopyEncoder, CopyTextOptions, DataRowEncoder, FieldFormat, FieldInfo,
-};
+use pgwire::api::results::{CopyEncoder, CopyTextOptions, DataRowEncoder, FieldInfo};
 use pgwire::error::ErrorInfo;
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::copy::{CopyData, CopyDone, CopyOutResponse};
 use pgwire::messages::data::{
     FORMAT_CODE_BINARY, FORMAT_CODE_TEXT, FieldDescription, RowDescription,
 };
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::command::CopyFormat;
 use super::error::{ERROR, error, protocol_violation, value_error};
@@ -30,8 +27,6 @@ pub(super) struct Answer {
     pub(super) fields: Arc<Vec<FieldInfo>>,
     /// The batch at hand, and how many of its rows were sent.
     pub(super) at_hand: Option<(RecordBatch, usize)>,
-    /// Held while the client lets the rest wait.
-    pub(super) waits: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
@@ -39,7 +34,7 @@ impl Answer {
     /// A column whose type Postgres does not know, by its name.
     pub(super) fn new(rows: Rows, format: &Format) -> Result<Answer, Box<ErrorInfo>> {
         let fields = Arc::new(fields(rows.schema(), format)?);
-        Ok(Answer { rows, fields, at_hand: None, waits: None })
+        Ok(Answer { rows, fields, at_hand: None })
     }
 }
 
@@ -48,6 +43,12 @@ impl Answer {
 /// # Errors
 /// A column whose type Postgres does not know, by its name.
 pub(super) fn fields(schema: &Schema, format: &Format) -> Result<Vec<FieldInfo>, Box<ErrorInfo>> {
+    if let Format::Individual(each) = format
+        && each.len() != schema.fields().len()
+    {
+        let message = format!("{} formats for {} columns", each.len(), schema.fields().len());
+        return Err(Box::new(protocol_violation(ERROR, &message)));
+    }
     arrow_schema_to_pg_fields(schema, format, None).map_err(|failed| {
         let unknown = schema.fields().iter().find(|field| {
             let alone = Schema::new(vec![(*field).clone()]);
@@ -61,22 +62,38 @@ pub(super) fn fields(schema: &Schema, format: &Format) -> Result<Vec<FieldInfo>,
     })
 }
 
+/// A client reads rows as the columns that it was told of.
+///
+/// # Errors
+/// When the rows of an answer are of other types than its statement was described with.
+pub(super) fn require_same(told: &Schema, found: &Schema) -> Result<(), Box<ErrorInfo>> {
+    let types = |schema| fields(schema, &Format::UnifiedText);
+    let (told, found) = (types(told)?, types(found)?);
+    let oid = |field: &FieldInfo| field.datatype().oid();
+    match told.iter().map(oid).eq(found.iter().map(oid)) {
+        true => Ok(()),
+        false => {
+            let mut refused =
+                error("0A000", "the answer has other types than it was described with");
+            refused.hint =
+                Some("CAST the values that are bound to the types that they have".to_owned());
+            Err(Box::new(refused))
+        }
+    }
+}
+
 /// How a client wants its columns.
 ///
 /// # Errors
-/// Another number of formats than of columns; a format that is none.
-pub(super) fn format(codes: &[i16], columns: usize) -> Result<Format, Box<ErrorInfo>> {
+/// A format that is none.
+pub(super) fn format(codes: &[i16]) -> Result<Format, Box<ErrorInfo>> {
     if codes.iter().any(|code| ![FORMAT_CODE_TEXT, FORMAT_CODE_BINARY].contains(code)) {
         return Err(Box::new(protocol_violation(ERROR, "a format is 0, text, or 1, binary")));
     }
     match codes {
         [] => Ok(Format::UnifiedText),
         [all] => Ok(Format::from(*all)),
-        each if each.len() == columns => Ok(Format::Individual(each.to_vec())),
-        each => {
-            let message = format!("{} formats for {columns} columns", each.len());
-            Err(Box::new(protocol_violation(ERROR, &message)))
-        }
+        each => Ok(Format::Individual(each.to_vec())),
     }
 }
 
@@ -95,44 +112,70 @@ pub(super) fn row_message(
     row: usize,
     fields: &[FieldInfo],
 ) -> Result<PgWireBackendMessage, Box<ErrorInfo>> {
+    encode_row(encoder, batch, row, fields)?;
+    Ok(PgWireBackendMessage::DataRow(encoder.take_row()))
+}
+
+fn encode_row(
+    encoder: &mut impl Encoder,
+    batch: &RecordBatch,
+    row: usize,
+    fields: &[FieldInfo],
+) -> Result<(), Box<ErrorInfo>> {
     let schema = batch.schema_ref();
     for (index, field) in fields.iter().enumerate() {
         let column = batch.column(index);
         encode_value(encoder, column, row, schema.field(index), field)
             .map_err(|failed| Box::new(value_error(failed)))?;
     }
-    Ok(PgWireBackendMessage::DataRow(encoder.take_row()))
+    Ok(())
 }
 
 /// Rows as COPY sends them.
 pub(super) struct Copying {
-    encoder: CopyEncoder,
+    lines: Lines,
     fields: Arc<Vec<FieldInfo>>,
+}
+
+enum Lines {
+    Text(CopyEncoder),
+    Csv { encoder: DataRowEncoder, style: CsvStyle },
+}
+
+/// What tells the values of a line apart.
+#[derive(Clone)]
+struct CsvStyle {
+    delimiter: u8,
+    null: String,
+    quote: u8,
+    escape: u8,
 }
 
 impl Copying {
     pub(super) fn new(format: &CopyFormat, fields: Arc<Vec<FieldInfo>>) -> Copying {
-        let encoder = match format.is_csv {
+        let byte = |letter: Option<char>, default: u8| {
+            letter.and_then(|letter| u8::try_from(letter).ok()).unwrap_or(default)
+        };
+        let lines = match format.is_csv {
             true => {
-                let quote = format.quote.unwrap_or('"').to_string();
-                let options = CopyCsvOptions {
-                    escape: format.escape.map_or(quote.clone(), String::from).into(),
-                    quote: quote.into(),
-                    delimiter: format.delimiter.unwrap_or(',').to_string().into(),
-                    null_string: format.null.clone().unwrap_or_default().into(),
-                    force_quote: Vec::new(),
+                let quote = byte(format.quote, b'"');
+                let style = CsvStyle {
+                    delimiter: byte(format.delimiter, b','),
+                    null: format.null.clone().unwrap_or_default(),
+                    quote,
+                    escape: byte(format.escape, quote),
                 };
-                CopyEncoder::new_csv(fields.clone(), options)
+                Lines::Csv { encoder: DataRowEncoder::new(fields.clone()), style }
             }
             false => {
                 let options = CopyTextOptions {
                     delimiter: format.delimiter.unwrap_or('\t').to_string().into(),
                     null_string: format.null.as_deref().unwrap_or("\\N").into(),
                 };
-                CopyEncoder::new_text(fields.clone(), options)
+                Lines::Text(CopyEncoder::new_text(fields.clone(), options))
             }
         };
-        Copying { encoder, fields }
+        Copying { lines, fields }
     }
 
     /// What stands before the rows; with a line of the columns' names if `has_header`.
@@ -147,17 +190,16 @@ impl Copying {
         let begun = CopyOutResponse::new(0, columns as i16, vec![FORMAT_CODE_TEXT; columns]);
         let mut messages = vec![PgWireBackendMessage::CopyOutResponse(begun)];
         if format.has_header {
-            let text = |field: &FieldInfo| {
-                let name = field.name().to_owned();
-                FieldInfo::new(name, None, None, pgwire::api::Type::TEXT, FieldFormat::Text)
-            };
-            let names: Arc<Vec<FieldInfo>> = Arc::new(self.fields.iter().map(text).collect());
-            let mut header = Copying::new(format, names);
-            for field in self.fields.iter() {
-                let encoded = header.encoder.encode_field(&field.name());
-                encoded.map_err(|failed| Box::new(value_error(failed)))?;
-            }
-            messages.push(header.take());
+            let name = |field: &FieldInfo| Field::new(field.name(), DataType::Utf8, false);
+            let schema = Arc::new(Schema::new(self.fields.iter().map(name).collect::<Vec<_>>()));
+            let names = self
+                .fields
+                .iter()
+                .map(|field| Arc::new(StringArray::from(vec![field.name()])) as ArrayRef);
+            let names = RecordBatch::try_new(schema, names.collect());
+            let names = names.map_err(|failed| Box::new(error("XX000", &failed.to_string())))?;
+            let texts = Arc::new(fields(names.schema_ref(), &Format::UnifiedText)?);
+            messages.push(Copying::new(format, texts).row(&names, 0)?);
         }
         Ok(messages)
     }
@@ -169,21 +211,61 @@ impl Copying {
         batch: &RecordBatch,
         row: usize,
     ) -> Result<PgWireBackendMessage, Box<ErrorInfo>> {
-        let schema = batch.schema_ref();
-        for (index, field) in self.fields.iter().enumerate() {
-            let column = batch.column(index);
-            encode_value(&mut self.encoder, column, row, schema.field(index), field)
-                .map_err(|failed| Box::new(value_error(failed)))?;
-        }
-        Ok(self.take())
-    }
-
-    fn take(&mut self) -> PgWireBackendMessage {
-        let line: Bytes = self.encoder.take_copy().data;
-        PgWireBackendMessage::CopyData(CopyData::new(line))
+        let line = match &mut self.lines {
+            Lines::Text(encoder) => {
+                encode_row(encoder, batch, row, &self.fields)?;
+                encoder.take_copy().data
+            }
+            Lines::Csv { encoder, style } => {
+                encode_row(encoder, batch, row, &self.fields)?;
+                style.line(&encoder.take_row().data)
+            }
+        };
+        Ok(PgWireBackendMessage::CopyData(CopyData::new(line)))
     }
 
     pub(super) fn end() -> PgWireBackendMessage {
         PgWireBackendMessage::CopyDone(CopyDone::new())
+    }
+}
+
+impl CsvStyle {
+    /// A line of the values of a row as the protocol has them: a length, -1 for NULL, and so many bytes.
+    fn line(&self, mut values: &[u8]) -> Bytes {
+        let mut line = Vec::with_capacity(values.len());
+        let mut is_first = true;
+        while values.len() >= 4 {
+            if !std::mem::take(&mut is_first) {
+                line.push(self.delimiter);
+            }
+            let length = values.get_i32();
+            match usize::try_from(length) {
+                Ok(length) => {
+                    let (value, rest) = values.split_at(length.min(values.len()));
+                    self.value(value, &mut line);
+                    values = rest;
+                }
+                Err(_) => line.extend_from_slice(self.null.as_bytes()),
+            }
+        }
+        line.push(b'\n');
+        line.into()
+    }
+
+    /// In quotes where it would be read as something else, as a text that is empty would be as NULL.
+    fn value(&self, value: &[u8], line: &mut Vec<u8>) {
+        let is_special =
+            |byte: &u8| [self.delimiter, self.quote, self.escape, b'\n', b'\r'].contains(byte);
+        if value != self.null.as_bytes() && !value.iter().any(is_special) {
+            return line.extend_from_slice(value);
+        }
+        line.push(self.quote);
+        for byte in value {
+            if [self.quote, self.escape].contains(byte) {
+                line.push(self.escape);
+            }
+            line.push(*byte);
+        }
+        line.push(self.quote);
     }
 }

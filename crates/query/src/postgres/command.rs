@@ -7,20 +7,25 @@ use std::sync::LazyLock;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    CloseCursor, CopyOption, CopySource, CopyTarget, DeclareType, Expr, FetchDirection, Ident,
-    ObjectName, Query, Reset, Set, Statement as Sql, Value, ValueWithSpan, Visit, Visitor,
+    CloseCursor, ContextModifier, CopyOption, CopySource, CopyTarget, DeclareType, DiscardObject,
+    Expr, FetchDirection, Ident, ObjectName, Query, Reset, Set, Statement as Sql, Value,
+    ValueWithSpan, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::PG_CATALOG_TABLES;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use datafusion_postgres::datafusion_pg_catalog::sql::rules::{
+    CurrentUserVariableToSessionUserFunctionCall, FixVersionColumnName, RewriteRegCastToSubquery,
+    SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
+};
 use pgwire::error::ErrorInfo;
 
 use super::error::{error, not_supported, query_error};
 use super::escape::translate_escapes;
 use super::rewrite::rewrite;
 use crate::diagnose::diagnose;
-use crate::{QueryError, depth, names, statement};
+use crate::{QueryError, catalog, depth, functions, names, statement};
 
 /// Statements of one message.
 const STATEMENTS_MAX: usize = 100;
@@ -28,6 +33,17 @@ const STATEMENTS_MAX: usize = 100;
 /// Rewrites the questions that clients ask of the catalog into such as DataFusion takes.
 static CATALOG_PARSER: LazyLock<PostgresCompatibilityParser> =
     LazyLock::new(PostgresCompatibilityParser::new);
+
+/// Puts words of Postgres into DataFusion's, such as `current_user`, and leaves nothing out.
+static WORDS: LazyLock<Vec<Box<dyn SqlStatementRewriteRule>>> = LazyLock::new(|| {
+    vec![
+        Box::new(StripCallableQualifier),
+        Box::new(CurrentUserVariableToSessionUserFunctionCall),
+        Box::new(StripCollate),
+        Box::new(RewriteRegCastToSubquery::new()),
+        Box::new(FixVersionColumnName),
+    ]
+});
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -51,6 +67,7 @@ pub(super) enum Command {
     Set {
         name: String,
         value: String,
+        is_local: bool,
     },
     Reset(Option<String>),
     Show(String),
@@ -150,9 +167,11 @@ fn command(sql: Sql, text: &str, is_alone: bool) -> Result<Command, Box<ErrorInf
                 let hint = "DECLARE name CURSOR FOR SELECT …";
                 return Err(Box::new(not_supported("DECLARE of anything but a cursor", hint)));
             };
-            if first.binary == Some(true) || first.scroll == Some(true) {
-                let message = "a cursor reads forwards here, and as text";
-                return Err(Box::new(not_supported(message, "leave BINARY and SCROLL out")));
+            let wants = [first.binary, first.scroll, first.hold];
+            if wants.contains(&Some(true)) {
+                let message = "a cursor reads forwards here, as text, within its transaction";
+                let hint = "leave BINARY, SCROLL and WITH HOLD out";
+                return Err(Box::new(not_supported(message, hint)));
             }
             let statement = within(Sql::Query(query))?;
             Command::Declare { cursor: cursor_name(name), statement }
@@ -168,7 +187,9 @@ fn command(sql: Sql, text: &str, is_alone: bool) -> Result<Command, Box<ErrorInf
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
             Command::Deallocate((!all).then_some(name.value))
         }
-        Sql::Discard { .. } => Command::DiscardAll,
+        Sql::Discard { object_type: DiscardObject::ALL } => Command::DiscardAll,
+        // Neither plans nor sequences nor temporary tables are kept.
+        Sql::Discard { .. } => Command::Nothing("DISCARD"),
         Sql::UNLISTEN { .. } => Command::Nothing("UNLISTEN"),
         Sql::LISTEN { .. } => Command::Nothing("LISTEN"),
         Sql::Explain { .. } => Command::Query { statement: reading(sql)?, tag: "EXPLAIN" },
@@ -183,16 +204,26 @@ fn command(sql: Sql, text: &str, is_alone: bool) -> Result<Command, Box<ErrorInf
 fn reading(sql: Sql, text: &str, is_alone: bool) -> Result<Statement, Box<ErrorInfo>> {
     let wrong = |failed: QueryError| Box::new(query_error(&failed, text));
     let mut sql = sql;
-    if asks_catalog(&sql) {
-        // The text itself where it can be: the rewriter knows some questions by their words.
-        let is_text = is_alone && matches!(sql, Sql::Query(_));
-        let text = if is_text { text.to_owned() } else { sql.to_string() };
-        let rewritten = CATALOG_PARSER.parse(&text);
-        sql = match rewritten.map_err(|error| wrong(syntax(error, &text)))?.pop() {
-            Some(sql) => sql,
-            None => return Err(wrong(syntax(ParserError::ParserError("no statement".into()), ""))),
-        };
-        rewrite(&mut sql);
+    match asked(&sql) {
+        Asked::Tables => {}
+        Asked::Nothing => {
+            for rule in WORDS.iter() {
+                sql = rule.rewrite(sql);
+            }
+        }
+        Asked::Catalog => {
+            // The text itself where it can be: the rewriter knows some questions by their words.
+            let is_text = is_alone && matches!(sql, Sql::Query(_));
+            let text = if is_text { text.to_owned() } else { sql.to_string() };
+            let rewritten = CATALOG_PARSER.parse(&text);
+            sql = match rewritten.map_err(|error| wrong(syntax(error, &text)))?.pop() {
+                Some(sql) => sql,
+                None => {
+                    return Err(wrong(syntax(ParserError::ParserError("no statement".into()), "")));
+                }
+            };
+            rewrite(&mut sql);
+        }
     }
     translate_escapes(&mut sql);
     let parsed = Statement::Statement(Box::new(sql));
@@ -201,25 +232,46 @@ fn reading(sql: Sql, text: &str, is_alone: bool) -> Result<Statement, Box<ErrorI
     Ok(parsed)
 }
 
-/// Whether a statement asks of nothing but what Postgres itself has. Of the tables of a shop nothing may be
-/// rewritten: the rewriter leaves out what it cannot plan.
-fn asks_catalog(sql: &Sql) -> bool {
-    let mut relations = Relations::default();
-    let _ = sql.visit(&mut relations);
-    relations.named.iter().all(|name| match name.as_slice() {
-        [table] => {
-            relations.with.contains(table)
-                || PG_CATALOG_TABLES.contains(&table.as_str())
-                || CATALOG_FUNCTIONS.contains(&table.as_str())
-        }
-        [schema, _] | [_, schema, _] => schema == "pg_catalog" || schema == "information_schema",
-        _ => false,
-    })
+/// What a statement asks of.
+enum Asked {
+    /// Of tables of a shop, or of names that are not known: nothing is rewritten, for the rewriter leaves out
+    /// what it cannot plan.
+    Tables,
+    /// Of the catalog of Postgres, and of nothing else.
+    Catalog,
+    /// Of no table at all.
+    Nothing,
 }
 
-/// Functions after FROM in questions of the catalog.
-const CATALOG_FUNCTIONS: [&str; 4] =
-    ["generate_series", "unnest", "pg_get_keywords", "current_schemas"];
+fn asked(sql: &Sql) -> Asked {
+    let mut relations = Relations::default();
+    let _ = sql.visit(&mut relations);
+    let is_ours = |name: &str| catalog::names().chain(functions::names()).any(|ours| ours == name);
+    let (mut names_catalog, mut names_others) = (false, false);
+    for name in &relations.named {
+        match name.as_slice() {
+            // A query of WITH may be called like a table, and asks of it.
+            [table] if is_ours(table) => names_others = true,
+            [table] if relations.with.contains(table) => {}
+            [table] if MAKERS_OF_ROWS.contains(&table.as_str()) => {}
+            [table] if PG_CATALOG_TABLES.contains(&table.as_str()) => names_catalog = true,
+            [schema, _] | [_, schema, _]
+                if schema == "pg_catalog" || schema == "information_schema" =>
+            {
+                names_catalog = true;
+            }
+            _ => names_others = true,
+        }
+    }
+    match (names_others, names_catalog) {
+        (true, _) => Asked::Tables,
+        (false, true) => Asked::Catalog,
+        (false, false) => Asked::Nothing,
+    }
+}
+
+/// Functions after FROM that ask of no table.
+const MAKERS_OF_ROWS: [&str; 2] = ["generate_series", "unnest"];
 
 #[derive(Default)]
 struct Relations {
@@ -329,25 +381,28 @@ fn settings(set: Set) -> Result<Command, Box<ErrorInfo>> {
         Err(Box::new(not_supported(&set.to_string(), hint)))
     };
     Ok(match &set {
-        Set::SingleAssignment { variable, values, hivevar: false, .. } => {
+        Set::SingleAssignment { scope, variable, values, hivevar: false } => {
+            let is_local = *scope == Some(ContextModifier::Local);
             let values: Vec<String> = values.iter().map(value_text).collect();
             match values.as_slice() {
                 [value] if value.eq_ignore_ascii_case("default") => {
                     Command::Reset(Some(plain(variable)))
                 }
-                _ => Command::Set { name: plain(variable), value: values.join(", ") },
+                _ => Command::Set { name: plain(variable), value: values.join(", "), is_local },
             }
         }
-        Set::SetTimeZone { value, .. } => {
+        Set::SetTimeZone { value, local } => {
             let value = value_text(value);
             match value.to_lowercase().as_str() {
                 "local" | "default" => Command::Reset(Some("timezone".to_owned())),
-                _ => Command::Set { name: "timezone".to_owned(), value },
+                _ => Command::Set { name: "timezone".to_owned(), value, is_local: *local },
             }
         }
-        Set::SetNames { charset_name, .. } => {
-            Command::Set { name: "client_encoding".to_owned(), value: charset_name.value.clone() }
-        }
+        Set::SetNames { charset_name, .. } => Command::Set {
+            name: "client_encoding".to_owned(),
+            value: charset_name.value.clone(),
+            is_local: false,
+        },
         // Whatever its modes: a transaction only reads, and each statement sees what is there.
         Set::SetTransaction { .. } => Command::Nothing("SET"),
         Set::SetRole { role_name: None, .. } => Command::Nothing("SET"),

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Answer};
 use super::command::{Command, commands};
-use super::error::{ERROR, error, fatal, protocol_violation, query_error};
+use super::error::{ERROR, error, fatal, protocol_violation, query_error, warning};
 use super::settings::Settings;
 use super::wire::{NoMessage, Wire};
 use super::{Server, login};
@@ -32,8 +32,9 @@ use crate::engine::Question;
 
 /// How long a client may say nothing.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(8 * 3600);
-/// Portals of a connection.
+/// Portals of a connection, and the bytes of all their values.
 const PORTALS_MAX: usize = 50;
+const PORTALS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Why a statement ends before its answer is whole.
 pub(super) enum Stop {
@@ -77,6 +78,19 @@ pub(super) struct Portal {
     pub(super) values: Parameters,
     pub(super) format: Format,
     pub(super) state: PortalState,
+    /// Of its values, as they came.
+    pub(super) bytes: usize,
+}
+
+impl Portal {
+    pub(super) fn new(
+        prepared: Arc<Prepared>,
+        values: Parameters,
+        format: Format,
+        bytes: usize,
+    ) -> Portal {
+        Portal { prepared, values, format, state: PortalState::Bound, bytes }
+    }
 }
 
 pub(super) enum PortalState {
@@ -98,6 +112,8 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Instant>,
     /// After a mistake in the extended protocol all is skipped up to the next Sync.
     pub(super) is_skipping: bool,
+    /// The settings of before the first SET LOCAL of the transaction.
+    pub(super) outside: Option<Arc<Settings>>,
 }
 
 impl Connection {
@@ -118,7 +134,10 @@ impl Connection {
         }
         let mut settings = Settings::new(&user);
         for (name, value) in &given {
-            settings.take(name, value);
+            match name.as_str() {
+                "options" => settings.take_options(value),
+                name => settings.take(name, value),
+            }
         }
         let cancel = Arc::new(Mutex::new(CancellationToken::new()));
         let (process, secret) = server.enter(cancel.clone());
@@ -133,6 +152,7 @@ impl Connection {
             portals: HashMap::new(),
             deadline: None,
             is_skipping: false,
+            outside: None,
         };
         let told = connection.settings.told();
         let mut messages: Vec<Out> = told
@@ -223,6 +243,11 @@ impl Connection {
     /// From here on a cancel is meant for what comes now.
     fn begin_statement(&mut self) {
         *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
+        self.begin_time();
+    }
+
+    /// The time that the client gave a statement begins.
+    fn begin_time(&mut self) {
         self.deadline = self.settings.statement_time_max().map(|time| Instant::now() + time);
     }
 
@@ -251,6 +276,7 @@ impl Connection {
             self.wire.put(&Out::EmptyQueryResponse(EmptyQueryResponse::new()))?;
         }
         for command in commands {
+            self.begin_time();
             self.require_sound(&command)?;
             match command {
                 Command::Query { statement, tag } => {
@@ -261,24 +287,30 @@ impl Connection {
                     let (count, _) = self.send_rows(&mut answer, None).await?;
                     self.complete(tag, Some(count))?;
                 }
-                Command::Fetch { cursor, rows } => self.fetch(cursor, rows, true).await?,
+                Command::Fetch { cursor, rows } => self.fetch(cursor, rows, None).await?,
                 other => self.command(&text, other, Parameters::default(), true).await?,
             }
         }
         Ok(())
     }
 
-    /// Rows of a cursor, told of before if `describes`.
+    /// Rows of a cursor, in a format that was asked for, else as text with their columns before them.
     pub(super) async fn fetch(
         &mut self,
         cursor: String,
         rows: Option<usize>,
-        describes: bool,
+        format: Option<&Format>,
     ) -> Result<(), Stop> {
         let mut portal = self.take_cursor(&cursor)?;
-        if let (true, Some(columns)) = (describes, &portal.prepared.columns) {
-            let fields = answer::fields(columns, &portal.format)?;
-            self.wire.put(&answer::row_description(&fields))?;
+        portal.format = format.cloned().unwrap_or(Format::UnifiedText);
+        if let Some(columns) = &portal.prepared.columns {
+            let fields = Arc::new(answer::fields(columns, &portal.format)?);
+            if format.is_none() {
+                self.wire.put(&answer::row_description(&fields))?;
+            }
+            if let PortalState::Begun(answer) = &mut portal.state {
+                answer.fields = fields;
+            }
         }
         let (count, _) = self.send_portal(&mut portal, rows).await?;
         self.portals.insert(cursor, portal);
@@ -322,8 +354,17 @@ impl Connection {
                 self.require_transaction(tag)?;
                 self.complete(tag, None)?;
             }
-            Command::Set { name, value } => {
+            Command::Set { is_local: true, .. } if self.status == TransactionStatus::Idle => {
+                let told = warning("SET LOCAL can only be used in transaction blocks");
+                self.wire.put(&Out::NoticeResponse(told.into()))?;
+                self.complete("SET", None)?;
+            }
+            Command::Set { name, value, is_local } => {
+                let before = self.settings.clone();
                 let told = Arc::make_mut(&mut self.settings).set(&name, &value)?;
+                if is_local {
+                    self.outside.get_or_insert(before);
+                }
                 if let Some(warning) = told {
                     self.wire.put(&Out::NoticeResponse(warning.into()))?;
                 }
@@ -352,12 +393,17 @@ impl Connection {
                     let message = format!("cursor \"{cursor}\" already exists");
                     return Err(error("42P03", &message).into());
                 }
-                let command = Command::Query { statement, tag: "FETCH" };
-                // A cursor of a statement without values is planned when it is declared, for its mistakes.
-                let prepared = self.prepare(text.clone(), Some(command), &[]).await?;
-                let (values, format) = (values, Format::UnifiedText);
-                let state = PortalState::Bound;
-                let portal = Portal { prepared: Arc::new(prepared), values, format, state };
+                // It is planned when it is declared, for its mistakes.
+                let question = self.question(text, Statement::clone(&statement), values.clone());
+                let described = self.described(question).await?;
+                let described = described.map_err(|error| query_error(&error, text))?;
+                let prepared = Prepared {
+                    text: text.clone(),
+                    command: Some(Command::Query { statement, tag: "FETCH" }),
+                    types: Vec::new(),
+                    columns: Some(described.columns),
+                };
+                let portal = Portal::new(Arc::new(prepared), values, Format::UnifiedText, 0);
                 self.keep_portal(cursor, portal)?;
                 self.complete("DECLARE CURSOR", None)?;
             }
@@ -392,6 +438,9 @@ impl Connection {
 
     fn end_transaction(&mut self, tag: &str) -> Result<(), Stop> {
         self.status = TransactionStatus::Idle;
+        if let Some(outside) = self.outside.take() {
+            self.settings = outside;
+        }
         self.portals.clear();
         self.complete(tag, None)
     }
@@ -462,8 +511,13 @@ impl Connection {
         if !name.is_empty() && self.portals.contains_key(&name) {
             return Err(error("42P03", &format!("cursor \"{name}\" already exists")).into());
         }
-        if self.portals.len() >= PORTALS_MAX && !self.portals.contains_key(&name) {
-            let message = format!("a connection has at most {PORTALS_MAX} cursors");
+        let others = self.portals.iter().filter(|(other, _)| **other != name);
+        let (count, bytes) =
+            others.fold((0, 0), |(count, bytes), (_, portal)| (count + 1, bytes + portal.bytes));
+        if count >= PORTALS_MAX || bytes + portal.bytes > PORTALS_BYTES_MAX {
+            let message = format!(
+                "a connection has at most {PORTALS_MAX} cursors with values of together {PORTALS_BYTES_MAX} bytes"
+            );
             let mut refused = error("53400", &message);
             refused.hint = Some("CLOSE those that are not needed any more".to_owned());
             return Err(refused.into());

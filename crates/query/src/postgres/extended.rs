@@ -18,17 +18,15 @@ use pgwire::messages::response::EmptyQueryResponse;
 
 use super::answer;
 use super::command::Command;
-use super::connection::{
-    Connection, Portal, PortalState, Prepared, Stop, no_cursor, no_statement, text_schema,
-};
+use super::connection::{Connection, Portal, Prepared, Stop, no_cursor, no_statement, text_schema};
 use super::error::{ERROR, error, protocol_violation, query_error};
 use super::parameters;
-use crate::engine::Description;
+use crate::engine::{Description, Question};
 use crate::{QueryError, bind};
 
 /// Prepared statements of a connection, and the bytes of all their texts.
-const STATEMENTS_MAX: usize = 500;
-const STATEMENTS_BYTES_MAX: usize = 1024 * 1024;
+const STATEMENTS_MAX: usize = 1000;
+const STATEMENTS_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 impl Connection {
     pub(super) async fn parse(&mut self, parse: Parse) -> Result<(), Stop> {
@@ -47,8 +45,13 @@ impl Connection {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(error("42P05", &message).into());
         }
-        let kept: usize = self.statements.values().map(|statement| statement.text.len()).sum();
-        if self.statements.len() >= STATEMENTS_MAX || kept + text.len() > STATEMENTS_BYTES_MAX {
+        // The one without a name takes the place of the one before.
+        let others = self.statements.iter().filter(|(other, _)| **other != name);
+        let (count, bytes) = others.fold((0, 0), |(count, bytes), (_, statement)| {
+            (count + 1, bytes + statement.text.len())
+        });
+        let is_full = count >= STATEMENTS_MAX || bytes + text.len() > STATEMENTS_BYTES_MAX;
+        if !name.is_empty() && is_full {
             let message = format!(
                 "a connection prepares at most {STATEMENTS_MAX} statements of together {STATEMENTS_BYTES_MAX} bytes"
             );
@@ -70,9 +73,12 @@ impl Connection {
         let name = bind.statement_name.clone().unwrap_or_default();
         let prepared = self.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?;
         let values = parameters::values(bind, &prepared.types)?;
-        let columns = prepared.columns.as_ref().map_or(0, |columns| columns.fields().len());
-        let format = answer::format(&bind.result_column_format_codes, columns)?;
-        let portal = Portal { prepared, values, format, state: PortalState::Bound };
+        let format = answer::format(&bind.result_column_format_codes)?;
+        if let Some(columns) = &prepared.columns {
+            answer::fields(columns, &format)?;
+        }
+        let bytes = bind.parameters.iter().flatten().map(bytes::Bytes::len).sum();
+        let portal = Portal::new(prepared, values, format, bytes);
         self.keep_portal(bind.portal_name.clone().unwrap_or_default(), portal)?;
         Ok(self.wire.put(&Out::BindComplete(BindComplete::new()))?)
     }
@@ -116,7 +122,10 @@ impl Connection {
                     false => self.wire.put(&Out::PortalSuspended(PortalSuspended::new()))?,
                 }
             }
-            Command::Fetch { cursor, rows } => self.fetch(cursor, rows, false).await?,
+            Command::Fetch { cursor, rows } => {
+                let format = portal.format.clone();
+                self.fetch(cursor, rows, Some(&format)).await?;
+            }
             other => {
                 let text = portal.prepared.text.clone();
                 let values = portal.values.clone();
@@ -148,7 +157,11 @@ impl Connection {
     ) -> Result<Prepared, Stop> {
         let (mut types, mut columns) = (Vec::new(), None);
         match &command {
-            Some(Command::Query { statement, .. } | Command::Copy { statement, .. }) => {
+            Some(
+                Command::Query { statement, .. }
+                | Command::Copy { statement, .. }
+                | Command::Declare { statement, .. },
+            ) => {
                 let statement = Statement::clone(statement);
                 let (inferred, described) = self.plan(&text, statement, named).await?;
                 types = parameters::types(named, &inferred)?;
@@ -174,21 +187,26 @@ impl Connection {
         named: &[Option<Type>],
     ) -> Result<(HashMap<String, Option<DataType>>, SchemaRef), Stop> {
         let placeholders = bind::placeholders(&statement);
-        let described = self.describe_with(text, statement.clone(), named).await?;
-        let (mut inferred, columns) = match described {
-            Ok(described) => (described.parameters, described.columns),
-            Err(error) if placeholders.is_empty() => return Err(query_error(&error, text).into()),
-            Err(error) => {
-                let mut texts = named.to_vec();
-                texts.resize(texts.len().max(placeholders.len()), None);
-                for named in &mut texts {
-                    named.get_or_insert(Type::TEXT);
-                }
-                let again = self.describe_with(text, statement, &texts).await?;
-                let again = again.map_err(|_| query_error(&error, text))?;
-                (again.parameters, again.columns)
-            }
+        let first = self.describe_with(text, statement.clone(), named).await?;
+        let is_known = |first: &Description, name: &String| {
+            first.parameters.get(name).is_some_and(Option::is_some)
         };
+        let mut as_texts = named.to_vec();
+        as_texts.resize(as_texts.len().max(placeholders.len()), None);
+        let mut has_unknown = false;
+        for (index, named) in as_texts.iter_mut().enumerate() {
+            let name = format!("${}", index + 1);
+            let is_known = first.as_ref().is_ok_and(|first| is_known(first, &name));
+            if named.is_none() && !is_known && placeholders.contains(&name) {
+                (*named, has_unknown) = (Some(Type::TEXT), true);
+            }
+        }
+        let described = match has_unknown {
+            true => self.describe_with(text, statement, &as_texts).await?.or(first),
+            false => first,
+        };
+        let Description { parameters: mut inferred, columns } =
+            described.map_err(|error| query_error(&error, text))?;
         for name in placeholders {
             inferred.entry(name).or_default();
         }
@@ -201,7 +219,13 @@ impl Connection {
         statement: Statement,
         named: &[Option<Type>],
     ) -> Result<Result<Description, QueryError>, Stop> {
-        let question = self.question(text, statement, parameters::nulls(named));
+        self.described(self.question(text, statement, parameters::nulls(named))).await
+    }
+
+    pub(super) async fn described(
+        &mut self,
+        question: Question,
+    ) -> Result<Result<Description, QueryError>, Stop> {
         let server = self.server.clone();
         self.wait(async move { server.engine.describe(question).await }).await
     }

@@ -47,17 +47,20 @@ impl Connection {
             let (text, statement) = (portal.prepared.text.clone(), Statement::clone(statement));
             let values = portal.values.clone();
             let begun = self.begin_answer(&text, statement, values, &portal.format).await?;
+            if let Some(columns) = &portal.prepared.columns {
+                answer::require_same(columns, begun.rows.schema())?;
+            }
             portal.state = PortalState::Begun(Box::new(begun));
         }
         let PortalState::Begun(answer) = &mut portal.state else { return Ok((0, true)) };
-        answer.waits = None;
+        answer.rows.let_go();
         let (count, is_over) = self.send_rows(answer, rows_max).await?;
         if is_over {
             portal.state = PortalState::Over;
         } else {
             // It keeps its place among the queries that run.
             let waits = self.server.waiting.clone().try_acquire_owned();
-            answer.waits = Some(waits.map_err(|_| {
+            answer.rows.hold(waits.map_err(|_| {
                 let mut refused = error("53300", "too many cursors are left open halfway");
                 refused.hint = Some(
                     "read them to their ends, or close them: their queries hold places that others wait for"

@@ -111,6 +111,17 @@ impl Settings {
         let _ = self.set(name, value);
     }
 
+    /// Takes what a client gives as the command line of its server: `-c name=value --name=value`.
+    pub(super) fn take_options(&mut self, options: &str) {
+        let settings = options.split_whitespace().filter_map(|word| {
+            let word = word.strip_prefix("-c").or(word.strip_prefix("--")).unwrap_or(word);
+            word.split_once('=')
+        });
+        for (name, value) in settings {
+            self.take(&name.replace('-', "_"), value);
+        }
+    }
+
     /// Sets `name`; what is to be told beside.
     ///
     /// # Errors

@@ -254,16 +254,31 @@ async fn cursors_that_are_left_open_leave_a_place_to_others() {
 async fn statements_and_cursors_have_a_bound() {
     let server = start(QuerySettings::default()).await;
     let mut client = Client::open(&server).await;
-    let mut batch: Vec<u8> = (0..501).flat_map(|n| parse(&format!("s{n}"), "SELECT 1")).collect();
+    let mut batch: Vec<u8> = (0..1001).flat_map(|n| parse(&format!("s{n}"), "SELECT 1")).collect();
     batch.extend(message(b'S', &[]));
     client.0.write_all(&batch).await.unwrap();
     assert_eq!(told(&client.until('Z').await).1.as_deref(), Some("53400"));
+    // One without a name is none more.
+    let batch = [parse("", "SELECT 1"), bind("", "", &[]), execute("", 0), message(b'S', &[])];
+    client.0.write_all(&batch.concat()).await.unwrap();
+    assert_eq!(told(&client.until('Z').await).0, "12DCZ");
     assert_eq!(client.query("DEALLOCATE ALL").await.1, None);
     let mut batch = parse("", "SELECT 1");
     batch.extend((0..51).flat_map(|n| bind(&format!("p{n}"), "", &[])));
     batch.extend(message(b'S', &[]));
     client.0.write_all(&batch).await.unwrap();
     assert_eq!(told(&client.until('Z').await).1.as_deref(), Some("53400"));
+    for (sql, code) in [("SELECT $1001", "54023"), ("SELECT $3", "42P18"), ("SELECT $a", "42P02")] {
+        let batch = [parse("", sql), message(b'S', &[])].concat();
+        client.0.write_all(&batch).await.unwrap();
+        assert_eq!(told(&client.until('Z').await).1.as_deref(), Some(code), "{sql}");
+    }
+    let long = "x".repeat(900 * 1024);
+    let mut batch = parse("", "SELECT length($1::TEXT)");
+    batch.extend((0..5).flat_map(|n| bind(&format!("p{n}"), "", &[&long])));
+    batch.extend(message(b'S', &[]));
+    client.0.write_all(&batch).await.unwrap();
+    assert_eq!(told(&client.until('Z').await), ("12222EZ".to_owned(), Some("53400".to_owned())));
 }
 
 #[tokio::test]
@@ -470,4 +485,110 @@ async fn an_error_tells_its_place_in_a_message_of_several_lines() {
     let answer = client.until('Z').await;
     let error = &answer.iter().find(|(kind, _)| *kind == 'E').unwrap().1;
     assert_eq!((field(error, b'C').as_str(), field(error, b'P').as_str()), ("42703", "15"));
+}
+
+/// The rewriter of questions of the catalog leaves out what it cannot plan; nothing else is given to it.
+#[tokio::test]
+async fn only_questions_of_the_catalog_are_rewritten() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    for (sql, expected) in [
+        (
+            "WITH events AS (SELECT 7 AS k UNION ALL SELECT count(*) FROM events) \
+             SELECT (SELECT count(*) FROM events AS x WHERE x.k = e.k) FROM events AS e \
+             ORDER BY e.k DESC LIMIT 1",
+            "1",
+        ),
+        (
+            "SELECT (SELECT count(*) FROM generate_series(1, 9) AS x WHERE x.value = g.value) \
+             FROM generate_series(3, 3) AS g",
+            "1",
+        ),
+        ("SELECT (SELECT 5)", "5"),
+        ("SELECT current_user", "test"),
+        ("SELECT count(*) FROM pg_catalog.pg_class WHERE relname = 'events'", "1"),
+    ] {
+        client.send(b'Q', &text(sql)).await;
+        let answer = client.until('Z').await;
+        assert_eq!(value(&answer).as_deref(), Some(expected), "{sql}: {:?}", told(&answer));
+    }
+    // What DataFusion has no words for is an error, and no NULL.
+    for sql in ["SELECT (named_struct('a', 7)).a", "SELECT ARRAY(SELECT 1)"] {
+        assert!(client.query(sql).await.1.is_some(), "{sql}");
+    }
+    let batch = [
+        parse("", "SELECT (SELECT $1::int)"),
+        bind("", "", &["5"]),
+        execute("", 0),
+        message(b'S', &[]),
+    ];
+    client.0.write_all(&batch.concat()).await.unwrap();
+    assert_eq!(value(&client.until('Z').await).as_deref(), Some("5"));
+}
+
+#[tokio::test]
+async fn a_cursor_whose_time_is_over_gives_its_place_back_and_says_so() {
+    let settings = QuerySettings {
+        concurrency_max: 2,
+        time_max: Duration::from_secs(1),
+        process_bytes_max: Some(1 << 40),
+        ..QuerySettings::default()
+    };
+    let server = start(settings).await;
+    let (mut a, mut b) = (Client::open(&server).await, Client::open(&server).await);
+    let open = "BEGIN; DECLARE c CURSOR FOR SELECT value FROM generate_series(1, 10000000); FETCH 1 FROM c";
+    assert_eq!(a.query(open).await.1, None);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(b.query(open).await.1, None);
+    assert!(a.query("FETCH 1000000 FROM c").await.1.is_some());
+    assert_eq!(a.query("ROLLBACK").await.1, None);
+    assert_eq!(a.query("SELECT 1").await.1, None);
+}
+
+#[tokio::test]
+async fn what_is_set_for_a_transaction_ends_with_it() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    client.query("BEGIN; SET LOCAL statement_timeout = 100").await;
+    client.send(b'Q', &text("SHOW statement_timeout")).await;
+    assert_eq!(value(&client.until('Z').await).as_deref(), Some("100"));
+    client.query("COMMIT").await;
+    client.send(b'Q', &text("SHOW statement_timeout")).await;
+    assert_eq!(value(&client.until('Z').await).as_deref(), Some("0"));
+    assert_eq!(client.query("SET LOCAL statement_timeout = 100").await.0, "NCZ");
+    // The time that a statement has begins with it, also in the message that sets it.
+    let endless =
+        "SET statement_timeout = 200; SELECT count(*) FROM generate_series(1, 100000000000)";
+    assert_eq!(client.query(endless).await.1.as_deref(), Some("57014"));
+    client.query("DISCARD PLANS").await;
+    client.send(b'Q', &text("SHOW statement_timeout")).await;
+    assert_eq!(value(&client.until('Z').await).as_deref(), Some("200"));
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let parameters =
+        [("user", "test"), ("options", "-c statement_timeout=300 --application-name=x")];
+    stream.write_all(&startup(196_608, &parameters)).await.unwrap();
+    let mut client = Client(stream);
+    client.until('Z').await;
+    client.send(b'Q', &text("SHOW statement_timeout")).await;
+    assert_eq!(value(&client.until('Z').await).as_deref(), Some("300"));
+}
+
+#[tokio::test]
+async fn copy_tells_an_empty_text_from_null() {
+    let server = start(QuerySettings::default()).await;
+    let mut client = Client::open(&server).await;
+    let row = "SELECT '' AS a, NULL AS b, 'q\"x' AS c, 'y,z' AS d";
+    for (options, expected) in [
+        ("", "\t\\N\tq\"x\ty,z\n"),
+        ("WITH (FORMAT csv)", "\"\",,\"q\"\"x\",\"y,z\"\n"),
+        ("WITH (FORMAT csv, HEADER)", "a,b,c,d\n\"\",,\"q\"\"x\",\"y,z\"\n"),
+        ("WITH (FORMAT csv, ESCAPE '!')", "\"\",,\"q!\"x\",\"y,z\"\n"),
+        ("WITH (FORMAT csv, DELIMITER ';', NULL 'y,z')", ";y,z;\"q\"\"x\";\"y,z\"\n"),
+    ] {
+        client.send(b'Q', &text(&format!("COPY ({row}) TO STDOUT {options}"))).await;
+        let answer = client.until('Z').await;
+        let lines = answer.iter().filter(|(kind, _)| *kind == 'd');
+        let lines: Vec<u8> = lines.flat_map(|(_, line)| line.clone()).collect();
+        assert_eq!(String::from_utf8_lossy(&lines), expected, "{options}: {:?}", told(&answer));
+    }
 }
