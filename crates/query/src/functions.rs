@@ -6,6 +6,7 @@ mod aggregate;
 mod arguments;
 mod associated_losses;
 mod collect_once;
+mod declared_condition;
 mod duration;
 mod events;
 mod funnel;
@@ -36,6 +37,7 @@ use aggregate::{Asks, Question};
 use arguments::{Arguments, Signature, wrong};
 
 pub(crate) use collect_once::CollectOnce;
+pub(crate) use declared_condition::sql as condition_sql;
 
 /// What the configuration declares, for functions to name.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +48,15 @@ pub struct Declared {
     pub conversion: Option<String>,
     /// How long a session may be.
     pub session_cap_us: i64,
+}
+
+impl Declared {
+    /// Each condition, as it is written.
+    fn conditions(&self) -> impl Iterator<Item = &str> {
+        let needs = self.needs.iter().flat_map(|need| [&need.raised_by, &need.found_by]);
+        let steps = self.steps.iter().map(|step| &step.when);
+        steps.chain(needs).chain(&self.conversion).map(String::as_str)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -93,7 +104,8 @@ fn collects(name: &str) -> bool {
 }
 
 /// Makes the functions known to `session`.
-pub(crate) fn register(session: &mut SessionState) -> Result<()> {
+pub(crate) fn register(session: &mut SessionState, declared: &Declared) -> Result<()> {
+    declared_condition::register(session, declared)?;
     for aggregate in COLLECTING.iter() {
         session.register_udaf(aggregate.clone())?;
     }

@@ -50,7 +50,7 @@ pub(crate) fn template(settings: &QuerySettings) -> Result<SessionState> {
         .with_physical_optimizer_rules(optimizer().rules)
         .build();
     growth::bound(&mut state, settings.memory_bytes_max, batch_rows)?;
-    functions::register(&mut state)?;
+    functions::register(&mut state, &settings.declared)?;
     Ok(state)
 }
 

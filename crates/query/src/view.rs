@@ -2,6 +2,7 @@
 //! the sessionizer; planning a view to `catalog`.
 
 use crate::Declared;
+use crate::functions::condition_sql;
 
 /// A name that stands for a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +71,11 @@ FROM (SELECT site, page_template(exit_page_type, exit_path) AS page_template, ex
 /// What became of each need, by the kind of page that raised it. A need of a site and day on which no
 /// event at all fulfilled its `found_by` was not measured: its rows count as that, and for nothing else.
 fn needs_by_page(declared: &Declared) -> String {
-    // A condition may end with a comment, so its line ends with it.
     let found = declared.needs.iter().map(|need| {
         let name = need.name.replace('\'', "''");
         format!(
-            "SELECT DISTINCT site, event_date AS found_date, '{name}' AS need FROM events \
-             WHERE {}\n",
-            need.found_by
+            "SELECT DISTINCT site, event_date AS found_date, '{name}' AS need FROM events WHERE {}",
+            condition_sql(&need.found_by)
         )
     });
     let mut measured: Vec<String> = found.collect();

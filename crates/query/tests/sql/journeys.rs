@@ -18,13 +18,19 @@ async fn visits(log: &str) -> Service {
                 when: format!("event_name = '{name}'"),
             })
             .into(),
-        needs: vec![DeclaredNeed {
-            name: "delivery".to_owned(),
-            raised_by: "event_name = 'view_item'".to_owned(),
-            found_by: "event_name = 'info'".to_owned(),
+        needs: [
+            ("delivery", "event_name = 'view_item'", "event_name = 'info'"),
+            // They fail for most paths.
+            ("number", "page_path::BIGINT > 5 -- a number", "10 / page_path::BIGINT > 2"),
+        ]
+        .map(|(name, raised_by, found_by)| DeclaredNeed {
+            name: name.to_owned(),
+            raised_by: raised_by.to_owned(),
+            found_by: found_by.to_owned(),
             within_us: 60_000_000,
             clicks_max: 2,
-        }],
+        })
+        .into(),
         conversion: Some("event_name = 'purchase'".to_owned()),
         session_cap_us: 86_400_000_000,
     };
@@ -415,6 +421,27 @@ async fn needs_by_page_leaves_out_days_on_which_nothing_was_measured() {
     let sql = "SELECT l['currency'], round(l['loss'], 6), l['low'] < l['loss'], l['loss'] < l['high'] \
                FROM (SELECT unnest(associated_losses) AS l FROM needs_by_page)";
     assert_eq!(service.rows(sql).await, json!([["EUR", loss, true, true]]));
+}
+
+/// As in the pipeline, an event for which a declared condition fails does not fulfil it.
+#[tokio::test]
+async fn a_declared_condition_that_fails_for_an_event_is_not_fulfilled() {
+    let service = visits(
+        "a 2026-11-02 view@7 view@x view@0 view@4
+         b 2026-11-02 view@x view@9",
+    )
+    .await;
+    let sessions = ["0", "1"].map(|number| {
+        format!(
+            r#"{{"session_id":"s{number}","site":"shop","visitor_id":"v","started_at":"2026-11-02T10:00:00Z","ended_at":"2026-11-02T10:09:00Z","session_date":"2026-11-02"}}"#
+        )
+    });
+    service.commit(Table::Sessions, &format!("{}\n", sessions.join("\n"))).await;
+    let sql = "SELECT session_id, raised_path, info_ms FROM needs('number') ORDER BY 1";
+    assert_eq!(service.rows(sql).await, json!([["s0", "7", 180_000], ["s1", "9", null]]));
+    let asked = "SELECT * FROM needs(raised_by => page_path::BIGINT > 5, found_by => true, \
+                 within => '1s')";
+    assert!(service.error(asked).await.1.to_string().contains("Cannot cast"));
 }
 
 #[tokio::test]
