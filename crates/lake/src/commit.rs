@@ -5,17 +5,23 @@
 //! id lies, but it never compares the versions themselves; so they are read from the very snapshot
 //! that the commit is made against, and held against where this batch begins.
 
+mod decision;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
+use datafusion::catalog::TableProvider;
+use deltalake_core::DeltaTableError;
+use deltalake_core::kernel::transaction::TransactionError;
 use deltalake_core::kernel::{Action, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
-use deltalake_core::{DeltaTable, DeltaTableError};
 use footfall_event::schema::Table;
 use footfall_event::{Day, Partition};
 
+use crate::delta_log::DeltaLog;
 use crate::{Lake, LakeError, TableFile, WrittenFile};
+use decision::{Standing, Verdict};
 
 /// A live writer commits no file older than this. Delta's `VACUUM` tells files that were left behind
 /// from those still to be committed by their age alone, so a writer must not come back to one later.
@@ -94,7 +100,7 @@ pub enum Outcome {
 pub struct TableWriter {
     lake: Lake,
     table: Table,
-    delta: DeltaTable,
+    log: Box<dyn DeltaLog>,
     /// Transaction versions of the snapshot held, as far as they were asked for.
     known: BTreeMap<String, Option<i64>>,
 }
@@ -103,9 +109,8 @@ impl TableWriter {
     /// # Errors
     /// `Delta`; a table that was not made is an error here.
     pub async fn open(lake: &Lake, table: Table) -> Result<TableWriter, LakeError> {
-        let mut delta = lake.unloaded(table)?;
-        delta.load().await.map_err(|source| LakeError::Delta { table, source })?;
-        Ok(TableWriter { lake: lake.clone(), table, delta, known: BTreeMap::new() })
+        let log = lake.logs().open(lake, table).await?;
+        Ok(TableWriter { lake: lake.clone(), table, log, known: BTreeMap::new() })
     }
 
     /// The version of `app_id` in the snapshot held.
@@ -116,22 +121,17 @@ impl TableWriter {
         if let Some(known) = self.known.get(app_id) {
             return Ok(*known);
         }
-        let version = match self.read_progress(app_id).await {
+        let version = match self.log.transaction_version(app_id).await {
             Ok(version) => version,
             // The log that the snapshot held was read from may be gone.
             Err(_) => {
                 self.reopen().await?;
                 let failed = |source| LakeError::Delta { table: self.table, source };
-                self.read_progress(app_id).await.map_err(failed)?
+                self.log.transaction_version(app_id).await.map_err(failed)?
             }
         };
         self.known.insert(app_id.to_owned(), version);
         Ok(version)
-    }
-
-    async fn read_progress(&self, app_id: &str) -> Result<Option<i64>, DeltaTableError> {
-        let log_store = self.delta.log_store();
-        self.delta.snapshot()?.transaction_version(log_store.as_ref(), app_id).await
     }
 
     /// Takes up the table's newest version.
@@ -140,7 +140,7 @@ impl TableWriter {
     /// `Delta`.
     pub async fn reload(&mut self) -> Result<(), LakeError> {
         self.known.clear();
-        match self.delta.update_state().await {
+        match self.log.follow().await {
             Ok(()) => Ok(()),
             Err(_) => self.reopen().await,
         }
@@ -153,7 +153,7 @@ impl TableWriter {
     }
 
     pub fn version(&self) -> Option<u64> {
-        self.delta.version()
+        self.log.version()
     }
 
     /// Commits if every id stands where the commit begins; on any error the table is read again, as
@@ -165,8 +165,9 @@ impl TableWriter {
     pub async fn commit(&mut self, commit: &Commit) -> Result<Outcome, LakeError> {
         let age_max = if commit.is_load { LOAD_FILE_AGE_MAX } else { FILE_AGE_MAX };
         self.refuse_stale(&commit.files, age_max)?;
-        if let Some(lost) = self.lost(commit).await? {
-            return Ok(lost);
+        let moved = decision::moved(commit, &self.standing(commit).await?);
+        if !moved.is_empty() {
+            return Ok(Outcome::Lost { standing: moved });
         }
         let mut attempts = 1;
         loop {
@@ -176,23 +177,21 @@ impl TableWriter {
                 Err(source) => source,
             };
             self.reload().await?;
-            let mut is_ours = !commit.progress.is_empty();
-            for progress in &commit.progress {
-                is_ours &= self.progress(&progress.app_id).await? == Some(progress.to);
-            }
-            if is_ours && self.holds(&commit.files)? {
-                return Ok(Outcome::Committed { version: self.version().unwrap_or(0) });
-            }
-            if let Some(lost) = self.lost(commit).await? {
-                return Ok(lost);
-            }
             // A rewrite took files that the snapshot had, which is nothing to an append; or an erasure took
             // the versions behind it, which are read for conflicts: that fails in another way.
             let may_pass = is_conflict(&failed) || self.version() != held;
-            if attempts == ATTEMPTS_MAX || !may_pass {
-                return Err(LakeError::Delta { table: self.table, source: failed });
+            let standing = self.standing(commit).await?;
+            let holds_files = self.holds(&commit.files)?;
+            match decision::judge(commit, &standing, holds_files, may_pass) {
+                Verdict::Ours => {
+                    return Ok(Outcome::Committed { version: self.version().unwrap_or(0) });
+                }
+                Verdict::Lost(standing) => return Ok(Outcome::Lost { standing }),
+                Verdict::Again if attempts < ATTEMPTS_MAX => attempts += 1,
+                Verdict::Again | Verdict::Failed => {
+                    return Err(LakeError::Delta { table: self.table, source: failed });
+                }
             }
-            attempts += 1;
         }
     }
 
@@ -210,7 +209,15 @@ impl TableWriter {
     /// # Errors
     /// `Delta`, `Unreadable`.
     pub fn files(&self) -> Result<Vec<TableFile>, LakeError> {
-        crate::table_file::files(self.table, &self.delta)
+        self.log.files()
+    }
+
+    /// The rows of the snapshot held, as DataFusion reads them.
+    ///
+    /// # Errors
+    /// `Delta`.
+    pub async fn provider(&self) -> Result<Arc<dyn TableProvider>, LakeError> {
+        self.log.provider(&self.lake).await
     }
 
     /// Puts files in place of others that the snapshot held has; false where another rewrite was first,
@@ -265,15 +272,14 @@ impl TableWriter {
         }
     }
 
-    async fn lost(&mut self, commit: &Commit) -> Result<Option<Outcome>, LakeError> {
-        let mut standing = BTreeMap::new();
+    /// Where the ids of a commit stand in the snapshot held.
+    async fn standing(&mut self, commit: &Commit) -> Result<Standing, LakeError> {
+        let mut standing = Standing::new();
         for progress in &commit.progress {
             let version = self.progress(&progress.app_id).await?;
-            if version != progress.from {
-                standing.insert(progress.app_id.clone(), version);
-            }
+            standing.insert(progress.app_id.clone(), version);
         }
-        Ok((!standing.is_empty()).then_some(Outcome::Lost { standing }))
+        Ok(standing)
     }
 
     async fn try_commit(&mut self, commit: &Commit) -> Result<u64, DeltaTableError> {
@@ -296,19 +302,9 @@ impl TableWriter {
     ) -> Result<u64, DeltaTableError> {
         let made = transactions.iter().map(|made| (made.app_id.clone(), Some(made.version)));
         let made = made.collect::<Vec<_>>();
-        let properties = CommitProperties::default()
-            .with_application_transactions(transactions)
-            .with_cleanup_expired_logs(Some(false));
-        let state = self.delta.snapshot()?.clone();
-        let log_store = self.delta.log_store();
-        let before = state.version();
-        let finalized = CommitBuilder::from(properties)
-            .with_actions(actions)
-            .build(Some(&state), log_store, operation)
-            .await?;
-        let version = finalized.version();
-        self.delta.state = Some(finalized.snapshot());
-        if version != before + 1 {
+        let before = self.version();
+        let version = self.log.commit(actions, transactions, operation).await?;
+        if before.is_none_or(|before| version != before + 1) {
             // It came to lie behind commits of others, which may have moved any other id.
             self.known.clear();
         }
@@ -316,13 +312,10 @@ impl TableWriter {
         Ok(version)
     }
 
-    /// Whether a commit's files are in the table: another writer that folds the same log reaches the
-    /// same offsets with files of its own.
+    /// Whether a commit's files are in the table.
     fn holds(&self, files: &[WrittenFile]) -> Result<bool, LakeError> {
         let Some(file) = files.first() else { return Ok(true) };
-        let failed = |source| LakeError::Delta { table: self.table, source };
-        let uris = self.delta.get_file_uris().map_err(failed)?.collect::<Vec<_>>();
-        Ok(uris.iter().any(|uri| uri.ends_with(&file.add.path)))
+        self.log.holds(&file.add.path)
     }
 }
 

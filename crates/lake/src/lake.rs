@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deltalake_core::kernel::{Action, StructType};
-use deltalake_core::operations::create::CreateBuilder;
-use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableBuilder};
 use footfall_event::Micros;
 use footfall_event::schema::Table;
@@ -15,14 +12,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::LakeError;
+use crate::delta_log::{DeltaLogs, StoredLogs};
 use crate::durable::DurableFolder;
 
 /// Beside the tables, in no table.
 const SETTINGS: &str = "_footfall/lake.json";
-/// A reader opens a table from its last checkpoint, so it follows within so many commits.
-const CHECKPOINT_COMMITS: u32 = 30;
-/// How long old versions can be read, and how long `verify` can go back.
-const LOG_RETENTION: &str = "interval 1 day";
 
 /// Where all the tables are.
 #[derive(Clone, Debug)]
@@ -30,6 +24,7 @@ pub struct Lake {
     url: Url,
     store: Arc<dyn ObjectStore>,
     root: Path,
+    logs: Arc<dyn DeltaLogs>,
 }
 
 /// What is fixed when a lake is made.
@@ -72,7 +67,20 @@ impl Lake {
         } else {
             Path::from_url_path(url.path()).map_err(|e| bad(e.to_string()))?
         };
-        Ok(Lake { url, store, root })
+        Ok(Lake { url, store, root, logs: Arc::new(StoredLogs) })
+    }
+
+    /// A lake in the root of `store`, whose tables' logs are kept by `logs`.
+    pub fn in_store(
+        store: Arc<dyn ObjectStore>,
+        logs: Arc<dyn DeltaLogs>,
+    ) -> Result<Lake, LakeError> {
+        let location = "memory:///";
+        let url = Url::parse(location).map_err(|error| LakeError::Location {
+            location: location.to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok(Lake { url, store, root: Path::default(), logs })
     }
 
     pub fn url(&self) -> &Url {
@@ -108,9 +116,7 @@ impl Lake {
             made.map_or(Ok(()), |made| made.require(wanted))?;
         }
         for table in Table::ALL {
-            if self.table(table).await?.is_none() {
-                self.make_table(table).await?;
-            }
+            self.logs.make(self, table).await?;
         }
         Ok(())
     }
@@ -137,40 +143,15 @@ impl Lake {
         url
     }
 
+    pub(crate) fn logs(&self) -> &dyn DeltaLogs {
+        self.logs.as_ref()
+    }
+
     pub(crate) fn unloaded(&self, table: Table) -> Result<DeltaTable, LakeError> {
         let url = self.table_url(table);
         DeltaTableBuilder::from_url(url.clone())
             .and_then(|builder| builder.with_storage_backend(self.store.clone(), url).build())
             .map_err(|source| LakeError::Delta { table, source })
-    }
-
-    async fn make_table(&self, table: Table) -> Result<(), LakeError> {
-        let failed = |source| LakeError::Delta { table, source };
-        let log_store = self.unloaded(table)?.log_store();
-        let columns: StructType = {
-            use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
-            let schema = table.schema();
-            schema.as_ref().try_into_kernel().map_err(|source| LakeError::Rows { table, source })?
-        };
-        let made = CreateBuilder::new()
-            .with_log_store(log_store)
-            .with_table_name(table.name())
-            .with_columns(columns.fields().cloned())
-            .with_partition_columns([table.partition_column()])
-            .with_save_mode(SaveMode::Ignore)
-            .with_actions(Vec::<Action>::new())
-            .with_configuration([
-                ("delta.checkpointInterval".to_owned(), Some(CHECKPOINT_COMMITS.to_string())),
-                ("delta.logRetentionDuration".to_owned(), Some(LOG_RETENTION.to_owned())),
-                ("delta.enableExpiredLogCleanup".to_owned(), Some("false".to_owned())),
-            ])
-            .await;
-        match made {
-            Ok(_) => Ok(()),
-            // Somebody else made it in the meantime.
-            Err(_) if self.table(table).await?.is_some() => Ok(()),
-            Err(source) => Err(failed(source)),
-        }
     }
 
     /// A blob beside the tables; `None` where there is none.
@@ -229,6 +210,11 @@ impl Lake {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Of a file, by its path within the table's folder.
+    pub(crate) fn path_in(&self, table: Table, path: &str) -> Path {
+        self.path(&format!("{}/{path}", table.name()))
     }
 
     pub(crate) fn path(&self, name: &str) -> Path {

@@ -2,10 +2,12 @@
 //! texts, the pipeline's snapshots). What the rows mean is left to others.
 
 mod commit;
+mod delta_log;
 mod durable;
 mod error;
 mod facts;
 mod lake;
+mod model_log;
 mod old_files;
 mod order;
 mod parquet_file;
@@ -20,10 +22,12 @@ pub use commit::{
     Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id, recompute_app_id,
     removed_before_app_id, rewrite_app_id,
 };
+pub use delta_log::{DeltaLog, DeltaLogs};
 pub use deltalake_core::DeltaTable;
 pub use error::LakeError;
 pub use facts::TableFacts;
 pub use lake::{Lake, LakeSettings};
+pub use model_log::{Between, ModelLogs, ModelTables};
 pub use old_files::delete_old_files;
 pub use order::sort_columns;
 pub use parquet_file::{FileWriter, WrittenFile};

@@ -2,7 +2,7 @@
 //! the table until they are committed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -14,6 +14,7 @@ use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::order::{OrderWatch, tags};
@@ -207,8 +208,7 @@ impl FileWriter {
         let (column, size) = (table.partition_column(), bytes.len() as i64);
         let name = format!("{}-{}.zstd.parquet", self.name, Uuid::now_v7().simple());
         let path = format!("{column}={day}/{name}");
-        let store = self.lake.unloaded(table)?.object_store();
-        store.put(&path.as_str().into(), bytes.into()).await?;
+        self.lake.store().put(&self.lake.path_in(table, &path), bytes.into()).await?;
         let finished = Finished::at_once();
         self.finished.push(WrittenFile {
             add: Add {

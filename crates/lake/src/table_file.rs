@@ -10,7 +10,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use deltalake_core::DeltaTable;
-use deltalake_core::kernel::Remove;
+use deltalake_core::kernel::{Add, Remove};
 use footfall_event::Day;
 use footfall_event::schema::Table;
 use futures::future::BoxFuture;
@@ -58,15 +58,45 @@ impl TableFile {
 /// `Delta`; `Unreadable` for a file without a day, which is none of ours.
 pub(crate) fn files(table: Table, delta: &DeltaTable) -> Result<Vec<TableFile>, LakeError> {
     let state = delta.snapshot().map_err(|source| LakeError::Delta { table, source })?;
-    let file = |remove: Remove, rows| {
-        let day = day(&remove.partition_values, table).ok_or_else(|| LakeError::Unreadable {
-            path: format!("{}/{}", table.name(), remove.path),
-            reason: "its day is not known".to_owned(),
-        })?;
-        Ok(TableFile { day, bytes: remove.size.unwrap_or(0), rows, remove })
-    };
     let views = state.log_data();
-    views.iter().map(|view| file(view.remove_action(true), view.num_records())).collect()
+    views
+        .iter()
+        .map(|view| file_of_parts(table, view.remove_action(true), view.num_records()))
+        .collect()
+}
+
+/// The file that an entry of a log adds.
+///
+/// # Errors
+/// As [`files`].
+pub(crate) fn file_of(table: Table, add: &Add) -> Result<TableFile, LakeError> {
+    let remove = Remove {
+        path: add.path.clone(),
+        data_change: true,
+        deletion_timestamp: Some(add.modification_time),
+        extended_file_metadata: Some(true),
+        size: Some(add.size),
+        partition_values: Some(add.partition_values.clone()),
+        deletion_vector: None,
+        tags: None,
+        base_row_id: None,
+        default_row_commit_version: None,
+    };
+    let stats = add.stats.as_deref().map(serde_json::from_str::<serde_json::Value>);
+    let rows = stats.and_then(Result::ok).and_then(|stats| stats["numRecords"].as_u64());
+    file_of_parts(table, remove, rows.map(|rows| rows as usize))
+}
+
+fn file_of_parts(
+    table: Table,
+    remove: Remove,
+    rows: Option<usize>,
+) -> Result<TableFile, LakeError> {
+    let day = day(&remove.partition_values, table).ok_or_else(|| LakeError::Unreadable {
+        path: format!("{}/{}", table.name(), remove.path),
+        reason: "its day is not known".to_owned(),
+    })?;
+    Ok(TableFile { day, bytes: remove.size.unwrap_or(0), rows, remove })
 }
 
 fn day(values: &Option<HashMap<String, Option<String>>>, table: Table) -> Option<Day> {
@@ -96,10 +126,9 @@ pub async fn read_file(
     wanted: &[usize],
 ) -> Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError> {
     let failed = move |source| LakeError::Parquet { table, source };
-    let store = lake.unloaded(table)?.object_store();
     let stored = StoredFile {
-        store,
-        path: Path::from(file.path()),
+        store: lake.store().clone(),
+        path: lake.path_in(table, file.path()),
         bytes: u64::try_from(file.bytes).unwrap_or(0),
     };
     let builder = ParquetRecordBatchStreamBuilder::new(stored).await.map_err(failed)?;

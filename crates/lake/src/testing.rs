@@ -8,11 +8,14 @@ use arrow::array::{
 };
 use footfall_event::Micros;
 use footfall_event::schema::Table;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use futures::TryStreamExt;
+use object_store::memory::InMemory;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{FileWriter, Lake, LakeSettings, WrittenFile};
+use crate::{
+    Between, FileWriter, Lake, LakeSettings, ModelTables, TableWriter, WrittenFile, read_file,
+};
 
 /// The table that tests write to: its rows are the simplest.
 pub const TABLE: Table = Table::Duplicates;
@@ -67,16 +70,36 @@ pub async fn files(lake: &Lake, id: &str) -> Vec<WrittenFile> {
 
 /// The ids in the newest version of [`TABLE`], ascending.
 pub async fn ids(lake: &Lake) -> Vec<String> {
-    let table = lake.table(TABLE).await.unwrap().unwrap();
+    let column = TABLE.schema().index_of("event_id").unwrap();
     let mut ids = Vec::new();
-    for uri in table.get_file_uris().unwrap() {
-        let file = std::fs::File::open(uri.trim_start_matches("file://")).unwrap();
-        for rows in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
-            let rows = rows.unwrap();
-            let column = rows.column_by_name("event_id").unwrap().as_string::<i32>().clone();
+    for file in TableWriter::open(lake, TABLE).await.unwrap().files().unwrap() {
+        let rows = read_file(lake, TABLE, &file, &[column]).await.unwrap();
+        for rows in rows.try_collect::<Vec<_>>().await.unwrap() {
+            let column = rows.column(0).as_string::<i32>();
             ids.extend(column.iter().map(|id| id.unwrap().to_owned()));
         }
     }
     ids.sort();
     ids
+}
+
+/// A lake in memory whose tables' logs are the model; not made yet.
+pub fn modelled_lake() -> Lake {
+    let logs = ModelTables::default().reached_through(Arc::new(Nothing));
+    Lake::in_store(Arc::new(InMemory::new()), Arc::new(logs)).unwrap()
+}
+
+/// Lets everything pass.
+#[derive(Debug)]
+struct Nothing;
+
+#[async_trait::async_trait]
+impl Between for Nothing {
+    async fn before(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn after(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
 }

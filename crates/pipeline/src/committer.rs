@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -10,6 +9,7 @@ use footfall_event::schema::Table;
 use footfall_event::{Offset, Partition};
 use footfall_lake::{Commit, FileWriter, Lake, Outcome, Progress, TableWriter, app_id};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::metrics::Metrics;

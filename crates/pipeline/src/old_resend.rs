@@ -9,12 +9,12 @@ use datafusion::prelude::{DataFrame, SessionContext, col, lit};
 use datafusion::scalar::ScalarValue;
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
-use footfall_lake::{DeltaTable, Lake};
+use footfall_lake::{Lake, TableWriter};
 use tokio_util::sync::CancellationToken;
 
 use crate::PipelineError;
 use crate::patience::Patience;
-use crate::scan::{failed, frame};
+use crate::scan::failed;
 
 /// How far behind an event's time its first sending may stand: a client's clock drifts.
 const LEEWAY: Micros = Micros::DAY;
@@ -37,7 +37,7 @@ pub struct OldResends {
     /// How far before an event's time its first sending is looked for: a day more than the door takes.
     reach: Micros,
     /// As of the last look.
-    table: Option<DeltaTable>,
+    table: Option<TableWriter>,
     shutdown: CancellationToken,
 }
 
@@ -112,16 +112,15 @@ impl OldResends {
         &mut self,
         suspects: &[Suspect],
     ) -> Result<BTreeMap<Id, Vec<Standing>>, PipelineError> {
-        let is_updated = match &mut self.table {
-            Some(table) => table.update_state().await.is_ok(),
-            None => false,
+        let table = match &mut self.table {
+            Some(table) => {
+                table.reload().await?;
+                table
+            }
+            none => none.insert(TableWriter::open(&self.lake, Table::Events).await?),
         };
-        // A version that cannot be followed, as its log was deleted, is opened again.
-        if !is_updated {
-            self.table = self.lake.table(Table::Events).await?;
-        }
-        let Some(table) = &self.table else { return Ok(BTreeMap::new()) };
-        let rows = frame(&SessionContext::new(), table).await?;
+        let rows = table.provider().await?;
+        let rows = SessionContext::new().read_table(rows).map_err(failed)?;
         let rows = self.wanted(rows, suspects).map_err(failed)?;
         let mut standing: BTreeMap<Id, Vec<Standing>> = BTreeMap::new();
         for batch in rows.collect().await.map_err(failed)? {

@@ -10,7 +10,7 @@ mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use footfall_event::{Offset, Partition};
 use footfall_lake::Lake;
@@ -34,6 +34,7 @@ use interval::{Finished, Interval, Outlets};
 use lag::Lag;
 use live::Looking;
 use owned::{Begin, Folding, Owned};
+use tokio::time::Instant;
 use upkeep::{CARETAKER, Upkeep};
 
 /// The loop looks at least this often whether a tick or a commit is due.

@@ -1,11 +1,42 @@
-//! Two writers on one table, answers that were lost, and files that are too old.
-
-use std::time::Instant;
+//! Two writers on one table, answers that were lost, and files that are too old: of the real log, and of
+//! its model.
 
 use footfall_event::Micros;
+use tokio::time::Instant;
 
 use super::*;
 use crate::testing::{TABLE, files, ids, made_lake};
+
+/// Each runs on the log as Delta's library keeps it, and on the model.
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod stored {
+            $(#[tokio::test]
+            async fn $name() {
+                let (_folder, lake) = crate::testing::made_lake().await;
+                super::$name(&lake).await;
+            })*
+        }
+        mod modelled {
+            $(#[tokio::test]
+            async fn $name() {
+                let lake = crate::testing::modelled_lake();
+                lake.make(&crate::testing::settings()).await.unwrap();
+                super::$name(&lake).await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    files_and_progress_appear_together
+    the_second_of_two_writers_is_told_where_the_first_got
+    progress_that_others_made_before_a_rebased_commit_is_seen
+    a_commit_whose_answer_was_lost_is_known_as_ones_own
+    equal_progress_with_files_of_another_is_no_commit_of_ones_own
+    an_append_goes_on_beside_a_rewrite
+    of_two_rewrites_one_is_told_that_the_other_was_first
+}
 
 async fn open(lake: &Lake) -> TableWriter {
     TableWriter::open(lake, TABLE).await.unwrap()
@@ -29,84 +60,74 @@ fn committed(version: u64) -> Outcome {
     Outcome::Committed { version }
 }
 
-#[tokio::test]
-async fn files_and_progress_appear_together() {
-    let (_folder, lake) = made_lake().await;
-    let mut writer = open(&lake).await;
-    let written = files(&lake, "a").await;
-    assert!(ids(&lake).await.is_empty());
+async fn files_and_progress_appear_together(lake: &Lake) {
+    let mut writer = open(lake).await;
+    let written = files(lake, "a").await;
+    assert!(ids(lake).await.is_empty());
     assert_eq!(writer.progress("p").await.unwrap(), None);
     let first = commit(written, &[("p", None, 10), ("q", None, 0)]);
     assert_eq!(writer.commit(&first).await.unwrap(), committed(1));
-    assert_eq!(ids(&lake).await, ["a"]);
-    for writer in [&mut writer, &mut open(&lake).await] {
+    assert_eq!(ids(lake).await, ["a"]);
+    for writer in [&mut writer, &mut open(lake).await] {
         assert_eq!(writer.progress("p").await.unwrap(), Some(10));
         assert_eq!(writer.progress("q").await.unwrap(), Some(0));
         assert_eq!(writer.version(), Some(1));
     }
-    let next = commit(files(&lake, "b").await, &[("p", Some(10), 11)]);
+    let next = commit(files(lake, "b").await, &[("p", Some(10), 11)]);
     assert_eq!(writer.commit(&next).await.unwrap(), committed(2));
-    assert_eq!(ids(&lake).await, ["a", "b"]);
+    assert_eq!(ids(lake).await, ["a", "b"]);
 }
 
-#[tokio::test]
-async fn the_second_of_two_writers_is_told_where_the_first_got() {
-    let (_folder, lake) = made_lake().await;
-    let (mut first, mut second) = (open(&lake).await, open(&lake).await);
-    let theirs = commit(files(&lake, "theirs").await, &[("p", None, 10)]);
+async fn the_second_of_two_writers_is_told_where_the_first_got(lake: &Lake) {
+    let (mut first, mut second) = (open(lake).await, open(lake).await);
+    let theirs = commit(files(lake, "theirs").await, &[("p", None, 10)]);
     first.commit(&theirs).await.unwrap();
     // Its snapshot does not have the other's commit, so the conflict is Delta's to find.
-    let ours = commit(files(&lake, "ours").await, &[("p", None, 12), ("q", None, 5)]);
+    let ours = commit(files(lake, "ours").await, &[("p", None, 12), ("q", None, 5)]);
     assert_eq!(second.commit(&ours).await.unwrap(), lost(&[("p", Some(10))]));
     // The snapshot has it, so it is found before anything is tried.
     assert_eq!(second.commit(&ours).await.unwrap(), lost(&[("p", Some(10))]));
-    assert_eq!(ids(&lake).await, ["theirs"]);
-    let rest = commit(files(&lake, "rest").await, &[("p", Some(10), 12), ("q", None, 5)]);
+    assert_eq!(ids(lake).await, ["theirs"]);
+    let rest = commit(files(lake, "rest").await, &[("p", Some(10), 12), ("q", None, 5)]);
     assert_eq!(second.commit(&rest).await.unwrap(), committed(2));
-    assert_eq!(ids(&lake).await, ["rest", "theirs"]);
+    assert_eq!(ids(lake).await, ["rest", "theirs"]);
 }
 
-#[tokio::test]
-async fn progress_that_others_made_before_a_rebased_commit_is_seen() {
-    let (_folder, lake) = made_lake().await;
-    let mut ours = open(&lake).await;
-    ours.commit(&commit(files(&lake, "a").await, &[("q", None, 50)])).await.unwrap();
-    let mut theirs = open(&lake).await;
-    let moved = commit(files(&lake, "50 to 80").await, &[("q", Some(50), 80)]);
+async fn progress_that_others_made_before_a_rebased_commit_is_seen(lake: &Lake) {
+    let mut ours = open(lake).await;
+    ours.commit(&commit(files(lake, "a").await, &[("q", None, 50)])).await.unwrap();
+    let mut theirs = open(lake).await;
+    let moved = commit(files(lake, "50 to 80").await, &[("q", Some(50), 80)]);
     assert_eq!(theirs.commit(&moved).await.unwrap(), committed(2));
     // Nobody else moves p, so this lands behind their commit.
-    let other = commit(files(&lake, "p").await, &[("p", None, 1)]);
+    let other = commit(files(lake, "p").await, &[("p", None, 1)]);
     assert_eq!(ours.commit(&other).await.unwrap(), committed(3));
-    let stale = commit(files(&lake, "50 to 70").await, &[("p", Some(1), 2), ("q", Some(50), 70)]);
+    let stale = commit(files(lake, "50 to 70").await, &[("p", Some(1), 2), ("q", Some(50), 70)]);
     assert_eq!(ours.commit(&stale).await.unwrap(), lost(&[("q", Some(80))]));
-    assert_eq!(ids(&lake).await, ["50 to 80", "a", "p"]);
-    assert_eq!(open(&lake).await.progress("q").await.unwrap(), Some(80));
-    assert_eq!(open(&lake).await.progress("p").await.unwrap(), Some(1));
+    assert_eq!(ids(lake).await, ["50 to 80", "a", "p"]);
+    assert_eq!(open(lake).await.progress("q").await.unwrap(), Some(80));
+    assert_eq!(open(lake).await.progress("p").await.unwrap(), Some(1));
 }
 
 /// The same commit by a writer that does not know of it is what a writer tries again whose answer
 /// was lost on the way.
-#[tokio::test]
-async fn a_commit_whose_answer_was_lost_is_known_as_ones_own() {
-    let (_folder, lake) = made_lake().await;
-    let (mut heard, mut unheard) = (open(&lake).await, open(&lake).await);
-    let with_files = commit(files(&lake, "a").await, &[("p", None, 10)]);
+async fn a_commit_whose_answer_was_lost_is_known_as_ones_own(lake: &Lake) {
+    let (mut heard, mut unheard) = (open(lake).await, open(lake).await);
+    let with_files = commit(files(lake, "a").await, &[("p", None, 10)]);
     assert_eq!(heard.commit(&with_files).await.unwrap(), committed(1));
     assert_eq!(unheard.commit(&with_files).await.unwrap(), committed(1));
     let without = commit(Vec::new(), &[("p", Some(10), 20), ("q", None, 1)]);
     assert_eq!(heard.commit(&without).await.unwrap(), committed(2));
     assert_eq!(unheard.commit(&without).await.unwrap(), committed(2));
-    assert_eq!(ids(&lake).await, ["a"]);
+    assert_eq!(ids(lake).await, ["a"]);
 }
 
-#[tokio::test]
-async fn equal_progress_with_files_of_another_is_no_commit_of_ones_own() {
-    let (_folder, lake) = made_lake().await;
-    let (mut first, mut second) = (open(&lake).await, open(&lake).await);
-    first.commit(&commit(files(&lake, "theirs").await, &[("p", None, 10)])).await.unwrap();
-    let ours = commit(files(&lake, "ours").await, &[("p", None, 10)]);
+async fn equal_progress_with_files_of_another_is_no_commit_of_ones_own(lake: &Lake) {
+    let (mut first, mut second) = (open(lake).await, open(lake).await);
+    first.commit(&commit(files(lake, "theirs").await, &[("p", None, 10)])).await.unwrap();
+    let ours = commit(files(lake, "ours").await, &[("p", None, 10)]);
     assert_eq!(second.commit(&ours).await.unwrap(), lost(&[("p", Some(10))]));
-    assert_eq!(ids(&lake).await, ["theirs"]);
+    assert_eq!(ids(lake).await, ["theirs"]);
 }
 
 #[tokio::test]
@@ -141,9 +162,11 @@ async fn a_file_is_too_old_by_either_clock() {
 
 #[tokio::test]
 async fn a_table_that_was_not_made_cannot_be_written() {
-    let (_folder, lake) = crate::testing::location();
-    let refused = TableWriter::open(&lake, TABLE).await.err().unwrap();
-    assert!(matches!(refused, LakeError::Delta { table: TABLE, .. }), "{refused}");
+    let (_folder, stored) = crate::testing::location();
+    for lake in [stored, crate::testing::modelled_lake()] {
+        let refused = TableWriter::open(&lake, TABLE).await.err().unwrap();
+        assert!(matches!(refused, LakeError::Delta { table: TABLE, .. }), "{refused}");
+    }
 }
 
 async fn rewritten(writer: &TableWriter, lake: &Lake, id: &str, changes_rows: bool) -> Rewrite {
@@ -151,49 +174,45 @@ async fn rewritten(writer: &TableWriter, lake: &Lake, id: &str, changes_rows: bo
     Rewrite { replaced, files: files(lake, id).await, changes_rows, marks: Vec::new() }
 }
 
-#[tokio::test]
-async fn an_append_goes_on_beside_a_rewrite() {
-    let (_folder, lake) = made_lake().await;
+async fn an_append_goes_on_beside_a_rewrite(lake: &Lake) {
     for changes_rows in [false, true] {
-        let (mut appends, mut rewrites) = (open(&lake).await, open(&lake).await);
+        let (mut appends, mut rewrites) = (open(lake).await, open(lake).await);
         let from = appends.progress("p").await.unwrap();
-        let first = commit(files(&lake, "old").await, &[("p", from, 10)]);
+        let first = commit(files(lake, "old").await, &[("p", from, 10)]);
         appends.commit(&first).await.unwrap();
         rewrites.reload().await.unwrap();
-        let rewrite = rewritten(&rewrites, &lake, "new", changes_rows).await;
+        let rewrite = rewritten(&rewrites, lake, "new", changes_rows).await;
         assert!(rewrites.rewrite(rewrite).await.unwrap());
         // Its snapshot has the file that is gone.
-        let next = commit(files(&lake, "next").await, &[("p", Some(10), 11)]);
+        let next = commit(files(lake, "next").await, &[("p", Some(10), 11)]);
         assert!(matches!(appends.commit(&next).await.unwrap(), Outcome::Committed { .. }));
-        assert_eq!(ids(&lake).await, ["new", "next"]);
+        assert_eq!(ids(lake).await, ["new", "next"]);
         // And a rewrite goes on beside an append.
         rewrites.reload().await.unwrap();
-        let rewrite = rewritten(&rewrites, &lake, "newer", changes_rows).await;
-        let last = commit(files(&lake, "last").await, &[("p", Some(11), 12)]);
+        let rewrite = rewritten(&rewrites, lake, "newer", changes_rows).await;
+        let last = commit(files(lake, "last").await, &[("p", Some(11), 12)]);
         appends.commit(&last).await.unwrap();
         assert!(rewrites.rewrite(rewrite).await.unwrap());
-        assert_eq!(ids(&lake).await, ["last", "newer"]);
-        let all = Rewrite { replaced: open(&lake).await.files().unwrap(), ..Rewrite::default() };
-        assert!(open(&lake).await.rewrite(all).await.unwrap());
-        assert_eq!(open(&lake).await.progress("p").await.unwrap(), Some(12));
-        assert!(ids(&lake).await.is_empty());
+        assert_eq!(ids(lake).await, ["last", "newer"]);
+        let all = Rewrite { replaced: open(lake).await.files().unwrap(), ..Rewrite::default() };
+        assert!(open(lake).await.rewrite(all).await.unwrap());
+        assert_eq!(open(lake).await.progress("p").await.unwrap(), Some(12));
+        assert!(ids(lake).await.is_empty());
     }
 }
 
-#[tokio::test]
-async fn of_two_rewrites_one_is_told_that_the_other_was_first() {
-    let (_folder, lake) = made_lake().await;
-    open(&lake).await.commit(&commit(files(&lake, "a").await, &[("p", None, 1)])).await.unwrap();
+async fn of_two_rewrites_one_is_told_that_the_other_was_first(lake: &Lake) {
+    open(lake).await.commit(&commit(files(lake, "a").await, &[("p", None, 1)])).await.unwrap();
     for changes_rows in [false, true] {
-        let (mut first, mut second) = (open(&lake).await, open(&lake).await);
-        let theirs = rewritten(&first, &lake, "theirs", false).await;
-        let ours = rewritten(&second, &lake, "ours", changes_rows).await;
+        let (mut first, mut second) = (open(lake).await, open(lake).await);
+        let theirs = rewritten(&first, lake, "theirs", false).await;
+        let ours = rewritten(&second, lake, "ours", changes_rows).await;
         assert!(first.rewrite(theirs).await.unwrap());
         assert!(!second.rewrite(ours).await.unwrap());
-        assert_eq!(ids(&lake).await, ["theirs"]);
+        assert_eq!(ids(lake).await, ["theirs"]);
         // It has the other's from then on.
-        let again = rewritten(&second, &lake, "again", changes_rows).await;
+        let again = rewritten(&second, lake, "again", changes_rows).await;
         assert!(second.rewrite(again).await.unwrap());
-        assert_eq!(ids(&lake).await, ["again"]);
+        assert_eq!(ids(lake).await, ["again"]);
     }
 }

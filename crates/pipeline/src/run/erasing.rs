@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use footfall_lake::Lake;
 use footfall_log::EventLog;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::erasure::{Advanced, Erasures, advance};

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::Lake;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::committer::Committer;
 use crate::metrics::Metrics;

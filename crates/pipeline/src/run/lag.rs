@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use footfall_event::{Micros, Offset, Partition};
 use footfall_log::EventLog;
 use futures::FutureExt;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::partition::PartitionFold;

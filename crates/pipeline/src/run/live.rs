@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use footfall_event::Partition;
 use footfall_event::schema::LiveTable;
 use footfall_sessionizer::{LiveSession, Visitor};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::owned::Owned;
 use crate::live::{Ask, LiveRefused, LiveWanted, Look, ROWS_MAX};

@@ -1,10 +1,9 @@
 //! What a partition is to the pipeline that it is assigned to.
 
-use std::time::Instant;
-
 use footfall_event::Offset;
 use footfall_log::LogError;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::old_resend::OldResends;
 use crate::partition::PartitionFold;

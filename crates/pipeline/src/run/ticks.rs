@@ -2,12 +2,13 @@
 //! the log has others.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use footfall_event::{Offset, Partition};
 use footfall_log::{EventLog, Kind, LogError, NewRecord};
 use futures::FutureExt;
+use tokio::time::Instant;
 
 use super::owned::Folding;
 use crate::PipelineSettings;

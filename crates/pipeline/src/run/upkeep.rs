@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use footfall_event::Partition;
 use footfall_lake::Lake;
 use footfall_sessionizer::Rules;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;

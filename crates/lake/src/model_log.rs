@@ -1,0 +1,209 @@
+//! A model of Delta's log in memory, for simulations: what a commit against an older version meets, told
+//! by the same errors. It passes the tests of the real one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use deltalake_core::DeltaTableError;
+use deltalake_core::kernel::transaction::{CommitConflictError, TransactionError};
+use deltalake_core::kernel::{Action, Add, Remove, Transaction};
+use deltalake_core::protocol::DeltaOperation;
+use footfall_event::schema::Table;
+use futures::TryStreamExt;
+
+use crate::delta_log::{DeltaLog, DeltaLogs};
+use crate::table_file::{TableFile, file_of, read_file};
+use crate::{Lake, LakeError};
+
+/// What stands between a writer and the log: it may take its time, fail, or never answer.
+#[async_trait]
+pub trait Between: std::fmt::Debug + Send + Sync {
+    /// Before anything of `what` is done; where it fails, nothing is.
+    ///
+    /// # Errors
+    /// A sentence.
+    async fn before(&self, what: &str) -> Result<(), String>;
+
+    /// When `what` is done; where it fails, its answer is lost.
+    ///
+    /// # Errors
+    /// A sentence.
+    async fn after(&self, what: &str) -> Result<(), String>;
+}
+
+/// The logs of all tables, as all processes see them.
+#[derive(Clone, Debug, Default)]
+pub struct ModelTables(Arc<Mutex<BTreeMap<Table, Vec<Version>>>>);
+
+/// What a version changed.
+#[derive(Clone, Debug, Default)]
+struct Version {
+    added: Vec<Add>,
+    removed: Vec<Remove>,
+    transactions: Vec<Transaction>,
+}
+
+/// The logs as one process reaches them.
+#[derive(Clone, Debug)]
+pub struct ModelLogs {
+    tables: ModelTables,
+    between: Arc<dyn Between>,
+}
+
+/// A version that a writer holds.
+struct ModelLog {
+    table: Table,
+    logs: ModelLogs,
+    version: usize,
+    files: BTreeMap<String, Add>,
+    transactions: BTreeMap<String, i64>,
+}
+
+impl ModelTables {
+    /// The tables as a process reaches them through `between`.
+    pub fn reached_through(&self, between: Arc<dyn Between>) -> ModelLogs {
+        ModelLogs { tables: self.clone(), between }
+    }
+
+    fn with<T>(&self, table: Table, look: impl FnOnce(&mut Vec<Version>) -> T) -> T {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(tables.entry(table).or_default())
+    }
+}
+
+#[async_trait]
+impl DeltaLogs for ModelLogs {
+    async fn make(&self, _: &Lake, table: Table) -> Result<(), LakeError> {
+        self.tables.with(table, |versions| {
+            if versions.is_empty() {
+                versions.push(Version::default());
+            }
+        });
+        Ok(())
+    }
+
+    async fn open(&self, _: &Lake, table: Table) -> Result<Box<dyn DeltaLog>, LakeError> {
+        let (files, transactions) = (BTreeMap::new(), BTreeMap::new());
+        let logs = self.clone();
+        let mut log = ModelLog { table, logs, version: 0, files, transactions };
+        log.follow().await.map_err(|source| LakeError::Delta { table, source })?;
+        Ok(Box::new(log))
+    }
+}
+
+impl ModelLog {
+    fn what(&self, what: &str) -> String {
+        format!("{what} {}", self.table.name())
+    }
+
+    fn take_up(&mut self, version: &Version) {
+        for removed in &version.removed {
+            self.files.remove(&removed.path);
+        }
+        self.files.extend(version.added.iter().map(|add| (add.path.clone(), add.clone())));
+        let made = version.transactions.iter();
+        self.transactions.extend(made.map(|made| (made.app_id.clone(), made.version)));
+        self.version += 1;
+    }
+}
+
+#[async_trait]
+impl DeltaLog for ModelLog {
+    fn version(&self) -> Option<u64> {
+        self.version.checked_sub(1).map(|version| version as u64)
+    }
+
+    fn files(&self) -> Result<Vec<TableFile>, LakeError> {
+        self.files.values().map(|add| file_of(self.table, add)).collect()
+    }
+
+    fn holds(&self, path: &str) -> Result<bool, LakeError> {
+        Ok(self.files.contains_key(path))
+    }
+
+    async fn provider(&self, lake: &Lake) -> Result<Arc<dyn TableProvider>, LakeError> {
+        let columns: Vec<usize> = (0..self.table.schema().fields().len()).collect();
+        let mut rows = Vec::new();
+        for file in self.files()? {
+            let read = read_file(lake, self.table, &file, &columns).await?;
+            rows.extend(read.try_collect::<Vec<_>>().await?);
+        }
+        let held = MemTable::try_new(self.table.schema(), vec![rows]);
+        let failed =
+            |source: DataFusionError| LakeError::Delta { table: self.table, source: source.into() };
+        Ok(Arc::new(held.map_err(failed)?))
+    }
+
+    async fn transaction_version(&self, app_id: &str) -> Result<Option<i64>, DeltaTableError> {
+        Ok(self.transactions.get(app_id).copied())
+    }
+
+    async fn follow(&mut self) -> Result<(), DeltaTableError> {
+        let what = self.what("read");
+        self.logs.between.before(&what).await.map_err(DeltaTableError::Generic)?;
+        let held = self.version;
+        let newer = self.logs.tables.with(self.table, |versions| versions[held..].to_vec());
+        if held + newer.len() == 0 {
+            return Err(DeltaTableError::NotATable(self.table.name().to_owned()));
+        }
+        newer.iter().for_each(|version| self.take_up(version));
+        Ok(())
+    }
+
+    async fn commit(
+        &mut self,
+        actions: Vec<Action>,
+        transactions: Vec<Transaction>,
+        operation: DeltaOperation,
+    ) -> Result<u64, DeltaTableError> {
+        let mut made = Version { transactions, ..Version::default() };
+        for action in actions {
+            match action {
+                Action::Add(add) => made.added.push(add),
+                Action::Remove(remove) => made.removed.push(remove),
+                other => {
+                    let told = format!("the model knows no {other:?}");
+                    return Err(DeltaTableError::Generic(told));
+                }
+            }
+        }
+        let appends = matches!(operation, DeltaOperation::Write { .. });
+        let what = self.what(if appends { "commit" } else { "rewrite" });
+        self.logs.between.before(&what).await.map_err(DeltaTableError::Generic)?;
+        let held = self.version;
+        let newer = self.logs.tables.with(self.table, |versions| {
+            let newer = versions[held..].to_vec();
+            if let Some(conflict) = newer.iter().find_map(|other| conflict(&made, other, appends)) {
+                return Err(TransactionError::CommitConflict(conflict));
+            }
+            versions.push(made.clone());
+            Ok(newer)
+        });
+        let newer = newer.map_err(|source| DeltaTableError::Transaction { source })?;
+        self.logs.between.after(&what).await.map_err(DeltaTableError::Generic)?;
+        newer.iter().chain([&made]).for_each(|version| self.take_up(version));
+        Ok(self.version().unwrap_or(0))
+    }
+}
+
+/// What stands against `made` behind `other`, which its writer had not seen.
+fn conflict(made: &Version, other: &Version, appends: bool) -> Option<CommitConflictError> {
+    let moved = |id: &str| other.transactions.iter().any(|theirs| theirs.app_id == id);
+    if made.transactions.iter().any(|ours| moved(&ours.app_id)) {
+        return Some(CommitConflictError::ConcurrentTransaction);
+    }
+    let took = |path: &str| other.removed.iter().find(|theirs| theirs.path == path);
+    let deletes_twice = |ours: &Remove| {
+        took(&ours.path).is_some_and(|theirs| theirs.data_change && ours.data_change)
+    };
+    if made.removed.iter().any(deletes_twice) {
+        return Some(CommitConflictError::ConcurrentDeleteDelete);
+    }
+    // An append counts as one that read the table.
+    let changes = other.removed.iter().any(|theirs| theirs.data_change);
+    (appends && changes).then_some(CommitConflictError::ConcurrentDeleteRead)
+}
