@@ -40,7 +40,7 @@ pub struct QuerySettings {
 impl Default for QuerySettings {
     fn default() -> Self {
         Self {
-            memory_bytes_max: 512 * 1024 * 1024,
+            memory_bytes_max: 1024 * 1024 * 1024,
             spill_bytes_max: 4 * 1024 * 1024 * 1024,
             spill_folder: None,
             time_max: Duration::from_secs(60),
