@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use footfall_event::Limits;
 use footfall_ingest::IngestSettings;
-use footfall_pipeline::{PipelineSettings, Retention};
+use footfall_pipeline::{JobsRun, PipelineSettings, Retention};
 use footfall_query::{Declared, DeclaredNeed, DeclaredStep, Pipelines, QuerySettings};
 use footfall_sessionizer::Rules;
 
@@ -54,6 +54,7 @@ pub fn pipeline_rules(config: &Config) -> Rules {
 /// What the fold is run with.
 pub fn pipeline_settings(config: &Config) -> PipelineSettings {
     PipelineSettings {
+        jobs_run: JobsRun::OnThreads,
         group: config.log.group.clone(),
         signals_topic: config.log.signals_topic.clone(),
         commit_interval: config.pipeline.commit_interval,

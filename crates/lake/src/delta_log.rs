@@ -12,6 +12,7 @@ use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use footfall_event::schema::Table;
 
+use crate::old_files::vacuum;
 use crate::table_file::{self, TableFile};
 use crate::{Lake, LakeError};
 
@@ -28,6 +29,12 @@ pub trait DeltaLogs: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// `Delta`.
     async fn make(&self, lake: &Lake, table: Table) -> Result<(), LakeError>;
+
+    /// As [`delete_old_files`](crate::delete_old_files).
+    ///
+    /// # Errors
+    /// `Delta`.
+    async fn delete_old_files(&self, lake: &Lake, table: Table) -> Result<usize, LakeError>;
 
     /// The table's log at its newest version.
     ///
@@ -125,6 +132,10 @@ impl DeltaLogs for StoredLogs {
             Err(_) if lake.table(table).await?.is_some() => Ok(()),
             Err(source) => Err(failed(source)),
         }
+    }
+
+    async fn delete_old_files(&self, lake: &Lake, table: Table) -> Result<usize, LakeError> {
+        vacuum(lake, table).await
     }
 
     async fn open(&self, lake: &Lake, table: Table) -> Result<Box<dyn DeltaLog>, LakeError> {

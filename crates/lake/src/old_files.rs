@@ -18,6 +18,10 @@ const KEPT_FOR: Duration = Duration::days(1);
 /// # Errors
 /// `Delta`.
 pub async fn delete_old_files(lake: &Lake, table: Table) -> Result<usize, LakeError> {
+    lake.logs().delete_old_files(lake, table).await
+}
+
+pub(crate) async fn vacuum(lake: &Lake, table: Table) -> Result<usize, LakeError> {
     let failed = |source| LakeError::Delta { table, source };
     let mut delta = lake.unloaded(table)?;
     delta.load().await.map_err(failed)?;

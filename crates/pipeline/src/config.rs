@@ -6,7 +6,7 @@ use std::time::Duration;
 use footfall_event::Micros;
 use footfall_sessionizer::Rules;
 
-use crate::Retention;
+use crate::{JobsRun, Retention};
 
 #[derive(Clone, Debug)]
 pub struct PipelineSettings {
@@ -27,4 +27,5 @@ pub struct PipelineSettings {
     /// Oldest event time that the collector takes.
     pub max_age: Micros,
     pub rules: Arc<Rules>,
+    pub jobs_run: JobsRun,
 }

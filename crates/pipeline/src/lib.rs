@@ -46,7 +46,7 @@ pub use rewrite::{
     Compacted, DayRange, Expired, Recomputed, Repaired, Retention, Rewritten, SettledFiles, Turn,
     outdated, recompute, rewrite,
 };
-pub use run::Pipeline;
+pub use run::{JobsRun, Pipeline};
 pub use signals::SignalHub;
 pub use status::{PartitionStatus, PipelineStatus};
 pub use tail::Tail;

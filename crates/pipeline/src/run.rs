@@ -2,6 +2,7 @@
 
 mod erasing;
 mod interval;
+mod job;
 mod lag;
 mod live;
 mod owned;
@@ -31,6 +32,7 @@ use crate::tail::Tail;
 use crate::{Erasures, Health, Live, PipelineError, PipelineSettings, snapshot};
 use erasing::Erasing;
 use interval::{Finished, Interval, Outlets};
+pub use job::JobsRun;
 use lag::Lag;
 use live::Looking;
 use owned::{Begin, Folding, Owned};

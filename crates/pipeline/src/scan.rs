@@ -15,7 +15,7 @@ use datafusion::logical_expr::SortExpr;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
-use footfall_lake::{DeltaTable, Lake, LakeError};
+use footfall_lake::{DeltaTable, Lake, LakeError, TableWriter};
 
 use crate::PipelineError;
 
@@ -77,7 +77,8 @@ pub async fn table(
     lake: &Lake,
     table: Table,
 ) -> Result<DataFrame, PipelineError> {
-    frame(context, &opened(lake, table).await?).await
+    let rows = TableWriter::open(lake, table).await?.provider().await?;
+    context.read_table(rows).map_err(failed)
 }
 
 /// A batch in the plain types of `schema`: a scan of Delta yields views of texts.

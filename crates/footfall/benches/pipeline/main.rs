@@ -69,6 +69,7 @@ fn run(
 ) -> Result<Run, Failure> {
     let folder = tempfile::tempdir()?;
     let settings = PipelineSettings {
+        jobs_run: footfall_pipeline::JobsRun::OnThreads,
         retention: footfall_pipeline::Retention::default(),
         group: "bench".to_owned(),
         signals_topic: "bench.signals".to_owned(),

@@ -2,7 +2,6 @@
 //! a time.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use footfall_lake::Lake;
@@ -10,6 +9,7 @@ use footfall_log::EventLog;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::job::{Job, JobsRun};
 use crate::erasure::{Advanced, Erasures, advance};
 use crate::metrics::Metrics;
 use crate::{PipelineError, PipelineSettings};
@@ -24,7 +24,8 @@ pub struct Erasing {
     log: Arc<dyn EventLog>,
     grace: Duration,
     due: Instant,
-    running: Option<JoinHandle<Result<Advanced, PipelineError>>>,
+    jobs_run: JobsRun,
+    running: Option<Job<Result<Advanced, PipelineError>>>,
     stop: CancellationToken,
     /// Of the run that is running.
     stop_run: CancellationToken,
@@ -37,6 +38,7 @@ impl Erasing {
             log: log.clone(),
             grace: settings.erasure_grace,
             due: Instant::now(),
+            jobs_run: settings.jobs_run,
             running: None,
             stop: CancellationToken::new(),
             stop_run: CancellationToken::new(),
@@ -52,7 +54,7 @@ impl Erasing {
     /// behind that the next would not find.
     pub fn look(&mut self, is_caretaker: bool, lake: &Lake, metrics: &Metrics) {
         if let Some(running) = self.running.take_if(|running| running.is_finished()) {
-            self.due = Instant::now() + self.take(running.join(), metrics);
+            self.due = Instant::now() + self.take(running.ended(), metrics);
         }
         if !is_caretaker {
             // Whoever has the partition carries them out.
@@ -70,40 +72,33 @@ impl Erasing {
         }
     }
 
-    /// It reads whole tables and the log: it has a thread of its own.
     fn begin(&mut self, lake: Lake) -> std::io::Result<()> {
         self.stop_run = self.stop.child_token();
         let (log, grace, stop) = (self.log.clone(), self.grace, self.stop_run.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let run = move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    advanced = advance(&lake, log.as_ref(), grace) => advanced,
-                    () = stop.cancelled() => Err(PipelineError::Stopping),
-                }
-            })
+        let run = move || async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Err(PipelineError::Stopping),
+                advanced = advance(&lake, log.as_ref(), grace) => advanced,
+            }
         };
-        self.running = Some(std::thread::Builder::new().name("erasure".to_owned()).spawn(run)?);
+        self.running = Some(Job::begin("erasure", self.jobs_run, run)?);
         Ok(())
     }
 
     /// When to look again.
-    fn take(
-        &self,
-        ended: std::thread::Result<Result<Advanced, PipelineError>>,
-        metrics: &Metrics,
-    ) -> Duration {
+    fn take(&self, ended: Option<Result<Advanced, PipelineError>>, metrics: &Metrics) -> Duration {
         match ended {
-            Ok(Ok(advanced)) => {
+            Some(Ok(advanced)) => {
                 metrics.erased(advanced);
                 if advanced.waiting > 0 { WAITING_INTERVAL } else { LOOK_INTERVAL }
             }
-            Ok(Err(PipelineError::Stopping)) => LOOK_INTERVAL,
-            Ok(Err(error)) => {
+            Some(Err(PipelineError::Stopping)) => LOOK_INTERVAL,
+            Some(Err(error)) => {
                 tell(&error.to_string(), metrics);
                 LOOK_INTERVAL
             }
-            Err(_) => {
+            None => {
                 tell("it panicked", metrics);
                 LOOK_INTERVAL
             }

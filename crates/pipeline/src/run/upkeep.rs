@@ -1,7 +1,6 @@
 //! When the rewrite job runs, beside the fold: in the pipeline that owns partition 0, one at a time.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use footfall_event::Partition;
@@ -10,6 +9,7 @@ use footfall_sessionizer::Rules;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::job::{Job, JobsRun};
 use crate::metrics::Metrics;
 use crate::{PipelineError, PipelineSettings, Retention, Rewritten, SettledFiles, rewrite};
 
@@ -22,7 +22,8 @@ pub struct Upkeep {
     retention: Retention,
     due: Instant,
     settled: SettledFiles,
-    running: Option<JoinHandle<(SettledFiles, Result<Rewritten, PipelineError>)>>,
+    jobs_run: JobsRun,
+    running: Option<Job<(SettledFiles, Result<Rewritten, PipelineError>)>>,
     stop: CancellationToken,
 }
 
@@ -35,6 +36,7 @@ impl Upkeep {
             retention: settings.retention.clone(),
             due: Instant::now() + interval,
             settled: SettledFiles::default(),
+            jobs_run: settings.jobs_run,
             running: None,
             stop: CancellationToken::new(),
         }
@@ -49,7 +51,7 @@ impl Upkeep {
     /// behind that the next would not find.
     pub fn look(&mut self, is_caretaker: bool, lake: &Lake, metrics: &Metrics) {
         if let Some(running) = self.running.take_if(|running| running.is_finished()) {
-            self.take(running.join(), metrics);
+            self.take(running.ended(), metrics);
         }
         if is_caretaker && self.running.is_none() && self.due <= Instant::now() {
             self.due = Instant::now() + self.interval;
@@ -59,41 +61,38 @@ impl Upkeep {
         }
     }
 
-    /// It computes for long stretches, and commits must not wait for it: it has a thread of its own.
     fn begin(&mut self, lake: Lake, metrics: Metrics) -> std::io::Result<()> {
         let (rules, retention) = (self.rules.clone(), self.retention.clone());
         let stop = self.stop.clone();
         let mut settled = std::mem::take(&mut self.settled);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let run = move || {
+        let run = move || async move {
             let began = Instant::now();
-            let done = runtime.block_on(async {
-                tokio::select! {
-                    done = rewrite(&lake, &rules, &retention, &mut settled) => done,
-                    () = stop.cancelled() => Err(PipelineError::Stopping),
-                }
-            });
+            let done = tokio::select! {
+                biased;
+                () = stop.cancelled() => Err(PipelineError::Stopping),
+                done = rewrite(&lake, &rules, &retention, &mut settled) => done,
+            };
             metrics.rewrite_took(began.elapsed());
             (settled, done)
         };
-        self.running = Some(std::thread::Builder::new().name("rewrite".to_owned()).spawn(run)?);
+        self.running = Some(Job::begin("rewrite", self.jobs_run, run)?);
         Ok(())
     }
 
     fn take(
         &mut self,
-        ended: std::thread::Result<(SettledFiles, Result<Rewritten, PipelineError>)>,
+        ended: Option<(SettledFiles, Result<Rewritten, PipelineError>)>,
         metrics: &Metrics,
     ) {
         match ended {
-            Ok((settled, done)) => {
+            Some((settled, done)) => {
                 self.settled = settled;
                 match done {
                     Ok(done) => metrics.rewritten(&done),
                     Err(error) => self.tell(&error.to_string(), metrics),
                 }
             }
-            Err(_) => self.tell("it panicked", metrics),
+            None => self.tell("it panicked", metrics),
         }
     }
 

@@ -1,0 +1,343 @@
+//! The event log of a run: partitions in memory, a group of readers among whom they move, and a clock of
+//! its own that may be wrong.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use footfall_event::{Micros, Offset, Partition};
+use footfall_lake::Between;
+use footfall_log::{
+    Appended, DELIVERY_RECORDS_MAX, Delivery, EventLog, LogError, NewRecord, Record, Redacted,
+    Redaction, Subscription,
+};
+use rand::Rng;
+
+use crate::process::Process;
+use crate::world::World;
+
+pub const TOPIC: &str = "events";
+
+/// The log as it is, whoever reaches it.
+#[derive(Debug)]
+pub struct Broker {
+    world: Arc<World>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    partitions: Vec<Kept>,
+    /// How far its clock is ahead of the true time.
+    ahead: Micros,
+    members: BTreeMap<u64, Member>,
+    members_ever: u64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The offset of the first record that is there.
+    begin: usize,
+    /// From offset 0 on, those that retention took included.
+    records: Vec<Record>,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    /// Its partitions, as the group has them.
+    assigned: BTreeSet<Partition>,
+    /// What it is to be told of that.
+    notices: VecDeque<Notice>,
+    /// The group takes it for gone, and it has not heard of it.
+    is_deaf: bool,
+}
+
+#[derive(Debug)]
+enum Notice {
+    Assigned(Vec<Partition>),
+    Revoked(Vec<Partition>),
+}
+
+impl Broker {
+    pub fn new(world: &Arc<World>, partitions: u32) -> Arc<Broker> {
+        let state = State {
+            partitions: (0..partitions).map(|_| Kept::default()).collect(),
+            ahead: Micros(0),
+            members: BTreeMap::new(),
+            members_ever: 0,
+        };
+        Arc::new(Broker { world: world.clone(), state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets its clock so far ahead of the true time, or behind it.
+    pub fn set_ahead(&self, ahead: Micros) {
+        self.state().ahead = ahead;
+    }
+
+    /// All records that were ever appended to a partition.
+    pub fn records(&self, partition: Partition) -> Vec<Record> {
+        self.state().partitions[partition.0 as usize].records.clone()
+    }
+
+    pub fn partitions(&self) -> u32 {
+        self.state().partitions.len() as u32
+    }
+
+    /// Drops what every reader released, as a local log does.
+    fn release(&self, positions: &[(Partition, Offset)]) {
+        for (partition, offset) in positions {
+            let kept = &mut self.state().partitions[partition.0 as usize];
+            kept.begin = kept.begin.max(offset.0 as usize);
+        }
+    }
+
+    fn append(&self, record: NewRecord) -> Appended {
+        let mut state = self.state();
+        let append_time = self.world.now() + state.ahead;
+        let NewRecord { partition, kind, payload } = record;
+        let records = &mut state.partitions[partition.0 as usize].records;
+        let offset = Offset(records.len() as i64);
+        records.push(Record { offset, append_time, kind, payload });
+        Appended { partition, offset, append_time }
+    }
+
+    fn join(&self) -> u64 {
+        let mut state = self.state();
+        state.members_ever += 1;
+        let member = state.members_ever;
+        state.members.insert(member, Member::default());
+        state.rebalance();
+        member
+    }
+
+    fn leave(&self, member: u64) {
+        let mut state = self.state();
+        state.members.remove(&member);
+        state.rebalance();
+    }
+
+    /// The group takes the member for gone; it reads on, and does not know.
+    pub fn deafen(&self, member: u64) {
+        let mut state = self.state();
+        if let Some(member) = state.members.get_mut(&member) {
+            member.is_deaf = true;
+        }
+        state.rebalance();
+    }
+
+    /// It hears that its partitions are another's, and is taken in again.
+    pub fn hears_again(&self, member: u64) {
+        let mut state = self.state();
+        if let Some(member) = state.members.get_mut(&member) {
+            member.is_deaf = false;
+        }
+        state.rebalance();
+    }
+
+    pub fn members(&self) -> Vec<u64> {
+        self.state().members.keys().copied().collect()
+    }
+}
+
+impl State {
+    /// Gives each partition to one of those who hear, in turns.
+    fn rebalance(&mut self) {
+        let hear: Vec<u64> =
+            self.members.iter().filter(|(_, member)| !member.is_deaf).map(|(id, _)| *id).collect();
+        let owner = |partition: usize| hear.get(partition % hear.len().max(1)).copied();
+        let mut wanted: BTreeMap<u64, BTreeSet<Partition>> = BTreeMap::new();
+        for partition in 0..self.partitions.len() {
+            if let Some(owner) = owner(partition) {
+                wanted.entry(owner).or_default().insert(Partition(partition as i32));
+            }
+        }
+        for (id, member) in &mut self.members {
+            let wanted = wanted.remove(id).unwrap_or_default();
+            let revoked: Vec<_> = member.assigned.difference(&wanted).copied().collect();
+            let assigned: Vec<_> = wanted.difference(&member.assigned).copied().collect();
+            if !revoked.is_empty() {
+                member.notices.push_back(Notice::Revoked(revoked));
+            }
+            if !assigned.is_empty() {
+                member.notices.push_back(Notice::Assigned(assigned));
+            }
+            member.assigned = wanted;
+        }
+    }
+}
+
+/// The log as one process reaches it.
+pub struct SimLog {
+    pub broker: Arc<Broker>,
+    pub process: Arc<Process>,
+}
+
+impl SimLog {
+    fn unavailable(why: String) -> LogError {
+        LogError::Unavailable { at: "of the simulation".to_owned(), why }
+    }
+}
+
+#[async_trait]
+impl EventLog for SimLog {
+    fn topic(&self) -> &str {
+        TOPIC
+    }
+
+    fn partitions(&self) -> u32 {
+        self.broker.partitions()
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
+        self.process.before("append").await.map_err(SimLog::unavailable)?;
+        let mut appended = Vec::new();
+        for (number, record) in records.into_iter().enumerate() {
+            // Of several some may be written, and the others not.
+            if number > 0 {
+                self.process.before("append next").await.map_err(SimLog::unavailable)?;
+            }
+            appended.push(self.broker.append(record));
+        }
+        self.process.after("append").await.map_err(SimLog::unavailable)?;
+        Ok(appended)
+    }
+
+    async fn bounds(&self, partition: Partition) -> Result<Range<Offset>, LogError> {
+        self.process.before("bounds").await.map_err(SimLog::unavailable)?;
+        let state = self.broker.state();
+        let kept = &state.partitions[partition.0 as usize];
+        Ok(Offset(kept.begin as i64)..Offset(kept.records.len() as i64))
+    }
+
+    async fn read_one(
+        &self,
+        partition: Partition,
+        offset: Offset,
+    ) -> Result<Option<Record>, LogError> {
+        self.process.before("read").await.map_err(SimLog::unavailable)?;
+        let state = self.broker.state();
+        let kept = &state.partitions[partition.0 as usize];
+        let is_there = offset.0 as usize >= kept.begin;
+        Ok(is_there.then(|| kept.records.get(offset.0 as usize).cloned()).flatten())
+    }
+
+    fn subscribe(&self, _: &str) -> Result<Box<dyn Subscription>, LogError> {
+        let (broker, process) = (self.broker.clone(), self.process.clone());
+        let member = broker.join();
+        let (positions, last) = (BTreeMap::new(), Partition(-1));
+        Ok(Box::new(SimSubscription { broker, process, member, positions, last }))
+    }
+
+    async fn publish(&self, _: &str, _: &str, _: Vec<Bytes>) -> Result<(), LogError> {
+        self.process.before("publish").await.map_err(SimLog::unavailable)
+    }
+
+    async fn redact(&self, _: Redaction) -> Result<Redacted, LogError> {
+        Ok(Redacted::LeftToRetention)
+    }
+
+    async fn count_meant(&self, _: Redaction) -> Result<Redacted, LogError> {
+        Ok(Redacted::LeftToRetention)
+    }
+
+    fn has_room(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+}
+
+struct SimSubscription {
+    broker: Arc<Broker>,
+    process: Arc<Process>,
+    member: u64,
+    positions: BTreeMap<Partition, Offset>,
+    /// Whose turn was last.
+    last: Partition,
+}
+
+impl SimSubscription {
+    fn notice(&mut self) -> Option<Delivery> {
+        let mut state = self.broker.state();
+        let member = state.members.get_mut(&self.member)?;
+        if member.is_deaf {
+            return None;
+        }
+        match member.notices.pop_front()? {
+            Notice::Assigned(partitions) => Some(Delivery::Assigned(partitions)),
+            Notice::Revoked(partitions) => {
+                partitions.iter().for_each(|partition| drop(self.positions.remove(partition)));
+                Some(Delivery::Revoked(partitions))
+            }
+        }
+    }
+
+    /// Some of the records that wait, of each partition in its turn.
+    fn records(&mut self) -> Result<Option<Delivery>, LogError> {
+        let state = self.broker.state();
+        let behind = self
+            .positions
+            .range((std::ops::Bound::Excluded(self.last), std::ops::Bound::Unbounded));
+        let turns = behind.chain(self.positions.range(..=self.last));
+        let waiting = |(partition, from): &(&Partition, &Offset)| {
+            state.partitions[partition.0 as usize].records.len() as i64 != from.0
+        };
+        let turn = turns.map(|(partition, from)| (partition, from)).find(waiting);
+        let Some((&partition, &from)) = turn else { return Ok(None) };
+        let kept = &state.partitions[partition.0 as usize];
+        let bounds = Offset(kept.begin as i64)..Offset(kept.records.len() as i64);
+        if !(bounds.start..=bounds.end).contains(&from) {
+            return Err(LogError::Gone { partition, wanted: from, bounds });
+        }
+        let waiting = &kept.records[from.0 as usize..];
+        let most = waiting.len().min(DELIVERY_RECORDS_MAX);
+        let count = self.broker.world.chance().random_range(1..=most);
+        let records = waiting[..count].to_vec();
+        self.positions.insert(partition, Offset(from.0 + count as i64));
+        self.last = partition;
+        Ok(Some(Delivery::Records { partition, records }))
+    }
+}
+
+#[async_trait]
+impl Subscription for SimSubscription {
+    async fn next(&mut self, max_wait: Duration) -> Result<Delivery, LogError> {
+        self.process.lives().await;
+        if let Some(notice) = self.notice() {
+            return Ok(notice);
+        }
+        if let Some(records) = self.records()? {
+            return Ok(records);
+        }
+        tokio::time::sleep(max_wait).await;
+        self.process.lives().await;
+        Ok(Delivery::Idle)
+    }
+
+    async fn start(&mut self, partition: Partition, from: Offset) -> Result<(), LogError> {
+        self.process.before("start").await.map_err(SimLog::unavailable)?;
+        self.positions.insert(partition, from);
+        Ok(())
+    }
+
+    async fn release(&mut self, positions: Vec<(Partition, Offset)>) -> Result<(), LogError> {
+        self.process.before("release").await.map_err(SimLog::unavailable)?;
+        self.broker.release(&positions);
+        Ok(())
+    }
+}
+
+impl Drop for SimSubscription {
+    fn drop(&mut self) {
+        self.broker.leave(self.member);
+    }
+}

@@ -1,0 +1,374 @@
+//! What must hold when all is calm, computed from what was sent and what the log holds. It shares no code
+//! with what it checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use anyhow::{Context, Result, ensure};
+use footfall_event::Partition;
+use footfall_event::schema::Table;
+use footfall_lake::Lake;
+use footfall_log::{Kind, Record};
+use footfall_sessionizer::Rules;
+use serde_json::{Value, json};
+
+use crate::broker::Broker;
+use crate::definitions::Definitions;
+use crate::rules::{Asked, CONVERSION, ERROR, NEED, PAGE_VIEW, RAGE_TARGET, STEPS, rules};
+use crate::storefront::Ledger;
+use crate::tables::{rows, text, time, whole};
+use crate::world::World;
+
+const SECOND: i64 = 1_000_000;
+/// A step forward of log time beyond it is a leap, and how far a record must lie past one to confirm it.
+const LEAP: i64 = 300 * SECOND;
+const CONFIRMED: i64 = 5 * SECOND;
+
+/// Whether a visitor has an event in the lake.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn has_event_of(lake: &Lake, visitor_id: &str) -> Result<bool> {
+    let events = rows(lake, Table::Events).await?;
+    Ok(events.iter().any(|event| text(event, "visitor_id") == visitor_id))
+}
+
+/// Whether the tables speak of all events, and of every session as closed.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn is_settled(broker: &Broker, lake: &Lake) -> Result<bool> {
+    let receipts = rows(lake, Table::Receipts).await?;
+    let events = rows(lake, Table::Events).await?;
+    for partition in 0..broker.partitions() as i64 {
+        let records = broker.records(Partition(partition as i32));
+        let is_said = |record: &&Record| matches!(record.kind, Kind::Event | Kind::Rejected);
+        let Some(last) = records.iter().rfind(is_said) else { continue };
+        let here = |row: &&Value| whole(row, "log_partition") == partition;
+        let newest = receipts.iter().filter(here).max_by_key(|row| whole(row, "to_offset"));
+        let Some(newest) = newest else { return Ok(false) };
+        let latest = events.iter().filter(here).filter_map(|row| time(row, "event_time")).max();
+        let over = latest.unwrap_or(0) + rules().session_gap.0 + SECOND;
+        if whole(newest, "to_offset") <= last.offset.0 || time(newest, "watermark") < Some(over) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Holds the tables against what was sent and what the log holds; a number that stands for all rows.
+///
+/// # Errors
+/// The first thing that does not hold.
+pub async fn check(
+    world: &World,
+    broker: &Broker,
+    ledger: &Ledger,
+    lake: &Lake,
+    definitions: &mut Definitions,
+) -> Result<u64> {
+    let found = Found::read(lake).await?;
+    found.each_event_once(ledger)?;
+    for partition in 0..broker.partitions() {
+        let records = broker.records(Partition(partition as i32));
+        let here = i64::from(partition);
+        found.each_record_once(here, &records).with_context(|| format!("partition {here}"))?;
+        found.late_is_late(here, &records).with_context(|| format!("partition {here}"))?;
+        found.receipts_add_up(here, &records).with_context(|| format!("partition {here}"))?;
+    }
+    found.sessions_are_those_of_the_events()?;
+    definitions.hold(&found.as_told())?;
+    world.trace("oracle", "checked", &found.events.len().to_string());
+    Ok(found.digest())
+}
+
+struct Found {
+    events: Vec<Value>,
+    sessions: Vec<Value>,
+    needs: Vec<Value>,
+    page_views: Vec<Value>,
+    rejected: Vec<Value>,
+    duplicates: Vec<Value>,
+    receipts: Vec<Value>,
+}
+
+impl Found {
+    async fn read(lake: &Lake) -> Result<Found> {
+        Ok(Found {
+            events: rows(lake, Table::Events).await?,
+            sessions: rows(lake, Table::Sessions).await?,
+            needs: rows(lake, Table::Needs).await?,
+            page_views: rows(lake, Table::PageViews).await?,
+            rejected: rows(lake, Table::Rejected).await?,
+            duplicates: rows(lake, Table::Duplicates).await?,
+            receipts: rows(lake, Table::Receipts).await?,
+        })
+    }
+
+    /// Every acknowledged event is there once, any other at most once, each as it was sent, and no other.
+    fn each_event_once(&self, ledger: &Ledger) -> Result<()> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let refused: Vec<Value> = self
+            .rejected
+            .iter()
+            .map(|row| serde_json::from_str(text(row, "payload")).context("a refused payload"))
+            .collect::<Result<_>>()?;
+        for row in self.events.iter().chain(&refused) {
+            *counts.entry(text(row, "event_id")).or_default() += 1;
+        }
+        let sent = ledger.sent();
+        for (id, event) in sent.iter() {
+            let count = counts.get(id.as_str()).copied().unwrap_or(0);
+            ensure!(count <= 1, "event {id} is there {count} times");
+            ensure!(
+                count == 1 || !event.is_acknowledged,
+                "event {id} was acknowledged and is lost"
+            );
+        }
+        for row in &self.events {
+            let id = text(row, "event_id");
+            let event = sent.get(id).with_context(|| format!("event {id} was never sent"))?;
+            ensure!(!event.is_bad, "event {id} should have been refused");
+            let properties: Value = serde_json::from_str(text(row, "properties"))?;
+            let told =
+                (text(row, "visitor_id"), text(row, "event_name"), text(&properties, "note"));
+            let meant = (event.visitor_id.as_str(), event.event_name.as_str(), event.note.as_str());
+            ensure!(told == meant, "event {id} is {told:?} and was {meant:?}");
+        }
+        for row in &refused {
+            let id = text(row, "event_id");
+            let event = sent.get(id).with_context(|| format!("event {id} was never sent"))?;
+            ensure!(event.is_bad, "event {id} was refused");
+        }
+        Ok(())
+    }
+
+    fn of<'r>(rows: &'r [Value], partition: i64) -> impl Iterator<Item = &'r Value> {
+        rows.iter().filter(move |row| whole(row, "log_partition") == partition)
+    }
+
+    /// Each record is an event, a refused one or a duplicate, once; of each id the first is no duplicate.
+    fn each_record_once(&self, partition: i64, records: &[Record]) -> Result<()> {
+        let offsets = |rows| -> Result<BTreeMap<i64, &Value>> {
+            let mut offsets = BTreeMap::new();
+            for row in Found::of(rows, partition) {
+                let offset = whole(row, "log_offset");
+                ensure!(offsets.insert(offset, row).is_none(), "record {offset} has two rows");
+            }
+            Ok(offsets)
+        };
+        let events = offsets(&self.events)?;
+        let rejected = offsets(&self.rejected)?;
+        let duplicates = offsets(&self.duplicates)?;
+        let mut seen = BTreeSet::new();
+        for record in records {
+            let offset = record.offset.0;
+            let payload: Value = serde_json::from_slice(&record.payload).unwrap_or_default();
+            let (id, rows) = match record.kind {
+                Kind::Event => (text(&payload, "event_id"), &events),
+                Kind::Rejected => (text(&payload, "id"), &rejected),
+                Kind::Tick | Kind::Control => continue,
+            };
+            let is_first = seen.insert((record.kind.code(), id.to_owned()));
+            let (has_row, is_duplicate) =
+                (rows.contains_key(&offset), duplicates.contains_key(&offset));
+            ensure!(
+                (has_row, is_duplicate) == (is_first, !is_first),
+                "record {offset} of {id}, the first of its id: {is_first}, has a row: {has_row}, is a duplicate: {is_duplicate}"
+            );
+        }
+        let known = records.len() as i64;
+        for offset in events.keys().chain(rejected.keys()).chain(duplicates.keys()) {
+            ensure!((0..known).contains(offset), "a row tells of record {offset}, which is none");
+        }
+        Ok(())
+    }
+
+    /// An event is late if the watermark had passed it when its record was read.
+    fn late_is_late(&self, partition: i64, records: &[Record]) -> Result<()> {
+        let is_late: BTreeMap<i64, bool> = Found::of(&self.events, partition)
+            .map(|row| (whole(row, "log_offset"), row["late"].as_bool().unwrap_or(false)))
+            .collect();
+        let mut clock = Clock::default();
+        for record in records {
+            clock.advance(record.append_time.0);
+            let Some(found) = is_late.get(&record.offset.0) else { continue };
+            let payload: Value = serde_json::from_slice(&record.payload)?;
+            let event_time = time(&payload, "event_time").context("an event's time")?;
+            let watermark = clock.log_time.map(|time| time - rules().allowed_lateness.0);
+            let expected = watermark.is_some_and(|watermark| event_time < watermark);
+            ensure!(
+                *found == expected,
+                "record {}: late is {found}, and should be {expected}",
+                record.offset.0
+            );
+        }
+        Ok(())
+    }
+
+    /// Its ranges follow each other without a gap, and count what the tables hold.
+    fn receipts_add_up(&self, partition: i64, records: &[Record]) -> Result<()> {
+        let mut ranges: Vec<(i64, i64)> = Found::of(&self.receipts, partition)
+            .filter(|row| row["site"].is_null())
+            .map(|row| (whole(row, "from_offset"), whole(row, "to_offset")))
+            .collect();
+        ranges.sort_unstable();
+        let mut at = 0;
+        for (from, to) in &ranges {
+            ensure!(*from == at && to > from, "a range is {from} to {to}, and begins at {at}");
+            at = *to;
+        }
+        let is_said = |record: &&Record| matches!(record.kind, Kind::Event | Kind::Rejected);
+        let last = records.iter().rfind(is_said).map_or(0, |record| record.offset.0 + 1);
+        ensure!(at >= last, "the receipt ends at {at}, before {last}");
+        let count = |rows: &[Value]| Found::of(rows, partition).count() as i64;
+        let sum = |column| -> i64 {
+            Found::of(&self.receipts, partition).map(|row| whole(row, column)).sum()
+        };
+        for (column, counted) in [
+            ("accepted", count(&self.events)),
+            ("rejected", count(&self.rejected)),
+            ("duplicate", count(&self.duplicates)),
+        ] {
+            let told = sum(column);
+            ensure!(told == counted, "the receipt tells {told} {column}, the table has {counted}");
+        }
+        let received = records.iter().filter(is_said).count() as i64;
+        ensure!(sum("received") == received, "the receipt tells {} received", sum("received"));
+        ensure!(sum("on_time") + sum("late") == sum("accepted"), "on time and late do not add up");
+        let newest = Found::of(&self.receipts, partition).filter(|row| !row["site"].is_null());
+        let newest = newest.max_by_key(|row| whole(row, "to_offset"));
+        let pending = newest.map_or(0, |row| whole(row, "pending"));
+        ensure!(pending == 0, "{pending} events are pending, and none is");
+        Ok(())
+    }
+
+    /// Sessions are the runs of each visitor's events, cut at the gap and at the cap: late ones were
+    /// repaired.
+    fn sessions_are_those_of_the_events(&self) -> Result<()> {
+        let mut visitors: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for event in &self.events {
+            visitors.entry(text(event, "visitor_id")).or_default().push(event);
+        }
+        let mut expected = BTreeSet::new();
+        for (visitor_id, events) in &mut visitors {
+            events.sort_by_key(|event| {
+                (time(event, "event_time"), whole(event, "seq"), text(event, "event_id"))
+            });
+            let mut rest = &events[..];
+            while let Some(first) = rest.first() {
+                let began = time(first, "event_time").context("a time")?;
+                let (mut end, mut last, mut cause) = (1, began, "timeout");
+                while let Some(next) = rest.get(end) {
+                    let at = time(next, "event_time").context("a time")?;
+                    if at - last > rules().session_gap.0 {
+                        break;
+                    }
+                    if at - began > rules().session_cap.0 {
+                        cause = "cap";
+                        break;
+                    }
+                    (end, last) = (end + 1, at);
+                }
+                let session_id = text(first, "session_id");
+                let others =
+                    rest[..end].iter().find(|event| text(event, "session_id") != session_id);
+                ensure!(others.is_none(), "{visitor_id}: an event of {session_id} has {others:?}");
+                let purchases =
+                    rest[..end].iter().filter(|event| text(event, "event_name") == "purchase");
+                let count = purchases.count() as i64;
+                let late = rest[..end].iter().filter(|event| event["late"] == true).count() as i64;
+                ensure!(!session_id.is_empty(), "{visitor_id}: an event has no session");
+                expected.insert((session_id, began, last, end as i64, cause, count, late));
+                rest = &rest[end..];
+            }
+        }
+        let found: BTreeSet<_> = self
+            .sessions
+            .iter()
+            .map(|row| {
+                (
+                    text(row, "session_id"),
+                    time(row, "started_at").unwrap_or(0),
+                    time(row, "ended_at").unwrap_or(0),
+                    whole(row, "event_count"),
+                    text(row, "close_cause"),
+                    whole(row, "conversion_count"),
+                    whole(row, "revision"),
+                )
+            })
+            .collect();
+        ensure!(found.len() == self.sessions.len(), "a session has two rows");
+        let missing = expected.difference(&found).next();
+        let invented = found.difference(&expected).next();
+        ensure!(
+            missing.is_none() && invented.is_none(),
+            "sessions: {missing:?} is missing, {invented:?} is there"
+        );
+        Ok(())
+    }
+
+    /// The run as the definitions in Python read it.
+    fn as_told(&self) -> Value {
+        let Rules { session_gap, session_cap, events_per_session_max, slow_page_ms, .. } = rules();
+        let steps = STEPS.map(|(name, condition)| json!([name, condition]));
+        let Asked { name, raised_by, found_by } = NEED;
+        let need = &rules().needs[0];
+        json!({
+            "rules": {
+                "gap_us": session_gap.0, "cap_us": session_cap.0,
+                "events_max": events_per_session_max, "slow_page_ms": slow_page_ms,
+                "conversion": CONVERSION, "page_view": PAGE_VIEW, "error": ERROR,
+                "zero_search": ["search_results", 0], "rage_target": RAGE_TARGET, "steps": steps,
+                "needs": [[name, raised_by, found_by, need.within.0, need.max_clicks]],
+            },
+            "events": self.events, "sessions": self.sessions, "needs": self.needs,
+            "page_views": self.page_views,
+        })
+    }
+
+    fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for rows in [
+            &self.events,
+            &self.sessions,
+            &self.needs,
+            &self.page_views,
+            &self.rejected,
+            &self.duplicates,
+            &self.receipts,
+        ] {
+            let mut lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+            lines.sort_unstable();
+            lines.hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
+
+/// Log time, as docs/semantics.md has it.
+#[derive(Default)]
+struct Clock {
+    log_time: Option<i64>,
+    /// A leap that is not believed yet.
+    leap: Option<i64>,
+}
+
+impl Clock {
+    fn advance(&mut self, append_time: i64) {
+        if self.leap.is_some_and(|leap| append_time < leap) {
+            self.leap = None;
+        }
+        if let Some(leap) = self.leap
+            && append_time >= leap + CONFIRMED
+        {
+            self.log_time = Some(leap);
+            self.leap = None;
+        }
+        match self.log_time {
+            Some(now) if append_time <= now + LEAP => self.log_time = Some(now.max(append_time)),
+            _ if self.leap.is_none() => self.leap = Some(append_time),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The rules of a run: its bounds lie near enough that it reaches them, and each condition is that a column
+//! equals a value, so that the oracle can evaluate it without SQL.
+
+use footfall_event::Micros;
+use footfall_sessionizer::{Conditions, Need, Rules, Step};
+
+/// That a column equals a text.
+pub type Equals = [&'static str; 2];
+
+/// A need.
+pub struct Asked {
+    pub name: &'static str,
+    pub raised_by: Equals,
+    pub found_by: Equals,
+}
+
+pub const CONVERSION: Equals = ["event_name", "purchase"];
+pub const PAGE_VIEW: Equals = ["event_name", "page_view"];
+pub const ERROR: Equals = ["event_name", "error"];
+pub const RAGE_TARGET: Equals = ["event_name", "click"];
+pub const STEPS: [(&str, Equals); 2] =
+    [("view", ["page_type", "product"]), ("purchase", ["event_name", "purchase"])];
+pub const NEED: Asked = Asked {
+    name: "delivery",
+    raised_by: ["page_type", "product"],
+    found_by: ["info_key", "delivery"],
+};
+
+pub fn rules() -> Rules {
+    let seconds = |seconds: i64| Micros(seconds * Micros::SECOND.0);
+    let sql = |[column, value]: Equals| format!("{column} = '{value}'");
+    Rules {
+        session_gap: seconds(20),
+        session_cap: seconds(60),
+        allowed_lateness: seconds(3),
+        signal_grace: Micros(500_000),
+        dedupe_window: seconds(120),
+        dedupe_ids_max: 100_000,
+        open_sessions_max: 1_000,
+        held_events_max: 100_000,
+        held_events_per_visitor_max: 10_000,
+        events_per_session_max: 10_000,
+        slow_page_ms: 4_000,
+        conditions: Conditions {
+            conversion: sql(CONVERSION),
+            page_view: sql(PAGE_VIEW),
+            error: sql(ERROR),
+            zero_search: "search_results = 0".to_owned(),
+            hidden: "event_name = 'heartbeat'".to_owned(),
+            rage_target: sql(RAGE_TARGET),
+        },
+        steps: STEPS.map(|(name, when)| Step { name: name.to_owned(), when: sql(when) }).into(),
+        needs: vec![Need {
+            name: NEED.name.to_owned(),
+            raised_by: sql(NEED.raised_by),
+            found_by: sql(NEED.found_by),
+            within: seconds(3),
+            max_clicks: 2,
+        }],
+    }
+}

@@ -1,0 +1,147 @@
+//! What all processes of a run share: its chance, its clock, the faults that are in the air, and the
+//! trace of what was done.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use footfall_event::Micros;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// 2026-03-01T12:00:00Z, when every run begins.
+const BEGIN: Micros = Micros(1_772_366_400_000_000);
+
+/// How often what goes wrong, of a thousand steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// Fails before anything is done.
+    pub fails: u32,
+    /// Is done, and its answer is lost.
+    pub loses_answer: u32,
+    /// Takes up to some seconds.
+    pub slow: u32,
+    /// Takes up to two hours.
+    pub stalls: u32,
+}
+
+impl Weather {
+    pub const CALM: Weather = Weather { fails: 0, loses_answer: 0, slow: 0, stalls: 0 };
+}
+
+/// What a step of a process meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    Nothing,
+    Delay(Duration),
+    Failure,
+}
+
+/// One run, of one seed.
+#[derive(Debug)]
+pub struct World {
+    chance: Mutex<ChaCha8Rng>,
+    weather: Mutex<Weather>,
+    began: Instant,
+    /// Nothing goes wrong any more.
+    is_calm: watch::Sender<bool>,
+    trace: Mutex<Trace>,
+    shows: bool,
+}
+
+/// What was done, in its order.
+#[derive(Debug, Default)]
+struct Trace {
+    hasher: DefaultHasher,
+    /// How often each kind of step was done, and each fault met.
+    counts: BTreeMap<String, u64>,
+}
+
+impl World {
+    /// `shows`: whether the trace is printed as it comes.
+    pub fn new(seed: u64, shows: bool) -> World {
+        World {
+            chance: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
+            weather: Mutex::new(Weather::CALM),
+            began: Instant::now(),
+            is_calm: watch::channel(false).0,
+            trace: Mutex::default(),
+            shows,
+        }
+    }
+
+    pub fn chance(&self) -> MutexGuard<'_, ChaCha8Rng> {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_weather(&self, weather: Weather) {
+        *self.weather.lock().unwrap_or_else(PoisonError::into_inner) = weather;
+    }
+
+    /// From here on nothing goes wrong, and what was slow or stood still goes on.
+    pub fn calm_down(&self) {
+        self.set_weather(Weather::CALM);
+        self.is_calm.send_replace(true);
+    }
+
+    /// Waits for so long, or until all is calm.
+    pub async fn wait(&self, delay: Duration) {
+        let mut is_calm = self.is_calm.subscribe();
+        tokio::select! {
+            biased;
+            _ = is_calm.wait_for(|is_calm| *is_calm) => {}
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+
+    /// How long the run has lasted.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The true time, which no process knows.
+    pub fn now(&self) -> Micros {
+        BEGIN + Micros(self.began.elapsed().as_micros() as i64)
+    }
+
+    /// Tells what was done, and where.
+    pub fn trace(&self, who: &str, what: &str, told: &str) {
+        let mut trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.began.elapsed(), who, what, told).hash(&mut trace.hasher);
+        *trace.counts.entry(what.to_owned()).or_default() += 1;
+        if self.shows {
+            println!("{:12.3} {who:12} {what} {told}", self.began.elapsed().as_secs_f64());
+        }
+    }
+
+    /// One number for all that was done, and in which order: equal for equal seeds.
+    pub fn digest(&self) -> u64 {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).hasher.finish()
+    }
+
+    /// How often each kind of step was done, and each fault met.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
+    }
+
+    /// What a step meets before it is done, or behind it.
+    pub fn meets(&self, is_done: bool) -> Met {
+        let weather = *self.weather.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chance = self.chance();
+        let drawn = chance.random_range(0..1_000);
+        let fails = if is_done { weather.loses_answer } else { weather.fails };
+        match drawn {
+            drawn if drawn < fails => Met::Failure,
+            drawn if drawn < fails + weather.slow => {
+                Met::Delay(Duration::from_millis(chance.random_range(1..4_000)))
+            }
+            drawn if drawn < fails + weather.slow + weather.stalls => {
+                Met::Delay(Duration::from_secs(chance.random_range(60..7_200)))
+            }
+            _ => Met::Nothing,
+        }
+    }
+}
