@@ -15,7 +15,7 @@ pub enum LakeError {
     Fixed { setting: &'static str, made_with: String, wanted: String },
     #[error("table `{}`: {source}", .table.name())]
     Delta { table: Table, source: deltalake_core::DeltaTableError },
-    #[error("table `{}`: cannot write a Parquet file: {source}", .table.name())]
+    #[error("table `{}`: cannot read or write a Parquet file: {source}", .table.name())]
     Parquet { table: Table, source: parquet::errors::ParquetError },
     #[error("table `{}`: cannot form rows: {source}", .table.name())]
     Rows { table: Table, source: arrow::error::ArrowError },

@@ -125,7 +125,7 @@ pub async fn read_file(
     file: &TableFile,
     wanted: &[usize],
 ) -> Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError> {
-    let failed = move |source| LakeError::Parquet { table, source };
+    let failed = move |source| unread(table, source);
     let stored = StoredFile {
         store: lake.store().clone(),
         path: lake.path_in(table, file.path()),
@@ -167,6 +167,17 @@ fn whole(
         columns,
         &RecordBatchOptions::new().with_row_count(Some(rows)),
     )
+}
+
+/// What a store cannot give now it may give later; a file that is none stays one.
+fn unread(table: Table, source: ParquetError) -> LakeError {
+    match source {
+        ParquetError::External(error) => match error.downcast::<object_store::Error>() {
+            Ok(error) => LakeError::Store(*error),
+            Err(error) => LakeError::Parquet { table, source: ParquetError::External(error) },
+        },
+        source => LakeError::Parquet { table, source },
+    }
 }
 
 /// A file in an object store, as Parquet's reader asks for its parts.
