@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{DataType, Date32Type, FieldRef, Schema};
+use arrow::datatypes::{DataType, Date32Type, FieldRef};
 use deltalake_core::kernel::Add;
 use footfall_event::schema::Table;
 use footfall_event::{Day, Micros};
@@ -21,6 +21,9 @@ use crate::order::{OrderWatch, tags};
 use crate::stats::{TEXT_BYTES_MAX, stats};
 use crate::{Lake, LakeError};
 
+/// Files that begin with fewer rows are not compressed: they are soon compacted, and setting up Zstandard
+/// for each column took most of the time of their commit.
+const COMPRESSED_ROWS_MIN: usize = 100;
 /// Zstandard level 1: smaller than lz4, as fast as snappy; level 3 is slower and no smaller.
 const ZSTD_LEVEL: i32 = 1;
 const ROW_GROUP_ROWS: usize = 1_000_000;
@@ -188,7 +191,7 @@ impl FileWriter {
         let file = match self.open.entry(day) {
             std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                let properties = Some(properties(rows.schema_ref(), self.filtered_rows));
+                let properties = Some(properties(rows, self.filtered_rows));
                 let writer = ArrowWriter::try_new(Vec::new(), rows.schema(), properties);
                 let writer = writer.map_err(failed)?;
                 place.insert(OpenFile { writer, rows: 0, order: OrderWatch::new(self.table) })
@@ -206,7 +209,7 @@ impl FileWriter {
         let written = written.map_err(|source| LakeError::Parquet { table, source })?;
         let bytes = std::mem::take(file.writer.inner_mut());
         let (column, size) = (table.partition_column(), bytes.len() as i64);
-        let name = format!("{}-{}.zstd.parquet", self.name, Uuid::now_v7().simple());
+        let name = format!("{}-{}.parquet", self.name, Uuid::now_v7().simple());
         let path = format!("{column}={day}/{name}");
         self.lake.store().put(&self.lake.path_in(table, &path), bytes.into()).await?;
         let finished = Finished::at_once();
@@ -228,10 +231,15 @@ impl FileWriter {
     }
 }
 
-fn properties(schema: &Schema, filtered_rows: Option<usize>) -> WriterProperties {
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default();
+/// Of a file that begins with `rows`.
+fn properties(rows: &RecordBatch, filtered_rows: Option<usize>) -> WriterProperties {
+    let schema = rows.schema_ref();
+    let compression = match rows.num_rows() < COMPRESSED_ROWS_MIN {
+        true => Compression::UNCOMPRESSED,
+        false => Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()),
+    };
     let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
+        .set_compression(compression)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_statistics_truncate_length(Some(TEXT_BYTES_MAX))

@@ -138,7 +138,7 @@ async fn fill(lake: &Lake, folder: &Path, files: usize) -> Result<(), Failure> {
         let path = entry.split('"').nth(5).ok_or("no path")?;
         let mut linked = String::new();
         for copy in 0..(files / DAYS).saturating_sub(1) {
-            let other = path.replace(".zstd.parquet", &format!("-{copy}.zstd.parquet"));
+            let other = path.replace(".parquet", &format!("-{copy}.parquet"));
             std::fs::hard_link(table.join(path), table.join(&other))?;
             linked += &entry.replace(path, &other);
             linked.push('\n');

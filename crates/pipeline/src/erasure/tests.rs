@@ -318,7 +318,7 @@ async fn a_load_under_way_keeps_its_files() {
     // Its sessions may begin with the same events; a writer that died left the same.
     let standing = TableWriter::open(&lake, Table::Sessions).await.unwrap().files().unwrap();
     let standing = place.shop.table(Table::Sessions).join(standing[0].path());
-    let (of_load, of_dead) = ("load-y-1.zstd.parquet", "part-1-1.zstd.parquet");
+    let (of_load, of_dead) = ("load-y-1.parquet", "part-1-1.parquet");
     let (of_load, of_dead) = (standing.with_file_name(of_load), standing.with_file_name(of_dead));
     for path in [&of_load, &of_dead] {
         std::fs::copy(&standing, path).unwrap();
