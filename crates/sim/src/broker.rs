@@ -275,7 +275,7 @@ impl SimSubscription {
         match member.notices.pop_front()? {
             Notice::Assigned(partitions) => Some(Delivery::Assigned(partitions)),
             Notice::Revoked(partitions) => {
-                partitions.iter().for_each(|partition| drop(self.positions.remove(partition)));
+                self.positions.retain(|partition, _| !partitions.contains(partition));
                 Some(Delivery::Revoked(partitions))
             }
         }

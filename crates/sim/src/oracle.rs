@@ -105,7 +105,8 @@ impl Found {
         })
     }
 
-    /// Every acknowledged event is there once, any other at most once, each as it was sent, and no other.
+    /// Every acknowledged event is there once, any other at most once, each as it was sent, and no other. One
+    /// that was refused and is sent again when its id is forgotten is refused again.
     fn each_event_once(&self, ledger: &Ledger) -> Result<()> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         let refused: Vec<Value> = self
@@ -119,9 +120,13 @@ impl Found {
         let sent = ledger.sent();
         for (id, event) in sent.iter() {
             let count = counts.get(id.as_str()).copied().unwrap_or(0);
-            ensure!(count <= 1, "event {id} is there {count} times");
             ensure!(
-                count == 1 || !event.is_acknowledged,
+                count <= 1 || event.is_bad,
+                "event {id} is there {count} times: {}",
+                self.shown(id)
+            );
+            ensure!(
+                count >= 1 || !event.is_acknowledged,
                 "event {id} was acknowledged and is lost"
             );
         }
@@ -143,11 +148,18 @@ impl Found {
         Ok(())
     }
 
+    /// The rows of an event.
+    fn shown(&self, id: &str) -> String {
+        let rows = self.events.iter().filter(|row| text(row, "event_id") == id);
+        rows.map(Value::to_string).collect::<Vec<_>>().join("\n")
+    }
+
     fn of<'r>(rows: &'r [Value], partition: i64) -> impl Iterator<Item = &'r Value> {
         rows.iter().filter(move |row| whole(row, "log_partition") == partition)
     }
 
-    /// Each record is an event, a refused one or a duplicate, once; of each id the first is no duplicate.
+    /// Each record is an event, a refused one or a duplicate, once; of each id the first is no duplicate, and
+    /// of an event every other is.
     fn each_record_once(&self, partition: i64, records: &[Record]) -> Result<()> {
         let offsets = |rows| -> Result<BTreeMap<i64, &Value>> {
             let mut offsets = BTreeMap::new();
@@ -172,8 +184,10 @@ impl Found {
             let is_first = seen.insert((record.kind.code(), id.to_owned()));
             let (has_row, is_duplicate) =
                 (rows.contains_key(&offset), duplicates.contains_key(&offset));
+            let is_one = has_row != is_duplicate;
+            let is_forgotten = record.kind == Kind::Rejected && !is_first;
             ensure!(
-                (has_row, is_duplicate) == (is_first, !is_first),
+                is_one && (has_row == is_first || is_forgotten),
                 "record {offset} of {id}, the first of its id: {is_first}, has a row: {has_row}, is a duplicate: {is_duplicate}"
             );
         }
@@ -194,7 +208,7 @@ impl Found {
             clock.advance(record.append_time.0);
             let Some(found) = is_late.get(&record.offset.0) else { continue };
             let payload: Value = serde_json::from_slice(&record.payload)?;
-            let event_time = time(&payload, "event_time").context("an event's time")?;
+            let event_time = payload["event_time"].as_i64().context("an event's time")?;
             let watermark = clock.log_time.map(|time| time - rules().allowed_lateness.0);
             let expected = watermark.is_some_and(|watermark| event_time < watermark);
             ensure!(
