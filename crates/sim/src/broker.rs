@@ -287,12 +287,11 @@ impl SimSubscription {
         let behind = self
             .positions
             .range((std::ops::Bound::Excluded(self.last), std::ops::Bound::Unbounded));
-        let turns = behind.chain(self.positions.range(..=self.last));
+        let mut turns = behind.chain(self.positions.range(..=self.last));
         let waiting = |(partition, from): &(&Partition, &Offset)| {
             state.partitions[partition.0 as usize].records.len() as i64 != from.0
         };
-        let turn = turns.map(|(partition, from)| (partition, from)).find(waiting);
-        let Some((&partition, &from)) = turn else { return Ok(None) };
+        let Some((&partition, &from)) = turns.find(waiting) else { return Ok(None) };
         let kept = &state.partitions[partition.0 as usize];
         let bounds = Offset(kept.begin as i64)..Offset(kept.records.len() as i64);
         if !(bounds.start..=bounds.end).contains(&from) {

@@ -1,10 +1,13 @@
 //! `footfall-sim --from SEED --seeds N`: runs so many seeds; the first that fails is made as short as it
 //! still fails, and told with the command that repeats it.
 
+use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use anyhow::{Result, bail};
 use clap::Parser;
 use footfall_sim::{Definitions, Outcome, Size, run};
 
@@ -43,43 +46,91 @@ fn main() -> ExitCode {
             .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
             .init();
     }
-    let Arguments { visitors, events_each, steps, .. } = arguments;
-    let size = Size { visitors, events_each, steps };
-    let mut definitions = match Definitions::start() {
-        Ok(definitions) => definitions,
-        Err(error) => {
-            eprintln!("{error:#}");
-            return ExitCode::FAILURE;
+    match run_all(&arguments) {
+        Ok(told) => {
+            println!("{told}");
+            ExitCode::SUCCESS
         }
-    };
-    let began = Instant::now();
-    let mut sum = (0, 0, 0);
-    for seed in arguments.from..arguments.from + arguments.seeds {
-        match attempt(seed, size, arguments.trace, &mut definitions) {
-            Ok(outcome) => {
-                sum = (sum.0 + outcome.events, sum.1 + outcome.deaths, sum.2 + outcome.failures);
-                if arguments.seeds == 1 {
-                    println!("{outcome:?}");
-                }
-            }
-            Err(told) => {
-                let Size { visitors, events_each, steps } = shortened(seed, size, &mut definitions);
-                println!("seed {seed}: {told}");
-                println!(
-                    "again: cargo run --release -p footfall-sim -- --from {seed} --seeds 1 --visitors {visitors} --events-each {events_each} --steps {steps} --trace"
-                );
-                return ExitCode::FAILURE;
-            }
+        Err(error) => {
+            println!("{error:#}");
+            ExitCode::FAILURE
         }
     }
-    let (events, deaths, failures) = sum;
-    println!(
-        "{} seeds from {} in {:.0?}: {events} events, {deaths} deaths, {failures} failures, none lost, none doubled",
-        arguments.seeds,
-        arguments.from,
+}
+
+/// All seeds, on all CPUs; what they came to.
+fn run_all(arguments: &Arguments) -> Result<String> {
+    let Arguments { from, seeds, visitors, events_each, steps, trace, .. } = *arguments;
+    let size = Size { visitors, events_each, steps };
+    let began = Instant::now();
+    let next = AtomicU64::new(from);
+    let work = || -> Result<Sum> {
+        let mut definitions = Definitions::start()?;
+        let mut sum = Sum::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + seeds {
+                return Ok(sum);
+            }
+            match attempt(seed, size, trace, &mut definitions) {
+                Ok(outcome) => sum.add(&outcome),
+                Err(told) => {
+                    // The others end with the seed that they are at.
+                    next.store(from + seeds, Ordering::Relaxed);
+                    let shortened = shortened(seed, size, &mut definitions);
+                    bail!("seed {seed}: {told}\n{}", again(seed, shortened));
+                }
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = if trace { 1 } else { threads.min(usize::try_from(seeds)?) };
+    let sums: Vec<Result<Sum>> = std::thread::scope(|scope| {
+        let working: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ended = working.into_iter().map(|working| working.join());
+        ended.map(|ended| ended.unwrap_or_else(|_| bail!("a thread panicked"))).collect()
+    });
+    let mut sum = Sum::default();
+    for part in sums {
+        sum.join(part?);
+    }
+    let Sum { events, deaths, failures, rows } = sum;
+    Ok(format!(
+        "{seeds} seeds from {from} in {:.0?}: {events} events, {deaths} deaths, {failures} failures; none lost, none doubled; rows {rows:016x}",
         began.elapsed()
-    );
-    ExitCode::SUCCESS
+    ))
+}
+
+/// What some seeds came to.
+#[derive(Default)]
+struct Sum {
+    events: usize,
+    deaths: u64,
+    failures: u64,
+    /// Stands for the rows of all runs, in whatever order they ran.
+    rows: u64,
+}
+
+impl Sum {
+    fn add(&mut self, outcome: &Outcome) {
+        let Outcome { events, deaths, failures, rows, .. } = *outcome;
+        self.join(Sum { events, deaths, failures, rows });
+    }
+
+    fn join(&mut self, other: Sum) {
+        self.events += other.events;
+        self.deaths += other.deaths;
+        self.failures += other.failures;
+        self.rows = self.rows.wrapping_add(other.rows);
+    }
+}
+
+/// The command that runs a seed again.
+fn again(seed: u64, size: Size) -> String {
+    let Size { visitors, events_each, steps } = size;
+    format!(
+        "again: cargo run --release -p footfall-sim -- --from {seed} --seeds 1 --visitors {visitors} --events-each {events_each} --steps {steps} --trace"
+    )
 }
 
 /// A run; a panic is a failure like any other.
@@ -88,7 +139,7 @@ fn attempt(
     size: Size,
     shows: bool,
     definitions: &mut Definitions,
-) -> Result<Outcome, String> {
+) -> std::result::Result<Outcome, String> {
     let ran = AssertUnwindSafe(|| run(seed, size, shows, definitions));
     let ran = std::panic::catch_unwind(ran);
     match ran {

@@ -39,7 +39,6 @@ pub async fn has_event_of(lake: &Lake, visitor_id: &str) -> Result<bool> {
 /// When the lake cannot be read.
 pub async fn is_settled(broker: &Broker, lake: &Lake) -> Result<bool> {
     let receipts = rows(lake, Table::Receipts).await?;
-    let events = rows(lake, Table::Events).await?;
     for partition in 0..broker.partitions() as i64 {
         let records = broker.records(Partition(partition as i32));
         let is_said = |record: &&Record| matches!(record.kind, Kind::Event | Kind::Rejected);
@@ -47,7 +46,12 @@ pub async fn is_settled(broker: &Broker, lake: &Lake) -> Result<bool> {
         let here = |row: &&Value| whole(row, "log_partition") == partition;
         let newest = receipts.iter().filter(here).max_by_key(|row| whole(row, "to_offset"));
         let Some(newest) = newest else { return Ok(false) };
-        let latest = events.iter().filter(here).filter_map(|row| time(row, "event_time")).max();
+        let events = records.iter().filter(|record| record.kind == Kind::Event);
+        let latest = events.filter_map(|record| {
+            let payload: Value = serde_json::from_slice(&record.payload).ok()?;
+            payload["event_time"].as_i64()
+        });
+        let latest = latest.max();
         let over = latest.unwrap_or(0) + rules().session_gap.0 + SECOND;
         if whole(newest, "to_offset") <= last.offset.0 || time(newest, "watermark") < Some(over) {
             return Ok(false);
@@ -154,7 +158,7 @@ impl Found {
         rows.map(Value::to_string).collect::<Vec<_>>().join("\n")
     }
 
-    fn of<'r>(rows: &'r [Value], partition: i64) -> impl Iterator<Item = &'r Value> {
+    fn of(rows: &[Value], partition: i64) -> impl Iterator<Item = &Value> {
         rows.iter().filter(move |row| whole(row, "log_partition") == partition)
     }
 

@@ -143,7 +143,8 @@ impl Scenario {
             visitor_id: format!("v{number}"),
             ahead: Micros(0),
             events: size.events_each,
-            pause_max: Duration::from_millis(if number % 3 == 0 { 30_000 } else { 6_000 }),
+            bad: 2,
+            pause_max: Duration::from_millis(if number.is_multiple_of(3) { 30_000 } else { 6_000 }),
         };
         (0..size.visitors).map(|number| tokio::spawn(client(number).visit())).collect()
     }
@@ -234,7 +235,7 @@ impl Scenario {
                 _ => {
                     let mut chance = self.world.chance();
                     let weather = Weather {
-                        fails: chance.random_range(0..150),
+                        fails: chance.random_range(0..200),
                         loses_answer: chance.random_range(0..150),
                         slow: chance.random_range(0..150),
                         stalls: if chance.random_range(0..10) == 0 { 3 } else { 0 },
@@ -338,6 +339,7 @@ impl Scenario {
                     visitor_id: "probe".to_owned(),
                     ahead: Micros(0),
                     events: 1,
+                    bad: 0,
                     pause_max: Duration::from_millis(20),
                 };
                 probe.visit().await;

@@ -123,6 +123,8 @@ pub struct Client {
     pub ahead: Micros,
     /// How many events it sends.
     pub events: usize,
+    /// Of a hundred, those that are to be refused.
+    pub bad: u32,
     /// The longest pause between two of its events.
     pub pause_max: Duration,
 }
@@ -190,7 +192,7 @@ impl Client {
             .unwrap_or("page_view");
         let page = ["product", "cart", "home"].choose(&mut *chance).copied().unwrap_or("home");
         let note = format!("{:x}", chance.random::<u64>());
-        let is_bad = chance.random_range(0..100) < 2;
+        let is_bad = chance.random_range(0..100) < self.bad;
         let mut event = json!({
             "event_id": id, "visitor_id": self.visitor_id, "event_name": name, "seq": number,
             "timestamp": timestamp, "page_path": format!("/{page}"), "page_type": page,
