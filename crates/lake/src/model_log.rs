@@ -188,7 +188,14 @@ impl DeltaLog for ModelLog {
             versions.push(made.clone());
             Ok(newer)
         });
-        let newer = newer.map_err(|source| DeltaTableError::Transaction { source })?;
+        let newer = match newer {
+            Ok(newer) => newer,
+            Err(source) => {
+                // It is told all the same where its answer is lost.
+                let _ = self.logs.between.after(&self.what("conflict")).await;
+                return Err(DeltaTableError::Transaction { source });
+            }
+        };
         self.logs.between.after(&what).await.map_err(DeltaTableError::Generic)?;
         newer.iter().chain([&made]).for_each(|version| self.take_up(version));
         Ok(self.version().unwrap_or(0))

@@ -31,6 +31,9 @@ struct Arguments {
     /// How many things go wrong
     #[arg(long, default_value_t = Size::FULL.steps)]
     steps: usize,
+    /// Tell a seed that fails as it is, without looking for a shorter run
+    #[arg(long)]
+    whole: bool,
     /// Print what is done
     #[arg(long)]
     trace: bool,
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.log {
         tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .init();
     }
     match run_all(&arguments) {
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
 
 /// All seeds, on all CPUs; what they came to.
 fn run_all(arguments: &Arguments) -> Result<String> {
-    let Arguments { from, seeds, visitors, events_each, steps, trace, .. } = *arguments;
+    let Arguments { from, seeds, visitors, events_each, steps, trace, whole, .. } = *arguments;
     let size = Size { visitors, events_each, steps };
     let began = Instant::now();
     let next = AtomicU64::new(from);
@@ -77,7 +80,8 @@ fn run_all(arguments: &Arguments) -> Result<String> {
                 Err(told) => {
                     // The others end with the seed that they are at.
                     next.store(from + seeds, Ordering::Relaxed);
-                    let shortened = shortened(seed, size, &mut definitions);
+                    let shortened =
+                        if whole { size } else { shortened(seed, size, &mut definitions) };
                     bail!("seed {seed}: {told}\n{}", again(seed, shortened));
                 }
             }
@@ -129,7 +133,7 @@ impl Sum {
 fn again(seed: u64, size: Size) -> String {
     let Size { visitors, events_each, steps } = size;
     format!(
-        "again: cargo run --release -p footfall-sim -- --from {seed} --seeds 1 --visitors {visitors} --events-each {events_each} --steps {steps} --trace"
+        "again: cargo run --release --bin footfall-sim -- --from {seed} --seeds 1 --visitors {visitors} --events-each {events_each} --steps {steps} --trace"
     )
 }
 

@@ -143,6 +143,9 @@ impl Found {
                 (text(row, "visitor_id"), text(row, "event_name"), text(&properties, "note"));
             let meant = (event.visitor_id.as_str(), event.event_name.as_str(), event.note.as_str());
             ensure!(told == meant, "event {id} is {told:?} and was {meant:?}");
+            let told = (time(row, "event_time"), text(row, "page_path"));
+            let meant = (Some(event.at.0), event.page_path.as_str());
+            ensure!(told == meant, "event {id} is {told:?} and was {meant:?}");
         }
         for row in &refused {
             let id = text(row, "event_id");
@@ -292,8 +295,10 @@ impl Found {
                 let others =
                     rest[..end].iter().find(|event| text(event, "session_id") != session_id);
                 ensure!(others.is_none(), "{visitor_id}: an event of {session_id} has {others:?}");
+                // Beyond the cap an event is in no figure but these.
+                let counted = end.min(rules().events_per_session_max as usize);
                 let purchases =
-                    rest[..end].iter().filter(|event| text(event, "event_name") == "purchase");
+                    rest[..counted].iter().filter(|event| text(event, "event_name") == "purchase");
                 let count = purchases.count() as i64;
                 let late = rest[..end].iter().filter(|event| event["late"] == true).count() as i64;
                 ensure!(!session_id.is_empty(), "{visitor_id}: an event has no session");

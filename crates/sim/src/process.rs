@@ -8,30 +8,38 @@ use tokio::sync::watch;
 
 use crate::world::{Met, World};
 
+/// When it dies.
+#[derive(Clone, Debug)]
+pub struct Doom {
+    /// At which steps, such as `commit`; empty: at any.
+    pub kind: &'static str,
+    /// How many of them it does before.
+    pub steps: u64,
+}
+
 /// Each step asks it before and behind what is done: that is where it dies, waits or fails.
 #[derive(Debug)]
 pub struct Process {
     pub world: Arc<World>,
     pub name: String,
-    /// Steps that are left before it dies.
-    steps_left: Mutex<Option<u64>>,
+    doom: Mutex<Option<Doom>>,
     is_dead: watch::Sender<bool>,
 }
 
 impl Process {
     pub fn new(world: &Arc<World>, name: String) -> Arc<Process> {
         let (is_dead, _) = watch::channel(false);
-        Arc::new(Process { world: world.clone(), name, steps_left: Mutex::default(), is_dead })
+        Arc::new(Process { world: world.clone(), name, doom: Mutex::default(), is_dead })
     }
 
     /// Lets it die at one of its next steps.
-    pub fn dies_in(&self, steps: u64) {
-        *self.steps_left.lock().unwrap_or_else(PoisonError::into_inner) = Some(steps);
+    pub fn dies(&self, doom: Doom) {
+        *self.doom.lock().unwrap_or_else(PoisonError::into_inner) = Some(doom);
     }
 
     /// Lets it live, whatever was to come.
     pub fn spare(&self) {
-        *self.steps_left.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.doom.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub fn is_dead(&self) -> bool {
@@ -58,11 +66,11 @@ impl Process {
     async fn step(&self, what: &str, is_done: bool) -> Result<(), String> {
         self.lives().await;
         let dies = {
-            let mut left = self.steps_left.lock().unwrap_or_else(PoisonError::into_inner);
-            match left.as_mut() {
-                Some(0) => true,
-                Some(left) => {
-                    *left -= 1;
+            let mut doom = self.doom.lock().unwrap_or_else(PoisonError::into_inner);
+            match doom.as_mut().filter(|doom| what.starts_with(doom.kind)) {
+                Some(Doom { steps: 0, .. }) => true,
+                Some(doom) => {
+                    doom.steps -= 1;
                     false
                 }
                 None => false,

@@ -1,4 +1,4 @@
-//! The rules of a run: its bounds lie near enough that it reaches them, and each condition is that a column
+//! The rules of a run: gap, cap, window and events of a session lie near enough that it reaches them, and each condition is that a column
 //! equals a value, so that the oracle can evaluate it without SQL.
 
 use footfall_event::Micros;
@@ -39,7 +39,7 @@ pub fn rules() -> Rules {
         open_sessions_max: 1_000,
         held_events_max: 100_000,
         held_events_per_visitor_max: 10_000,
-        events_per_session_max: 10_000,
+        events_per_session_max: 6,
         slow_page_ms: 4_000,
         conditions: Conditions {
             conversion: sql(CONVERSION),

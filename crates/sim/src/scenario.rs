@@ -1,6 +1,7 @@
 //! One run: a shop, pipelines that die and come back, and faults of all kinds; then calm, in which all
 //! must come right.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Broker, SimLog, TOPIC};
 use crate::definitions::Definitions;
 use crate::oracle;
-use crate::process::Process;
+use crate::process::{Doom, Process};
 use crate::rules::rules;
 use crate::store::SimStore;
 use crate::storefront::{Client, Door, Ledger};
@@ -38,6 +39,8 @@ pub struct Outcome {
     pub events: usize,
     pub deaths: u64,
     pub failures: u64,
+    /// How often each kind of step was done, and each fault met.
+    pub counts: BTreeMap<String, u64>,
     /// Of all that was done, and in which order.
     pub trace: u64,
     /// Of the rows of all tables.
@@ -124,6 +127,7 @@ impl Scenario {
             events,
             deaths: count("death"),
             failures: count("failure"),
+            counts: counts.clone(),
             trace: self.world.digest(),
             rows,
         })
@@ -163,7 +167,7 @@ impl Scenario {
             commit_interval: 2 * SECOND,
             commit_rows_max: 10_000,
             snapshot_interval: 6 * SECOND,
-            rewrite_interval: 20 * SECOND,
+            rewrite_interval: 5 * SECOND,
             retention: Retention::default(),
             erasure_grace: 60 * SECOND,
             max_age: Micros(7 * Micros::DAY.0),
@@ -191,14 +195,16 @@ impl Scenario {
                     }
                 }
             };
+            let mut run = Box::pin(run);
             tokio::select! {
                 biased;
-                // What it has begun stands still; the group hears of it when its time is over.
+                // Killed, it says no goodbye: the group waits until its time is over.
                 () = dying.death() => {
                     tokio::time::sleep(10 * SECOND).await;
+                    drop(run);
                     Ok(())
                 }
-                ended = run => ended,
+                ended = &mut run => ended,
             }
         });
         self.pipelines.push(Running { process, stop, task });
@@ -216,10 +222,16 @@ impl Scenario {
                 0..3 => self.doom_a_pipeline(),
                 3 => {
                     let steps = self.world.chance().random_range(0..6);
-                    self.door.process().dies_in(steps);
+                    self.door.process().dies(Doom { kind: "", steps });
                 }
                 4 if self.pipelines.len() < 3 => self.start_pipeline().await?,
-                5 => self.deafen_one(),
+                5 => {
+                    if self.broker.members().len() < 2 {
+                        self.start_pipeline().await?;
+                        tokio::time::sleep(2 * SECOND).await;
+                    }
+                    self.deafen_one();
+                }
                 6 => self.let_all_hear(),
                 7 => {
                     let ahead = self.world.chance().random_range(-10_000_000..4_000_000);
@@ -261,9 +273,11 @@ impl Scenario {
     }
 
     fn doom_a_pipeline(&self) {
-        let steps = self.world.chance().random_range(0..60);
+        let (kind, most) = [("", 60), ("commit", 20), ("rewrite", 4), ("put", 20)]
+            [self.world.chance().random_range(0..4)];
+        let steps = self.world.chance().random_range(0..most);
         if let Some(running) = self.drawn_pipeline() {
-            running.process.dies_in(steps);
+            running.process.dies(Doom { kind, steps });
         }
     }
 

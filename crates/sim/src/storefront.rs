@@ -20,12 +20,19 @@ pub const SITE: &str = "shop";
 /// How often one event is sent before its client gives up.
 const ATTEMPTS_MAX: usize = 8;
 
+/// What visitors do.
+const NAMES: [&str; 7] =
+    ["page_view", "page_view", "click", "info_exposed", "purchase", "search", "error"];
+
 /// What a client knows of an event that it sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub visitor_id: String,
     pub event_name: String,
     pub note: String,
+    pub page_path: String,
+    /// When it truly happened.
+    pub at: Micros,
     /// A 2xx came for it.
     pub is_acknowledged: bool,
     /// It cannot be taken, and was sent to be refused.
@@ -184,12 +191,10 @@ impl Client {
 
     fn event(&self, number: usize) -> Value {
         let id = format!("{}-{number}", self.visitor_id);
-        let timestamp = (self.world.now() + self.ahead).to_string();
+        let at = self.world.now();
+        let timestamp = (at + self.ahead).to_string();
         let mut chance = self.world.chance();
-        let name = ["page_view", "page_view", "click", "info_exposed", "purchase"]
-            .choose(&mut *chance)
-            .copied()
-            .unwrap_or("page_view");
+        let name = NAMES.choose(&mut *chance).copied().unwrap_or("page_view");
         let page = ["product", "cart", "home"].choose(&mut *chance).copied().unwrap_or("home");
         let note = format!("{:x}", chance.random::<u64>());
         let is_bad = chance.random_range(0..100) < self.bad;
@@ -199,6 +204,9 @@ impl Client {
             "properties": {"note": note},
         });
         match name {
+            "page_view" => event["lcp_ms"] = json!(chance.random_range(1..6) * 1_000),
+            "search" => event["search_results"] = json!(chance.random_range(0..2)),
+            "click" => event["target"] = json!("button"),
             "info_exposed" => event["info_key"] = json!("delivery"),
             "purchase" => {
                 event["order_id"] = json!(format!("o{id}"));
@@ -214,6 +222,8 @@ impl Client {
             visitor_id: self.visitor_id.clone(),
             event_name: name.to_owned(),
             note,
+            page_path: format!("/{page}"),
+            at,
             is_acknowledged: false,
             is_bad,
         };

@@ -24,7 +24,7 @@ pub struct Weather {
     pub loses_answer: u32,
     /// Takes up to some seconds.
     pub slow: u32,
-    /// Takes up to two hours.
+    /// Takes up to as long as the storm.
     pub stalls: u32,
 }
 
@@ -139,7 +139,7 @@ impl World {
                 Met::Delay(Duration::from_millis(chance.random_range(1..4_000)))
             }
             drawn if drawn < fails + weather.slow + weather.stalls => {
-                Met::Delay(Duration::from_secs(chance.random_range(60..7_200)))
+                Met::Delay(Duration::from_secs(chance.random_range(20..120)))
             }
             _ => Met::Nothing,
         }

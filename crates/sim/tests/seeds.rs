@@ -1,27 +1,43 @@
 //! A few seeds, and that a seed is one run and no other.
 
+use std::collections::BTreeMap;
+
 use footfall_sim::{Definitions, Size, run};
 
 const SEEDS: u64 = 60;
+/// What must have happened in these seeds, so often at least.
+const HAPPENED: [(&str, u64); 9] = [
+    ("death", 60),
+    ("failure", 600),
+    ("delay", 100),
+    ("deafened", 20),
+    ("clock", 60),
+    ("conflict", 10),
+    ("commit", 6_000),
+    ("rewrite", 600),
+    ("acknowledged", 1_500),
+];
 
 #[test]
 fn nothing_is_lost_or_doubled_whatever_goes_wrong() {
     let mut definitions = Definitions::start().unwrap();
-    let (mut deaths, mut failures) = (0, 0);
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for seed in 1..=SEEDS {
         match run(seed, Size::FULL, false, &mut definitions) {
             Ok(outcome) => {
-                deaths += outcome.deaths;
-                failures += outcome.failures;
+                for (what, count) in outcome.counts {
+                    *counts.entry(what).or_default() += count;
+                }
             }
-            Err(error) => {
-                panic!(
-                    "seed {seed}: {error:#}; cargo run --release -p footfall-sim -- --from {seed} --seeds 1 --trace"
-                )
-            }
+            Err(error) => panic!(
+                "seed {seed}: {error:#}\nagain: cargo run --release --bin footfall-sim -- --from {seed} --seeds 1 --trace"
+            ),
         }
     }
-    assert!(deaths > SEEDS && failures > 10 * SEEDS, "{deaths} deaths, {failures} failures");
+    for (what, least) in HAPPENED {
+        let count = counts.get(what).copied().unwrap_or(0);
+        assert!(count >= least, "{what} happened {count} times: {counts:?}");
+    }
 }
 
 #[test]

@@ -52,7 +52,8 @@ impl<T: Send + 'static> Job<T> {
     pub fn ended(self) -> Option<T> {
         match self {
             Job::Thread(thread) => thread.join().ok(),
-            Job::Task(task) => task.now_or_never()?.ok(),
+            // Also where the loop has used up its turn.
+            Job::Task(task) => tokio::task::coop::unconstrained(task).now_or_never()?.ok(),
         }
     }
 }
