@@ -400,6 +400,7 @@ impl Pipeline {
 
     async fn wait_for_commit(&mut self) -> Result<BTreeSet<Partition>, PipelineError> {
         let finished = tokio::select! {
+            biased;
             finished = self.interval.wait() => finished?,
             () = self.shutdown.cancelled() => return Err(PipelineError::Stopping),
         };

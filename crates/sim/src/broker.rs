@@ -31,6 +31,8 @@ pub struct Broker {
 #[derive(Debug)]
 struct State {
     partitions: Vec<Kept>,
+    /// Whether what is released is deleted.
+    deletes: bool,
     /// How far its clock is ahead of the true time.
     ahead: Micros,
     members: BTreeMap<u64, Member>,
@@ -62,9 +64,11 @@ enum Notice {
 }
 
 impl Broker {
-    pub fn new(world: &Arc<World>, partitions: u32) -> Arc<Broker> {
+    /// A log of one process deletes what is released, as the embedded one; Kafka keeps it.
+    pub fn new(world: &Arc<World>, partitions: u32, deletes: bool) -> Arc<Broker> {
         let state = State {
             partitions: (0..partitions).map(|_| Kept::default()).collect(),
+            deletes,
             ahead: Micros(0),
             members: BTreeMap::new(),
             members_ever: 0,
@@ -90,10 +94,13 @@ impl Broker {
         self.state().partitions.len() as u32
     }
 
-    /// Drops what every reader released, as a local log does.
     fn release(&self, positions: &[(Partition, Offset)]) {
+        let mut state = self.state();
+        if !state.deletes {
+            return;
+        }
         for (partition, offset) in positions {
-            let kept = &mut self.state().partitions[partition.0 as usize];
+            let kept = &mut state.partitions[partition.0 as usize];
             kept.begin = kept.begin.max(offset.0 as usize);
         }
     }

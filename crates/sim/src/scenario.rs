@@ -69,6 +69,8 @@ pub struct Scenario {
     ledger: Arc<Ledger>,
     door: Door,
     pipelines: Vec<Running>,
+    /// One process has all, as with the embedded log; else they share the partitions, as on Kafka.
+    is_of_one: bool,
     /// Processes that were ever started.
     started: usize,
 }
@@ -83,7 +85,8 @@ impl Scenario {
     pub fn new(seed: u64, shows: bool) -> Scenario {
         let world = Arc::new(World::new(seed, shows));
         let partitions = world.chance().random_range(1..=3);
-        let broker = Broker::new(&world, partitions);
+        let is_of_one = world.chance().random_bool(0.3);
+        let broker = Broker::new(&world, partitions, is_of_one);
         let door = Door::new(&world, &broker);
         Scenario {
             world,
@@ -93,6 +96,7 @@ impl Scenario {
             ledger: Arc::default(),
             door,
             pipelines: Vec::new(),
+            is_of_one,
             started: 0,
         }
     }
@@ -174,6 +178,7 @@ impl Scenario {
             rules: Arc::new(rules()),
         };
         let (told, dying) = (stop.clone(), process.clone());
+        let is_of_one = self.is_of_one;
         let task = tokio::spawn(async move {
             let run = async {
                 let metrics = Metrics::register(&prometheus::Registry::new())
@@ -200,7 +205,9 @@ impl Scenario {
                 biased;
                 // Killed, it says no goodbye: the group waits until its time is over.
                 () = dying.death() => {
-                    tokio::time::sleep(10 * SECOND).await;
+                    if !is_of_one {
+                        tokio::time::sleep(10 * SECOND).await;
+                    }
                     drop(run);
                     Ok(())
                 }
@@ -224,8 +231,8 @@ impl Scenario {
                     let steps = self.world.chance().random_range(0..6);
                     self.door.process().dies(Doom { kind: "", steps });
                 }
-                4 if self.pipelines.len() < 3 => self.start_pipeline().await?,
-                5 => {
+                4 if self.pipelines.len() < 3 && !self.is_of_one => self.start_pipeline().await?,
+                5 if !self.is_of_one => {
                     if self.broker.members().len() < 2 {
                         self.start_pipeline().await?;
                         tokio::time::sleep(2 * SECOND).await;
@@ -341,7 +348,7 @@ impl Scenario {
                 .pipelines
                 .iter()
                 .any(|running| !running.process.is_dead() && !running.stop.is_cancelled());
-            if !alive {
+            if !alive && (self.pipelines.is_empty() || !self.is_of_one) {
                 self.start_pipeline().await?;
             }
             if !posted {
