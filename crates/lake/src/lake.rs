@@ -71,6 +71,9 @@ impl Lake {
     }
 
     /// A lake in the root of `store`, whose tables' logs are kept by `logs`.
+    ///
+    /// # Errors
+    /// Never: the location is a fixed one.
     pub fn in_store(
         store: Arc<dyn ObjectStore>,
         logs: Arc<dyn DeltaLogs>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{DataType, Date32Type, FieldRef};
+use arrow::datatypes::{DataType, Date32Type, FieldRef, Schema};
 use deltalake_core::kernel::Add;
 use footfall_event::schema::Table;
 use footfall_event::{Day, Micros};
@@ -21,8 +21,8 @@ use crate::order::{OrderWatch, tags};
 use crate::stats::{TEXT_BYTES_MAX, stats};
 use crate::{Lake, LakeError};
 
-/// Files that begin with fewer rows are not compressed: they are soon compacted, and setting up Zstandard
-/// for each column took most of the time of their commit.
+/// Files of fewer rows are not compressed where that is known: they are soon compacted, and setting up
+/// Zstandard for each column took most of the time of their commit.
 const COMPRESSED_ROWS_MIN: usize = 100;
 /// Zstandard level 1: smaller than lz4, as fast as snappy; level 3 is slower and no smaller.
 const ZSTD_LEVEL: i32 = 1;
@@ -88,6 +88,7 @@ pub struct FileWriter {
     name: String,
     /// Rows that are expected at most, where files get a filter of their visitors.
     filtered_rows: Option<usize>,
+    is_compressed: bool,
     open: BTreeMap<Day, OpenFile>,
     finished: Vec<WrittenFile>,
 }
@@ -118,13 +119,20 @@ impl FileWriter {
     fn named(lake: &Lake, table: Table, name: String) -> FileWriter {
         let (open, finished) = (BTreeMap::new(), Vec::new());
         let filtered_rows = None;
-        FileWriter { lake: lake.clone(), table, name, filtered_rows, open, finished }
+        let (lake, is_compressed) = (lake.clone(), true);
+        FileWriter { lake, table, name, filtered_rows, is_compressed, open, finished }
     }
 
     /// Gives each file a Bloom filter of its visitors, made for so many rows. The small files of a
     /// commit have none: it would be larger than they are.
     pub fn with_visitor_filter(mut self, rows: usize) -> FileWriter {
         self.filtered_rows = Some(rows);
+        self
+    }
+
+    /// Tells how many rows will be written, all together.
+    pub fn of_rows(mut self, rows: usize) -> FileWriter {
+        self.is_compressed = rows >= COMPRESSED_ROWS_MIN;
         self
     }
 
@@ -188,10 +196,15 @@ impl FileWriter {
 
     fn write_day(&mut self, day: Day, rows: &RecordBatch) -> Result<(), LakeError> {
         let failed = |source| LakeError::Parquet { table: self.table, source };
+        let compression = match self.is_compressed {
+            true => Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()),
+            false => Compression::UNCOMPRESSED,
+        };
         let file = match self.open.entry(day) {
             std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
-                let properties = Some(properties(rows, self.filtered_rows));
+                let properties =
+                    Some(properties(rows.schema_ref(), compression, self.filtered_rows));
                 let writer = ArrowWriter::try_new(Vec::new(), rows.schema(), properties);
                 let writer = writer.map_err(failed)?;
                 place.insert(OpenFile { writer, rows: 0, order: OrderWatch::new(self.table) })
@@ -231,13 +244,11 @@ impl FileWriter {
     }
 }
 
-/// Of a file that begins with `rows`.
-fn properties(rows: &RecordBatch, filtered_rows: Option<usize>) -> WriterProperties {
-    let schema = rows.schema_ref();
-    let compression = match rows.num_rows() < COMPRESSED_ROWS_MIN {
-        true => Compression::UNCOMPRESSED,
-        false => Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default()),
-    };
+fn properties(
+    schema: &Schema,
+    compression: Compression,
+    filtered_rows: Option<usize>,
+) -> WriterProperties {
     let properties = WriterProperties::builder()
         .set_compression(compression)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))

@@ -179,7 +179,8 @@ impl Committer {
         if count == 0 && !is_barrier {
             return Ok((Commit::default(), 0));
         }
-        let mut files = FileWriter::new(&self.lake, state.table, self.writer_id);
+        let files = FileWriter::new(&self.lake, state.table, self.writer_id);
+        let mut files = files.of_rows(count);
         for rows in rows.iter().filter(|rows| rows.num_rows() > 0) {
             files.write(rows).await?;
         }
