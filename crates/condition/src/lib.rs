@@ -114,12 +114,12 @@ fn is_true(fulfilled: &BooleanArray) -> BooleanBuffer {
 }
 
 /// Whether the expression is made of columns, literals of their type, and what always has an answer. Of
-/// sides of other types one is cast, and a cast may fail.
+/// sides of other types one is cast, which may fail unless both are numbers.
 fn cannot_fail(expression: &Expr, schema: &DFSchema) -> bool {
     use Operator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or};
     let is_alike = |one: &Expr, other: &Expr| match (one.get_type(schema), other.get_type(schema)) {
         (Ok(DataType::Null), Ok(_)) | (Ok(_), Ok(DataType::Null)) => true,
-        (Ok(one), Ok(other)) => one == other,
+        (Ok(one), Ok(other)) => one == other || one.is_numeric() && other.is_numeric(),
         _ => false,
     };
     let mut cannot = true;
