@@ -108,7 +108,7 @@ impl Engine {
             fence,
             sessions: Arc::new(PlainSessions(template.clone())),
             template,
-            tables: Arc::new(Tables::new(lake, settings.declared.clone(), pipelines)),
+            tables: Arc::new(Tables::new(lake, settings.declared.in_sql(), pipelines)),
             admitted: Arc::new(Semaphore::new(settings.concurrency_max + WAITING_MAX)),
             running: Arc::new(Semaphore::new(settings.concurrency_max)),
             threads: runtime.handle().clone(),

@@ -37,7 +37,6 @@ use aggregate::{Asks, Question};
 use arguments::{Arguments, Signature, wrong};
 
 pub(crate) use collect_once::CollectOnce;
-pub(crate) use declared_condition::sql as condition_sql;
 
 /// What the configuration declares, for functions to name.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +50,19 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// Each condition, as it is written.
+    /// With each condition as a query names it.
+    pub(crate) fn in_sql(&self) -> Declared {
+        use declared_condition::sql;
+        let mut declared = self.clone();
+        declared.steps.iter_mut().for_each(|step| step.when = sql(&step.when));
+        for need in &mut declared.needs {
+            (need.raised_by, need.found_by) = (sql(&need.raised_by), sql(&need.found_by));
+        }
+        declared.conversion = self.conversion.as_deref().map(sql);
+        declared
+    }
+
+    /// Each condition, as it is configured.
     fn conditions(&self) -> impl Iterator<Item = &str> {
         let needs = self.needs.iter().flat_map(|need| [&need.raised_by, &need.found_by]);
         let steps = self.steps.iter().map(|step| &step.when);

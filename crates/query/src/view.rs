@@ -2,7 +2,6 @@
 //! the sessionizer; planning a view to `catalog`.
 
 use crate::Declared;
-use crate::functions::condition_sql;
 
 /// A name that stands for a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +74,7 @@ fn needs_by_page(declared: &Declared) -> String {
         let name = need.name.replace('\'', "''");
         format!(
             "SELECT DISTINCT site, event_date AS found_date, '{name}' AS need FROM events WHERE {}",
-            condition_sql(&need.found_by)
+            need.found_by
         )
     });
     let mut measured: Vec<String> = found.collect();

@@ -36,7 +36,7 @@ pub(super) fn register(session: &mut SessionState, declared: &Declared) -> Resul
 }
 
 /// How the condition is written in a query: as it stands, which can be looked into, or as a call.
-pub(crate) fn sql(condition: &str) -> String {
+pub(super) fn sql(condition: &str) -> String {
     let Some(compiled) = that_may_fail(condition) else { return format!("({condition}\n)") };
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let columns = compiled.schema().fields().iter().map(|column| quoted(column.name()));

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::arguments::{Arguments, EVENTS, Signature, text_of, wrong};
 use super::template::Template;
 use super::window_funnel::ORDERS;
-use super::{Declared, condition_sql, events};
+use super::{Declared, events};
 use crate::QueryError;
 
 /// What both functions take.
@@ -317,7 +317,7 @@ fn condition(
     };
     let known = declared.steps.iter().find(|step| step.name == name);
     match known {
-        Some(step) => Ok((name.to_owned(), events::parse(&condition_sql(&step.when))?)),
+        Some(step) => Ok((name.to_owned(), events::parse(&step.when)?)),
         None => {
             let names = declared.steps.iter().map(|step| step.name.as_str());
             let meant = crate::diagnose::nearest(name, names)

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::Query;
 
 use super::arguments::{Arguments, Signature, text_of};
 use super::template::Template;
-use super::{Declared, DeclaredNeed, condition_sql, events};
+use super::{Declared, DeclaredNeed, events};
 use crate::QueryError;
 use crate::diagnose::nearest;
 
@@ -41,7 +41,7 @@ pub(super) fn needs(
     ] {
         let condition = match (arguments.expression(argument), own) {
             (Some(expression), _) => expression,
-            (None, Some(own)) => events::parse(&condition_sql(own))?,
+            (None, Some(own)) => events::parse(own)?,
             (None, None) => return Err(arguments.wrong(format!("`{argument}` is missing"))),
         };
         template.put(argument, condition);
