@@ -10,6 +10,7 @@ mod extended;
 mod functions;
 mod login;
 mod parameters;
+mod portal;
 mod rewrite;
 mod sending;
 mod settings;

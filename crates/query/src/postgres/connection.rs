@@ -1,6 +1,6 @@
 //! One client of Postgres after it came in: one message after the other, statements of one message, and all
 //! that clients say beside queries. How statements are read is left to `command`, the extended protocol to
-//! `extended`, rows to `sending`.
+//! `extended`, portals to `portal`, rows to `sending`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -21,9 +21,10 @@ use pgwire::messages::{PgWireBackendMessage as Out, PgWireFrontendMessage as In}
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, Answer};
+use super::answer;
 use super::command::{Command, commands};
 use super::error::{ERROR, error, fatal, protocol_violation, query_error, warning};
+use super::portal::{Portal, Prepared, no_statement};
 use super::settings::Settings;
 use super::wire::{NoMessage, Wire};
 use super::{Server, login};
@@ -32,10 +33,6 @@ use crate::engine::Question;
 
 /// How long a client may say nothing.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(8 * 3600);
-/// Portals of a connection, and the bytes of all their values.
-const PORTALS_MAX: usize = 50;
-const PORTALS_BYTES_MAX: usize = 4 * 1024 * 1024;
-
 /// Why a statement ends before its answer is whole.
 pub(super) enum Stop {
     /// The client is told, and goes on.
@@ -60,43 +57,6 @@ impl From<ErrorInfo> for Stop {
     fn from(error: ErrorInfo) -> Self {
         Stop::Refused(Box::new(error))
     }
-}
-
-/// A statement that was prepared.
-pub(super) struct Prepared {
-    pub(super) text: Arc<str>,
-    /// `None` where there is no statement.
-    pub(super) command: Option<Command>,
-    pub(super) types: Vec<Type>,
-    /// `None` where it answers without rows.
-    pub(super) columns: Option<SchemaRef>,
-}
-
-/// A statement with its values, and its answer as far as it is taken.
-pub(super) struct Portal {
-    pub(super) prepared: Arc<Prepared>,
-    pub(super) values: Parameters,
-    pub(super) format: Format,
-    pub(super) state: PortalState,
-    /// Of its values, as they came.
-    pub(super) bytes: usize,
-}
-
-impl Portal {
-    pub(super) fn new(
-        prepared: Arc<Prepared>,
-        values: Parameters,
-        format: Format,
-        bytes: usize,
-    ) -> Portal {
-        Portal { prepared, values, format, state: PortalState::Bound, bytes }
-    }
-}
-
-pub(super) enum PortalState {
-    Bound,
-    Begun(Box<Answer>),
-    Over,
 }
 
 pub(super) struct Connection {
@@ -294,29 +254,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Rows of a cursor, in a format that was asked for, else as text with their columns before them.
-    pub(super) async fn fetch(
-        &mut self,
-        cursor: String,
-        rows: Option<usize>,
-        format: Option<&Format>,
-    ) -> Result<(), Stop> {
-        let mut portal = self.take_cursor(&cursor)?;
-        portal.format = format.cloned().unwrap_or(Format::UnifiedText);
-        if let Some(columns) = &portal.prepared.columns {
-            let fields = Arc::new(answer::fields(columns, &portal.format)?);
-            if format.is_none() {
-                self.wire.put(&answer::row_description(&fields))?;
-            }
-            if let PortalState::Begun(answer) = &mut portal.state {
-                answer.fields = fields;
-            }
-        }
-        let (count, _) = self.send_portal(&mut portal, rows).await?;
-        self.portals.insert(cursor, portal);
-        self.complete("FETCH", Some(count))
-    }
-
     /// What is neither a query nor a FETCH. `describes` says whether columns are told before rows.
     pub(super) async fn command(
         &mut self,
@@ -506,30 +443,6 @@ impl Connection {
         Ok(read.map_err(|error| query_error(&error, text))??)
     }
 
-    /// The one without a name takes the place of the one before.
-    pub(super) fn keep_portal(&mut self, name: String, portal: Portal) -> Result<(), Stop> {
-        if !name.is_empty() && self.portals.contains_key(&name) {
-            return Err(error("42P03", &format!("cursor \"{name}\" already exists")).into());
-        }
-        let others = self.portals.iter().filter(|(other, _)| **other != name);
-        let (count, bytes) =
-            others.fold((0, 0), |(count, bytes), (_, portal)| (count + 1, bytes + portal.bytes));
-        if count >= PORTALS_MAX || bytes + portal.bytes > PORTALS_BYTES_MAX {
-            let message = format!(
-                "a connection has at most {PORTALS_MAX} cursors with values of together {PORTALS_BYTES_MAX} bytes"
-            );
-            let mut refused = error("53400", &message);
-            refused.hint = Some("CLOSE those that are not needed any more".to_owned());
-            return Err(refused.into());
-        }
-        self.portals.insert(name, portal);
-        Ok(())
-    }
-
-    pub(super) fn take_cursor(&mut self, name: &str) -> Result<Portal, Stop> {
-        self.portals.remove(name).ok_or_else(|| no_cursor(name).into())
-    }
-
     pub(super) fn question(
         &self,
         text: &Arc<str>,
@@ -558,12 +471,4 @@ pub(super) fn text_schema(names: &[&str]) -> SchemaRef {
     let fields: Vec<Field> =
         names.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect();
     Arc::new(Schema::new(fields))
-}
-
-pub(super) fn no_statement(name: &str) -> ErrorInfo {
-    error("26000", &format!("prepared statement \"{name}\" does not exist"))
-}
-
-pub(super) fn no_cursor(name: &str) -> ErrorInfo {
-    error("34000", &format!("cursor \"{name}\" does not exist"))
 }

@@ -18,9 +18,10 @@ use pgwire::messages::response::EmptyQueryResponse;
 
 use super::answer;
 use super::command::Command;
-use super::connection::{Connection, Portal, Prepared, Stop, no_cursor, no_statement, text_schema};
+use super::connection::{Connection, Stop, text_schema};
 use super::error::{ERROR, error, protocol_violation, query_error};
 use super::parameters;
+use super::portal::{Portal, Prepared, no_cursor, no_statement};
 use crate::engine::{Description, Question};
 use crate::{QueryError, bind};
 

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Answer, Copying};
 use super::command::{Command, CopyFormat};
-use super::connection::{Connection, Portal, PortalState, Stop};
+use super::connection::{Connection, Stop};
 use super::error::{canceled, error, query_error};
+use super::portal::{Portal, PortalState};
 use crate::Parameters;
 
 impl Connection {
