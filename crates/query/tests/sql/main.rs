@@ -16,3 +16,4 @@ mod live;
 mod postgres;
 mod random_logs;
 mod service;
+mod views;
