@@ -37,22 +37,31 @@ impl Definitions {
     /// Holds the tables of a run against the definitions.
     ///
     /// # Errors
-    /// The first differences.
+    /// The first differences; a Python that breaks off, which is started anew for the next run.
     pub fn hold(&mut self, run: &Value) -> Result<()> {
+        let differences = match self.differences(run) {
+            Ok(differences) => differences,
+            Err(error) => {
+                *self = Definitions::start()?;
+                return Err(error);
+            }
+        };
+        ensure!(differences.is_empty(), "{}", differences.join("\n"));
+        Ok(())
+    }
+
+    fn differences(&mut self, run: &Value) -> Result<Vec<String>> {
         writeln!(self.asked, "{run}")?;
         self.asked.flush()?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
-        let differences: Vec<String> =
-            serde_json::from_str(&answer).context("the oracle in Python broke off")?;
-        ensure!(differences.is_empty(), "{}", differences.join("\n"));
-        Ok(())
+        serde_json::from_str(&answer).context("the oracle in Python broke off")
     }
 }
 
 impl Drop for Definitions {
     fn drop(&mut self) {
-        // It is started anew for the next.
+        // It may have ended by itself.
         let _ = self.python.kill();
         let _ = self.python.wait();
     }

@@ -117,7 +117,9 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, outcome: &Outcome) {
-        let Outcome { events, deaths, failures, rows, .. } = *outcome;
+        let count = |what: &str| outcome.counts.get(what).copied().unwrap_or(0);
+        let (deaths, failures) = (count("death"), count("failure"));
+        let Outcome { events, rows, .. } = *outcome;
         self.join(Sum { events, deaths, failures, rows });
     }
 

@@ -24,13 +24,14 @@ const SECOND: i64 = 1_000_000;
 const LEAP: i64 = 300 * SECOND;
 const CONFIRMED: i64 = 5 * SECOND;
 
-/// Whether a visitor has an event in the lake.
+/// Whether each of these visitors has an event in the lake.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub async fn has_event_of(lake: &Lake, visitor_id: &str) -> Result<bool> {
+pub async fn has_events_of(lake: &Lake, visitors: &[String]) -> Result<bool> {
     let events = rows(lake, Table::Events).await?;
-    Ok(events.iter().any(|event| text(event, "visitor_id") == visitor_id))
+    let found: BTreeSet<&str> = events.iter().map(|event| text(event, "visitor_id")).collect();
+    Ok(visitors.iter().all(|visitor_id| found.contains(visitor_id.as_str())))
 }
 
 /// Whether the tables speak of all events, and of every session as closed.
@@ -179,7 +180,7 @@ impl Found {
         let events = offsets(&self.events)?;
         let rejected = offsets(&self.rejected)?;
         let duplicates = offsets(&self.duplicates)?;
-        let mut seen = BTreeSet::new();
+        let mut firsts = BTreeMap::new();
         for record in records {
             let offset = record.offset.0;
             let payload: Value = serde_json::from_slice(&record.payload).unwrap_or_default();
@@ -188,11 +189,16 @@ impl Found {
                 Kind::Rejected => (text(&payload, "id"), &rejected),
                 Kind::Tick | Kind::Control => continue,
             };
-            let is_first = seen.insert((record.kind.code(), id.to_owned()));
+            let at = record.append_time.0;
+            let key = (record.kind.code(), id.to_owned());
+            let (first, first_at) = *firsts.entry(key).or_insert((offset, at));
+            let is_first = first == offset;
             let (has_row, is_duplicate) =
                 (rows.contains_key(&offset), duplicates.contains_key(&offset));
             let is_one = has_row != is_duplicate;
-            let is_forgotten = record.kind == Kind::Rejected && !is_first;
+            // Those that come again do so within a quarter of the window, or long behind it.
+            let is_long_ago = (at - first_at).abs() > rules().dedupe_window.0 / 2;
+            let is_forgotten = record.kind == Kind::Rejected && is_long_ago;
             ensure!(
                 is_one && (has_row == is_first || is_forgotten),
                 "record {offset} of {id}, the first of its id: {is_first}, has a row: {has_row}, is a duplicate: {is_duplicate}"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use footfall_event::Micros;
+use footfall_event::{Micros, partition_of};
 use footfall_lake::{Lake, LakeSettings, ModelTables};
 use footfall_log::EventLog;
 use footfall_pipeline::{
@@ -24,7 +24,7 @@ use crate::oracle;
 use crate::process::{Doom, Process};
 use crate::rules::rules;
 use crate::store::SimStore;
-use crate::storefront::{Client, Door, Ledger};
+use crate::storefront::{Client, Door, Ledger, SITE};
 use crate::world::{Weather, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,8 +37,6 @@ const SETTLING_MAX: Duration = Duration::from_secs(900);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub events: usize,
-    pub deaths: u64,
-    pub failures: u64,
     /// How often each kind of step was done, and each fault met.
     pub counts: BTreeMap<String, u64>,
     /// Of all that was done, and in which order.
@@ -124,17 +122,8 @@ impl Scenario {
         self.settle(&lake).await?;
         let rows =
             oracle::check(&self.world, &self.broker, &self.ledger, &lake, definitions).await?;
-        let counts = self.world.counts();
-        let count = |what: &str| counts.get(what).copied().unwrap_or(0);
         let events = self.ledger.sent().len();
-        Ok(Outcome {
-            events,
-            deaths: count("death"),
-            failures: count("failure"),
-            counts: counts.clone(),
-            trace: self.world.digest(),
-            rows,
-        })
+        Ok(Outcome { events, counts: self.world.counts(), trace: self.world.digest(), rows })
     }
 
     fn lake(&self, process: &Arc<Process>) -> Result<Lake> {
@@ -337,39 +326,57 @@ impl Scenario {
         self.pipelines.iter().for_each(|running| running.process.spare());
         self.door.process().spare();
         let calm_at = self.world.elapsed();
-        let mut posted = false;
+        let probes = self.probes();
+        let visits = probes.iter().map(|probe| tokio::spawn(self.probe(probe.clone()).visit()));
+        let visits: Vec<JoinHandle<()>> = visits.collect();
         while self.world.elapsed() < calm_at + RECOVERY_MAX {
             tokio::time::sleep(SECOND).await;
-            self.bury().await?;
-            if self.door.process().is_dead() {
-                self.door.open_again();
-            }
-            let alive = self
-                .pipelines
-                .iter()
-                .any(|running| !running.process.is_dead() && !running.stop.is_cancelled());
-            if !alive && (self.pipelines.is_empty() || !self.is_of_one) {
-                self.start_pipeline().await?;
-            }
-            if !posted {
-                posted = true;
-                let probe = Client {
-                    world: self.world.clone(),
-                    door: self.door.clone(),
-                    ledger: self.ledger.clone(),
-                    visitor_id: "probe".to_owned(),
-                    ahead: Micros(0),
-                    events: 1,
-                    bad: 0,
-                    pause_max: Duration::from_millis(20),
-                };
-                probe.visit().await;
-            }
-            if oracle::has_event_of(lake, "probe").await? {
+            self.keep_running().await?;
+            if oracle::has_events_of(lake, &probes).await? {
+                for visit in visits {
+                    visit.await?;
+                }
                 return Ok(());
             }
         }
-        bail!("a new event was not in `events` {RECOVERY_MAX:?} after the last fault")
+        bail!("new events were not in `events` {RECOVERY_MAX:?} after the last fault")
+    }
+
+    /// A visitor for each partition.
+    fn probes(&self) -> Vec<String> {
+        let partitions = self.broker.partitions();
+        let of = |partition: i32| {
+            let mut names = (0..).map(|number| format!("probe{number}"));
+            names.find(|name| partition_of(SITE, name, partitions).0 == partition)
+        };
+        (0..partitions as i32).filter_map(of).collect()
+    }
+
+    fn probe(&self, visitor_id: String) -> Client {
+        Client {
+            world: self.world.clone(),
+            door: self.door.clone(),
+            ledger: self.ledger.clone(),
+            visitor_id,
+            ahead: Micros(0),
+            events: 1,
+            bad: 0,
+            pause_max: Duration::from_millis(20),
+        }
+    }
+
+    /// Opens the door and starts a pipeline where there is none.
+    async fn keep_running(&mut self) -> Result<()> {
+        self.bury().await?;
+        if self.door.process().is_dead() {
+            self.door.open_again();
+        }
+        let mut pipelines = self.pipelines.iter();
+        let is_served = pipelines.any(|it| !it.process.is_dead() && !it.stop.is_cancelled());
+        match !is_served && (self.pipelines.is_empty() || !self.is_of_one) {
+            true => self.start_pipeline().await,
+            false => Ok(()),
+        }
     }
 
     /// Waits until every session is over and in the tables, and stops the pipelines.
@@ -381,7 +388,7 @@ impl Scenario {
                 "the sessions were not all in the tables {SETTLING_MAX:?} after the last event"
             );
             tokio::time::sleep(5 * SECOND).await;
-            self.bury().await?;
+            self.keep_running().await?;
             if oracle::is_settled(&self.broker, lake).await? {
                 break;
             }
