@@ -300,7 +300,11 @@ impl Found {
                 let session_id = text(first, "session_id");
                 let others =
                     rest[..end].iter().find(|event| text(event, "session_id") != session_id);
-                ensure!(others.is_none(), "{visitor_id}: an event of {session_id} has {others:?}");
+                ensure!(
+                    others.is_none(),
+                    "{visitor_id}: an event of {session_id} is in another session:\n{}",
+                    shown(&rest[..end])
+                );
                 // Beyond the cap an event is in no figure but these.
                 let counted = end.min(rules().events_per_session_max as usize);
                 let purchases =
@@ -373,6 +377,16 @@ impl Found {
         }
         hasher.finish()
     }
+}
+
+/// Events, a line each.
+fn shown(events: &[&Value]) -> String {
+    let line = |event: &&Value| {
+        let of = |column| event[column].to_string();
+        let columns = ["event_time", "event_id", "log_offset", "late", "session_id"];
+        columns.map(of).join(" ")
+    };
+    events.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Log time, as docs/semantics.md has it.

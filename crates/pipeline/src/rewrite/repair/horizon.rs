@@ -47,6 +47,8 @@ impl Horizon {
             loads: logs.into_iter().map(|log| (log, true)).collect(),
         };
         let mut spoken: BTreeMap<Partition, Option<Offset>> = BTreeMap::new();
+        // A pipeline that died in its first commit left some tables that speak of its log, and no receipt.
+        let mut has_live = false;
         for (table, writer) in tables {
             if *table == Table::Events {
                 horizon.follow_retention(writer).await?;
@@ -55,6 +57,7 @@ impl Horizon {
                 let partition = Partition(number as i32);
                 let id = app_id(*table, &settings.topic, partition);
                 let up_to = writer.progress(&id).await?.map(Offset);
+                has_live |= up_to.is_some();
                 let lowest = spoken.entry(partition).or_insert(up_to);
                 *lowest = (*lowest).min(up_to);
             }
@@ -63,8 +66,7 @@ impl Horizon {
                 *is_whole &= writer.progress(&load_app_id(*table, hash)).await?.is_some();
             }
         }
-        let watermarks = watermarks(lake, &settings.topic, &spoken).await?;
-        horizon.watermarks = watermarks;
+        horizon.watermarks = watermarks(lake, &settings.topic, &spoken, has_live).await?;
         Ok(horizon)
     }
 
@@ -120,12 +122,13 @@ async fn loads(lake: &Lake) -> Result<Vec<String>, PipelineError> {
     Ok(logs)
 }
 
-/// Of each partition, the newest watermark of a range that all tables speak of; `None` without any
-/// range of the live log.
+/// Of each partition, the newest watermark of a range that all tables speak of; `None` where nothing was
+/// read live: no table that `has_live` looked at speaks of it, nor any receipt.
 async fn watermarks(
     lake: &Lake,
     topic: &str,
     spoken: &BTreeMap<Partition, Option<Offset>>,
+    mut has_live: bool,
 ) -> Result<Option<Vec<Option<Micros>>>, PipelineError> {
     let rows = table(&context()?, lake, Table::Receipts).await?;
     let rows = rows
@@ -133,7 +136,6 @@ async fn watermarks(
         .and_then(|rows| rows.select_columns(&["log_partition", "to_offset", "watermark"]))
         .map_err(failed)?;
     let mut newest = vec![None; spoken.len()];
-    let mut has_live = spoken.values().any(Option::is_some);
     let mut stream = rows.execute_stream().await.map_err(failed)?;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(failed)?;

@@ -142,6 +142,16 @@ async fn a_run_that_may_go_on_waits() {
     assert_eq!((done.runs, done.waiting), (1, 0));
 }
 
+/// A pipeline died in its first commit: more of the run may lie in the log.
+#[tokio::test]
+async fn a_run_waits_for_a_first_commit_that_is_not_whole() {
+    let shop = Shop::new().await;
+    let late = decoded(TOPIC, &[&at(0, "a", "")], STARTED);
+    shop.commit(Table::Events, 1, Some(with_late(&late))).await;
+    let done = repaired(&shop).await;
+    assert_eq!((done.repaired.runs, done.repaired.waiting), (0, 1));
+}
+
 /// A load that is not whole has sessions to come.
 #[tokio::test]
 async fn a_run_of_a_load_that_is_not_whole_waits() {
