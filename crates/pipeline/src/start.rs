@@ -36,11 +36,14 @@ pub async fn start(
     partition: Partition,
 ) -> Result<Start, PipelineError> {
     let progress = committer.progress(partition).await?;
+    let newest = snapshot::newest(lake, log.topic(), partition).await?;
+    // Asked last: another pipeline that does not know yet that it lost the partition may have read on, and no
+    // table or snapshot may speak of records behind the end.
     let bounds = log.bounds(partition).await?;
     let origin = Origin { log: log.topic().into(), partition };
     let topic = log.topic();
     let lost = |from, to| PipelineError::LogLost { topic: topic.to_owned(), partition, from, to };
-    let Some((header, state)) = snapshot::newest(lake, topic, partition).await? else {
+    let Some((header, state)) = newest else {
         let folded = progress.values().flatten().max().copied();
         if let Some(folded) = folded
             && (bounds.start > Offset(0) || bounds.end < folded)
