@@ -111,8 +111,11 @@ def funnel(events, names, window):
 def ways(events, anchor, depth, top, is_start):
     """Counts of the most frequent paths of page types over sessions, and of the rest."""
     counts = collections.Counter()
-    # Of what is equal in time and counter a label comes first, and an anchor last.
-    tie = lambda event: (event["page_type"] is None, anchor(event), event["page_type"] or "")
+    # Of what is equal in time and counter the anchor comes first on a way from it, and last on a way to it.
+    def tie(event):
+        label = event["page_type"]
+        return (anchor(event) != is_start, label is None and not is_start, label or "")
+
     for log in logs_of(events, "session_id", tie=tie).values():
         place = next((place for place, event in enumerate(log) if anchor(event)), None)
         if place is None:

@@ -96,7 +96,9 @@ pub struct Trial {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("one visitor has {events} events in the funnel and {entries} entries: too many to compare")]
+#[error(
+    "one visitor has {events} events in the funnel and {entries} entries: too many to compare. A shorter window, entry 'first' or a filter leaves fewer"
+)]
 pub struct TooMany {
     pub events: usize,
     pub entries: usize,

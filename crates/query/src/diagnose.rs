@@ -209,7 +209,7 @@ fn unknown_function<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Fin
     let near = nearest(name, known);
     let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "SHOW FUNCTIONS lists them".to_owned(),
+        None => "SHOW FUNCTIONS lists DataFusion's, docs/functions.md Footfall's".to_owned(),
     };
     Finding { message: format!("there is no function `{name}`"), hint: Some(hint) }
 }

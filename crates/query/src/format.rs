@@ -129,6 +129,10 @@ impl Encoder {
                 Kind::Arrow(Box::new(writer))
             }
             Format::Parquet => {
+                if schema.fields().iter().any(|field| has_interval(field.data_type())) {
+                    let message = "an interval has no type in Parquet: CAST it to text";
+                    return Err(unfit(ArrowError::NotYetImplemented(message.to_owned())));
+                }
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
                     .set_max_row_group_row_count(Some(GROUP_ROWS))
@@ -189,6 +193,15 @@ impl Encoder {
             Kind::Parquet(writer) => std::mem::take(writer.inner_mut()),
             _ => std::mem::take(&mut self.bytes),
         }
+    }
+}
+
+fn has_interval(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(_) => true,
+        DataType::List(entry) | DataType::LargeList(entry) => has_interval(entry.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_interval(field.data_type())),
+        _ => false,
     }
 }
 

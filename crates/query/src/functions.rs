@@ -209,7 +209,7 @@ impl Expansion<'_> {
         signature: Signature,
         args: Vec<FunctionArg>,
     ) -> Result<Box<Query>, QueryError> {
-        let arguments = Arguments::new(signature, args, self.session)?;
+        let arguments = Arguments::new(signature, args, self.session, self.declared)?;
         match signature.name {
             "funnel" => funnel::funnel(arguments, self.declared),
             "funnel_visitors" => funnel::visitors(arguments, self.declared),

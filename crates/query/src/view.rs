@@ -51,7 +51,7 @@ FROM sessions WHERE NOT converted AND bot IS NULL";
 
 /// Where sessions without a conversion end, those of most sessions first.
 const ABANDONMENT_POINTS: &str = "\
-SELECT site, rank() OVER (PARTITION BY site ORDER BY sessions DESC) AS rank, page_template, section,
+SELECT site, CAST(rank() OVER (PARTITION BY site ORDER BY sessions DESC) AS BIGINT) AS rank, page_template, section,
   furthest_step, sessions,
   sessions / CAST(sum(sessions) OVER (PARTITION BY site) AS DOUBLE) AS share, median_progress_to_exit_ms,
   error, slow_page, rage_click, zero_search, need_not_found, none

@@ -11,6 +11,7 @@ use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
+    utils::AggregateOrderSensitivity,
 };
 use datafusion::physical_expr::expressions::Literal;
 
@@ -25,6 +26,8 @@ pub(super) const CONDITIONS_MAX: usize = 48;
 /// What is asked of a group's events, each with `N` texts.
 pub(super) trait Question<const N: usize>: Debug + Send + Sync + Sized + 'static {
     const NAME: &'static str;
+    /// What an analyst calls, who may not know of the aggregate.
+    const CALLED: &'static str = Self::NAME;
     /// A right call, for who made a wrong one.
     const USAGE: &'static str;
     /// How many arguments stand before `event_time`; they are constants.
@@ -82,9 +85,10 @@ impl<Q: Question<N>, const N: usize> Asks<Q, N> {
     }
 }
 
-fn wrong<Q: Question<N>, const N: usize>(what: String) -> DataFusionError {
+/// A call that is wrong, in words for who made it.
+pub(super) fn wrong<Q: Question<N>, const N: usize>(what: String) -> DataFusionError {
     let error = QueryError::Statement {
-        message: format!("{}(): {what}", Q::NAME),
+        message: format!("{}(): {what}", Q::CALLED),
         place: None,
         hint: Some(format!("such as {}", Q::USAGE)),
     };
@@ -133,7 +137,11 @@ impl<Q: Question<N>, const N: usize> AggregateUDFImpl for Asks<Q, N> {
                 DataType::Null => DataType::Timestamp(TimeUnit::Microsecond, None),
                 other => other.clone(),
             },
-            Some(1) => DataType::Int64,
+            Some(1) => match given {
+                DataType::Null => DataType::Int64,
+                whole if whole.is_integer() => DataType::Int64,
+                other => other.clone(),
+            },
             Some(place) if place < 2 + N => DataType::Utf8View,
             Some(_) => match given {
                 DataType::Null => DataType::Boolean,
@@ -156,6 +164,12 @@ impl<Q: Question<N>, const N: usize> AggregateUDFImpl for Asks<Q, N> {
             let message = format!("a {time} stands where the time of the event belongs");
             return Err(wrong::<Q, N>(message));
         }
+        let seq = &types[Q::CONSTANTS + 1];
+        if *seq != DataType::Int64 {
+            let seq = type_name(seq);
+            let message = format!("a {seq} stands where `seq`, the client's counter, belongs");
+            return Err(wrong::<Q, N>(message));
+        }
         for (number, given) in types[Self::BEFORE_CONDITIONS..].iter().enumerate() {
             if *given != DataType::Boolean {
                 let (number, given) = (number + 1, type_name(given));
@@ -164,6 +178,11 @@ impl<Q: Question<N>, const N: usize> AggregateUDFImpl for Asks<Q, N> {
             }
         }
         Ok(Q::data_type(conditions))
+    }
+
+    /// Events are put in order by the question itself: an ORDER BY in the call is superfluous.
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {

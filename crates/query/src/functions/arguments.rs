@@ -2,22 +2,26 @@
 //! must be a constant is computed.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use arrow::array::RecordBatchOptions;
 use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::ColumnarValue;
 use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{ColumnarValue, Expr as Logical, ExprSchemable};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::sqlparser::ast::{
-    Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
+    Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Value, Visit,
+    Visitor,
 };
-use footfall_event::schema::time_type;
+use footfall_event::schema::{Table, time_type};
 
-use super::duration;
+use super::{Declared, duration, events};
 use crate::diagnose::nearest;
+use crate::format::type_name;
 use crate::{QueryError, bind};
 
 /// Whose events a function reads, and of which time.
@@ -38,6 +42,7 @@ pub(super) struct Signature {
 pub(super) struct Arguments<'a> {
     signature: Signature,
     session: &'a SessionState,
+    declared: &'a Declared,
     pub(super) positional: Vec<Expr>,
     named: BTreeMap<String, Expr>,
 }
@@ -49,9 +54,11 @@ impl<'a> Arguments<'a> {
         signature: Signature,
         args: Vec<FunctionArg>,
         session: &'a SessionState,
+        declared: &'a Declared,
     ) -> Result<Self, QueryError> {
+        let named_ones = BTreeMap::new();
         let mut arguments =
-            Self { signature, session, positional: Vec::new(), named: BTreeMap::new() };
+            Self { signature, session, declared, positional: Vec::new(), named: named_ones };
         for arg in args {
             match named(arg) {
                 Ok((None, expression)) if arguments.named.is_empty() => {
@@ -86,9 +93,81 @@ impl<'a> Arguments<'a> {
         wrong(self.signature, &message.to_string())
     }
 
-    /// An expression over the columns of `events`.
-    pub(super) fn expression(&mut self, name: &str) -> Option<Expr> {
-        self.named.remove(name)
+    /// A value over the columns of `events`, for example to group by.
+    ///
+    /// # Errors
+    /// `Statement` if it is no value of one event that can be read as text.
+    pub(super) fn value(&mut self, name: &str) -> Result<Option<Expr>, QueryError> {
+        let Some(expression) = self.named.remove(name) else { return Ok(None) };
+        if let Some(DataType::List(_) | DataType::Struct(_) | DataType::LargeList(_)) =
+            self.type_of(&expression)?
+        {
+            return Err(self.wrong(format!("`{expression}` is no single value")));
+        }
+        Ok(Some(expression))
+    }
+
+    /// A condition over the columns of `events` that is given by name.
+    ///
+    /// # Errors
+    /// As [`Arguments::step`].
+    pub(super) fn condition(&mut self, name: &str) -> Result<Option<Expr>, QueryError> {
+        let Some(expression) = self.named.remove(name) else { return Ok(None) };
+        self.step(&expression).map(|(_, condition)| Some(condition))
+    }
+
+    /// The name and the condition of a step: a text names one that is declared.
+    ///
+    /// # Errors
+    /// `Statement` if no such step is declared, or it is no condition of one event.
+    pub(super) fn step(&self, expression: &Expr) -> Result<(String, Expr), QueryError> {
+        let name = expression.to_string();
+        // A statement that is only described: its columns are the same whatever the condition.
+        if bind::is_placeholder(expression) {
+            return Ok((name, Expr::Value(Value::Boolean(true).with_empty_span())));
+        }
+        let Some(text) = text_of(expression) else {
+            return match self.type_of(expression)? {
+                None | Some(DataType::Boolean | DataType::Null) => Ok((name, expression.clone())),
+                Some(other) => Err(self
+                    .wrong(format!("`{expression}` is {}, not true or false", type_name(&other)))),
+            };
+        };
+        let steps = &self.declared.steps;
+        match steps.iter().find(|step| step.name == text) {
+            Some(step) => Ok((text.to_owned(), events::parse(&step.when)?)),
+            None => {
+                let meant = nearest(text, steps.iter().map(|step| step.name.as_str()))
+                    .map(|like| format!(": did you mean '{like}'?"))
+                    .unwrap_or_default();
+                Err(self.wrong(format!("no step '{text}' is declared{meant}")))
+            }
+        }
+    }
+
+    /// The type of an expression over the columns of `events`; `None` where it has a placeholder, or is wrong in a
+    /// way that the statement's own planning tells better.
+    fn type_of(&self, expression: &Expr) -> Result<Option<DataType>, QueryError> {
+        if expression.visit(&mut Subqueries).is_break() {
+            return Err(self.wrong(format!(
+                "`{expression}` asks another query: only the columns of an event can be named"
+            )));
+        }
+        let Ok(events) = DFSchema::try_from_qualified_schema("events", &Table::Events.schema())
+        else {
+            return Ok(None);
+        };
+        let sql = ExprWithAlias { expr: expression.clone(), alias: None };
+        let Ok(planned) = self.session.create_logical_expr_from_sql_expr(sql, &events) else {
+            return Ok(None);
+        };
+        let is_of_many = |part: &Logical| {
+            Ok(matches!(part, Logical::AggregateFunction(_) | Logical::WindowFunction(_)))
+        };
+        if planned.exists(is_of_many).unwrap_or(false) {
+            return Err(self.wrong(format!("`{expression}` is of many events, not of one")));
+        }
+        Ok(planned.get_type(&events).ok())
     }
 
     /// # Errors
@@ -110,8 +189,11 @@ impl<'a> Arguments<'a> {
         range: std::ops::RangeInclusive<i64>,
     ) -> Result<Option<i64>, QueryError> {
         let Some(value) = self.constant(name)? else { return Ok(None) };
-        match value.cast_to(&DataType::Int64) {
-            Ok(ScalarValue::Int64(Some(whole))) if range.contains(&whole) => Ok(Some(whole)),
+        let data_type = value.data_type();
+        // A cast would cut what is not whole.
+        let is_whole = data_type.is_integer() || data_type.is_string();
+        match value.cast_to(&DataType::Int64).ok().filter(|_| is_whole) {
+            Some(ScalarValue::Int64(Some(whole))) if range.contains(&whole) => Ok(Some(whole)),
             _ => {
                 let (least, most) = (range.start(), range.end());
                 Err(self.wrong(format!(
@@ -162,8 +244,10 @@ impl<'a> Arguments<'a> {
 
     fn time_us(&mut self, name: &str) -> Result<Option<i64>, QueryError> {
         let Some(value) = self.constant(name)? else { return Ok(None) };
-        match value.cast_to(&time_type()) {
-            Ok(ScalarValue::TimestampMicrosecond(Some(micros), _)) => Ok(Some(micros)),
+        // A cast would take a number for microseconds.
+        let is_time = !value.data_type().is_numeric();
+        match value.cast_to(&time_type()).ok().filter(|_| is_time) {
+            Some(ScalarValue::TimestampMicrosecond(Some(micros), _)) => Ok(Some(micros)),
             _ => Err(self.wrong(format!(
                 "`{name}` is {value}, not a time such as '2026-11-01' or '2026-11-01T08:00:00Z'"
             ))),
@@ -219,7 +303,7 @@ impl<'a> Arguments<'a> {
             return None;
         }
         let FunctionArguments::List(list) = &function.args else { return None };
-        Some(Arguments::new(signature, list.args.clone(), self.session))
+        Some(Arguments::new(signature, list.args.clone(), self.session, self.declared))
     }
 }
 
@@ -250,10 +334,24 @@ fn named(arg: FunctionArg) -> Result<(Option<String>, Expr), FunctionArg> {
 pub(super) fn text_of(expression: &Expr) -> Option<&str> {
     match expression {
         Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => Some(text),
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::UnicodeStringLiteral(text) => Some(text),
+            Value::DollarQuotedString(text) => Some(&text.value),
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Stops at a query within an expression.
+struct Subqueries;
+
+impl Visitor for Subqueries {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn condition(
     if !arguments.flag("include_bots")? {
         condition.push_str(" AND bot IS NULL");
     }
-    if let Some(filter) = arguments.expression("filter") {
+    if let Some(filter) = arguments.condition("filter")? {
         template.put("filter", filter);
         condition.push_str(" AND $filter");
     }

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query};
 use footfall_journey::funnel::{EXCLUSIONS_MAX, Entry, Exclusion, Funnel, Order, STEPS_MAX, Step};
 use serde::{Deserialize, Serialize};
 
-use super::arguments::{Arguments, EVENTS, Signature, text_of, wrong};
+use super::arguments::{Arguments, EVENTS, Signature, wrong};
 use super::template::Template;
 use super::window_funnel::ORDERS;
 use super::{Declared, events};
@@ -175,10 +175,9 @@ impl Call {
             let any: Vec<String> = (0..steps.conditions).map(|it| format!("$c{it}")).collect();
             condition.push_str(&format!(" AND ({})", any.join(" OR ")));
         }
-        let same = arguments.expression("same");
+        let (same, breakdown) = (arguments.value("same")?, arguments.value("breakdown")?);
         let spec = Spec { funnel, names: steps.names, has_same: same.is_some() };
-        for (name, expression) in [("same", same), ("breakdown", arguments.expression("breakdown"))]
-        {
+        for (name, expression) in [("same", same), ("breakdown", breakdown)] {
             match expression {
                 Some(expression) => template.put(name, expression),
                 None => template.put_value(name, ScalarValue::Utf8(None))?,
@@ -241,9 +240,9 @@ impl Steps {
                 continue;
             }
             let (step, name, condition) = match arguments.inner(STEP, &expression) {
-                Some(inner) => step(inner?, declared)?,
+                Some(inner) => step(inner?)?,
                 None => {
-                    let (name, condition) = condition(arguments, &expression, declared)?;
+                    let (name, condition) = arguments.step(&expression)?;
                     (Step::default(), name, condition)
                 }
             };
@@ -276,7 +275,7 @@ impl Steps {
             if after >= before {
                 return Err(inner.wrong("`after` is not before `before`"));
             }
-            let (_, condition) = condition(&inner, expression, declared)?;
+            let (_, condition) = inner.step(expression)?;
             conditions.push(condition);
             let (after, before) = (after as usize - 1, before as usize - 1);
             read.exclusions.push(Exclusion { after, before });
@@ -289,7 +288,7 @@ impl Steps {
     }
 }
 
-fn step(mut inner: Arguments<'_>, declared: &Declared) -> Result<(Step, String, Expr), QueryError> {
+fn step(mut inner: Arguments<'_>) -> Result<(Step, String, Expr), QueryError> {
     let name = inner.text("name")?;
     let optional = inner.flag("optional")?;
     let (min_us, max_us) = (inner.duration_us("min")?, inner.duration_us("max")?);
@@ -301,29 +300,7 @@ fn step(mut inner: Arguments<'_>, declared: &Declared) -> Result<(Step, String, 
     {
         return Err(inner.wrong("`min` is longer than `max`"));
     }
-    let (own_name, condition) = condition(&inner, expression, declared)?;
+    let (own_name, condition) = inner.step(expression)?;
     let step = Step { min_us: min_us.unwrap_or(0), max_us, optional };
     Ok((step, name.unwrap_or(own_name), condition))
-}
-
-/// The name and the condition of a step: a text names one that is declared.
-fn condition(
-    arguments: &Arguments<'_>,
-    expression: &Expr,
-    declared: &Declared,
-) -> Result<(String, Expr), QueryError> {
-    let Some(name) = text_of(expression) else {
-        return Ok((expression.to_string(), expression.clone()));
-    };
-    let known = declared.steps.iter().find(|step| step.name == name);
-    match known {
-        Some(step) => Ok((name.to_owned(), events::parse(&step.when)?)),
-        None => {
-            let names = declared.steps.iter().map(|step| step.name.as_str());
-            let meant = crate::diagnose::nearest(name, names)
-                .map(|like| format!(": did you mean '{like}'?"))
-                .unwrap_or_default();
-            Err(arguments.wrong(format!("no step '{name}' is declared{meant}")))
-        }
-    }
 }

@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::ast::Query;
 use super::arguments::{Arguments, Signature, text_of};
 use super::template::Template;
 use super::{Declared, DeclaredNeed, events};
-use crate::QueryError;
 use crate::diagnose::nearest;
+use crate::{QueryError, bind};
 
 pub(super) const NEEDS: Signature = Signature {
     name: "needs",
@@ -39,7 +39,7 @@ pub(super) fn needs(
         ("found_by", need.map(|need| need.found_by.as_str())),
         ("converted_by", declared.conversion.as_deref()),
     ] {
-        let condition = match (arguments.expression(argument), own) {
+        let condition = match (arguments.condition(argument)?, own) {
             (Some(expression), _) => expression,
             (None, Some(own)) => events::parse(own)?,
             (None, None) => return Err(arguments.wrong(format!("`{argument}` is missing"))),
@@ -107,6 +107,10 @@ fn declared_need<'a>(
 ) -> Result<Option<&'a DeclaredNeed>, QueryError> {
     let name = match arguments.positional.as_slice() {
         [] => return Ok(None),
+        // A statement that is only described: its columns are the same whatever the need.
+        [expression] if bind::is_placeholder(expression) => {
+            return Ok(declared.needs.first());
+        }
         [expression] => text_of(expression),
         _ => return Err(arguments.wrong("it takes the name of one need")),
     };

@@ -26,7 +26,7 @@ const TOP_MAX: i64 = 10_000;
 pub(super) fn paths(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryError> {
     let mut template = Template::default();
     arguments.require_names("`starting => …` or `ending => …`")?;
-    let (starting, ending) = (arguments.expression("starting"), arguments.expression("ending"));
+    let (starting, ending) = (arguments.condition("starting")?, arguments.condition("ending")?);
     let (direction, anchor) = match (starting, ending) {
         (Some(anchor), None) => ("starting", anchor),
         (None, Some(anchor)) => ("ending", anchor),
@@ -35,7 +35,7 @@ pub(super) fn paths(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryErr
     let is_start = direction == "starting";
     template.put("anchor", anchor);
     template.put_value("direction", ScalarValue::from(direction))?;
-    let by = arguments.expression("by");
+    let by = arguments.value("by")?;
     template.put("by", by.map_or_else(|| events::parse("event_name"), Ok)?);
     let depth = arguments.whole("depth", 1..=DEPTH_MAX)?.unwrap_or(DEPTH);
     let top = arguments.whole("top", 1..=TOP_MAX)?.unwrap_or(TOP);
@@ -53,8 +53,12 @@ pub(super) fn paths(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryErr
     // The range is that of the anchor; what lies behind its end, or before its begin, may be on the way.
     let (from_us, to_us) = if is_start { (from_us, None) } else { (None, to_us) };
     events::between(from_us, to_us, &mut condition, &mut template)?;
+    // Of events at one time the anchor comes first on a way from it, and last on a way to it: so all of them
+    // are on the way.
+    let labelled = "$by IS NOT NULL".to_owned();
+    let conditions = if is_start { [anchor, labelled] } else { [labelled, anchor] }.join(", ");
     template.fill(&format!(
-        "SELECT CASE WHEN path IS NOT NULL THEN rank END AS rank, path, sum(n) AS count, \
+        "SELECT CASE WHEN path IS NOT NULL THEN CAST(rank AS BIGINT) END AS rank, path, sum(n) AS count, \
            sum(n) / CAST(max(total) AS DOUBLE) AS share, path IS NULL AS is_other \
          FROM (SELECT CASE WHEN rank <= {top} THEN path END AS path, n, total, \
              least(rank, {top} + 1) AS rank \
@@ -62,7 +66,7 @@ pub(super) fn paths(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryErr
                row_number() OVER (ORDER BY n DESC, array_to_string(path, chr(31))) AS rank \
              FROM (SELECT path, count(*) AS n \
                FROM (SELECT journey_path($direction, {depth}, event_time, seq, CAST($by AS TEXT), \
-                   $by IS NOT NULL, {anchor}) AS path \
+                   {conditions}) AS path \
                  FROM events WHERE {key} IS NOT NULL{condition} GROUP BY {columns}) AS ways \
                WHERE path IS NOT NULL GROUP BY path) AS counted) AS ranked) AS cut \
          GROUP BY path, rank"

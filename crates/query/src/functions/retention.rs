@@ -27,7 +27,7 @@ pub(super) fn retention(mut arguments: Arguments<'_>) -> Result<Box<Query>, Quer
     arguments.require_names("`started => …` and `returned => …`")?;
     for name in ["started", "returned"] {
         // Any event, where nothing is said.
-        let condition = arguments.expression(name);
+        let condition = arguments.condition(name)?;
         template.put(name, condition.map_or_else(|| events::parse("true"), Ok)?);
     }
     let period =

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, ListBuilder, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue};
 use footfall_event::schema::time_type;
 use footfall_journey::Hit;
 use footfall_journey::funnel::{Entry, Event, Funnel, Order, STEPS_MAX, Step, level};
 
-use super::aggregate::{Question, list_of};
+use super::aggregate::{Question, list_of, wrong};
 use super::duration;
 use super::hits::Ordered;
 use super::texts::Texts;
@@ -88,8 +88,7 @@ impl Question<0> for Level {
             level(&hits, order, window_us, steps).map(|level| level as i32)
         });
         let levels: Result<Vec<i32>, _> = levels.collect();
-        let levels =
-            levels.map_err(|error| DataFusionError::ResourcesExhausted(error.to_string()))?;
+        let levels = levels.map_err(|error| wrong::<Self, 0>(error.to_string()))?;
         Ok(Arc::new(Int32Array::from(levels)))
     }
 }
@@ -130,9 +129,8 @@ impl Question<0> for Times {
         for rows in groups.groups() {
             let events: Vec<Event> =
                 rows.iter().map(|row| Event { hit: row.hit, ..Event::default() }).collect();
-            let trials = funnel
-                .trials(&events)
-                .map_err(|error| DataFusionError::ResourcesExhausted(error.to_string()))?;
+            let trials =
+                funnel.trials(&events).map_err(|error| wrong::<Self, 0>(error.to_string()))?;
             let reached = |times_us: &[Option<i64>]| times_us.iter().flatten().count();
             let furthest = trials.iter().map(|trial| reached(&trial.times_us)).max();
             let best = trials.iter().find(|trial| Some(reached(&trial.times_us)) == furthest);

@@ -331,6 +331,19 @@ async fn wrong_calls_say_what_is_wrong_and_show_a_right_one() {
         ("retention(from => '2026-02-01', to => '2026-02-01')", "`from` is not before `to`"),
         ("paths(event_name = 'a')", "`event_name = 'a'` has no name: say `starting => …`"),
         ("retention(period => 'year')", "there are 'day', 'week', 'month'"),
+        ("funnel(1)", "funnel(): `1` is bigint, not true or false"),
+        ("funnel(page_type)", "funnel(): `page_type` is text, not true or false"),
+        ("funnel(event_name = 'a', filter => 1)", "`1` is bigint, not true or false"),
+        ("funnel(count(*) > 1)", "`count(*) > 1` is of many events, not of one"),
+        ("funnel(event_name = 'a', breakdown => count(*))", "`count(*)` is of many events"),
+        ("funnel(event_name IN (SELECT 'a'))", "asks another query"),
+        ("funnel(event_name = 'a', same => items)", "`items` is no single value"),
+        ("funnel(event_name = 'a', from => 20260303)", "`from` is 20260303, not a time"),
+        ("funnel_visitors(event_name = 'a', step => 1.5)", "`step` is 1.5, not a whole number"),
+        ("paths(starting => true, depth => 2.9)", "`depth` is 2.9, not a whole number"),
+        ("paths(starting => 'purchse')", "paths(): no step 'purchse' is declared"),
+        ("retention(started => 'a')", "retention(): no step 'a' is declared"),
+        ("needs(raised_by => 'a', found_by => true, within => '3s')", "no step 'a' is declared"),
     ] {
         let (status, error) = service.error(&format!("SELECT * FROM {call}")).await;
         assert_eq!(status, 400, "{call}: {error}");
@@ -366,6 +379,9 @@ async fn wrong_calls_say_what_is_wrong_and_show_a_right_one() {
         ("'1h', 'ordered', event_time, seq", "0 conditions, and there are 1 to 32"),
         ("'1h', 'ordered', event_name, seq, true", "a text stands where the time"),
         ("event_name, 'ordered', event_time, seq, true", "its first arguments are constants"),
+        ("'1h', 'ordered', event_time, event_name = 'a', true", "a boolean stands where `seq`"),
+        ("'1h', 'ordered', event_time, event_name, true", "a text stands where `seq`"),
+        ("'1h', 'ordered', event_time, value, true", "a decimal(18,4) stands where `seq`"),
     ] {
         let (status, error) =
             service.error(&format!("SELECT window_funnel({call}) FROM events")).await;

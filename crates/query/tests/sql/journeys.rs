@@ -128,6 +128,16 @@ async fn a_window_asks_after_each_row() {
                event_name = 'purchase') OVER (PARTITION BY visitor_id ORDER BY event_time) \
                FROM events ORDER BY event_time";
     assert_eq!(service.rows(sql).await, json!([[1], [1], [2]]));
+    // Events are put in order whatever the call says.
+    for order in ["", " ORDER BY event_time DESC"] {
+        let sql = format!(
+            "SELECT window_funnel('1h', 'ordered', event_time, seq, event_name = 'view_item', \
+             event_name = 'purchase'{order}), sequence_match('(?1)(?2)', event_time, seq, \
+             event_name = 'view_item', event_name = 'purchase'{order}) \
+             FROM events GROUP BY visitor_id"
+        );
+        assert_eq!(service.rows(&sql).await, json!([[2, true]]));
+    }
 }
 
 #[tokio::test]
@@ -251,6 +261,20 @@ async fn declared_steps_are_named_and_all_of_them_are_the_funnel() {
     let named = "SELECT name, entered, converted, still_open, lost, share_of_first, median_ms \
                  FROM funnel('view_item', 'purchase', within => '1 hour') ORDER BY step";
     assert_eq!(service.rows(named).await, wanted);
+    // A name stands for its condition wherever one belongs.
+    for (from, wanted) in [
+        ("SELECT entered FROM funnel($$view_item$$, filter => 'view_item')", json!([[3]])),
+        ("SELECT path, count FROM paths(starting => 'purchase')", json!([[["purchase"], 1]])),
+        ("SELECT sum(visitors) FROM retention(started => 'purchase', periods => 0)", json!([[1]])),
+        // Of sessions that are closed, and none is.
+        (
+            "SELECT count(*) FROM needs(raised_by => 'view_item', found_by => 'purchase', \
+             within => '3s')",
+            json!([[0]]),
+        ),
+    ] {
+        assert_eq!(service.rows(from).await, wanted, "{from}");
+    }
     let (_, error) = service.error("SELECT * FROM funnel('purchse')").await;
     assert!(error["message"].as_str().unwrap().ends_with("did you mean 'purchase'?"), "{error}");
 }

@@ -2,22 +2,22 @@
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue};
 use footfall_journey::funnel::{Event, Order};
 
-use super::super::aggregate::Question;
+use super::super::aggregate::{Question, wrong};
 use super::super::hits::{Ordered, Row};
 use super::super::texts::Texts;
-use super::Spec;
 use super::state::{Trials, trials_type};
+use super::{FUNNEL, Spec};
 
 #[derive(Debug)]
 pub(in super::super) struct FunnelTrials(Spec);
 
 impl Question<2> for FunnelTrials {
     const NAME: &'static str = "funnel_trials";
-    const USAGE: &'static str =
-        "funnel('view_item', 'purchase', within => '1 hour'), which calls it";
+    const CALLED: &'static str = FUNNEL.name;
+    const USAGE: &'static str = FUNNEL.usage;
     const CONSTANTS: usize = 1;
 
     fn parse(constants: &[ScalarValue], _: usize) -> Result<Self, String> {
@@ -43,9 +43,8 @@ impl Question<2> for FunnelTrials {
         let mut column = Trials::new(funnel.steps.len());
         for rows in groups.groups() {
             let events: Vec<Event> = rows.iter().map(event).collect();
-            let trials = funnel
-                .trials(&events)
-                .map_err(|error| DataFusionError::ResourcesExhausted(error.to_string()))?;
+            let trials =
+                funnel.trials(&events).map_err(|error| wrong::<Self, 2>(error.to_string()))?;
             for trial in &trials {
                 column.push(texts.text(trial.label), &trial.times_us);
             }

@@ -14,6 +14,7 @@ use footfall_journey::need::{CONVERSION, Event, episode};
 use super::super::aggregate::{Question, fields};
 use super::super::hits::{Ordered, Row};
 use super::super::texts::Texts;
+use super::NEEDS;
 
 #[derive(Debug)]
 pub(in super::super) struct NeedEpisode;
@@ -31,7 +32,8 @@ fn columns() -> Fields {
 
 impl Question<4> for NeedEpisode {
     const NAME: &'static str = "need_episode";
-    const USAGE: &'static str = "needs('delivery'), which calls it";
+    const CALLED: &'static str = NEEDS.name;
+    const USAGE: &'static str = NEEDS.usage;
     const CONSTANTS: usize = 0;
 
     fn parse(_: &[ScalarValue], conditions: usize) -> Result<Self, String> {

@@ -17,6 +17,7 @@ use footfall_event::schema::time_type;
 use super::super::aggregate::{Question, fields, list_of};
 use super::super::hits::Ordered;
 use super::super::texts::Texts;
+use super::RETENTION;
 
 const DAY_US: i64 = 86_400_000_000;
 /// Rows of all visitors, some 20 bytes each.
@@ -88,7 +89,8 @@ fn columns() -> Fields {
 
 impl Question<0> for JourneyReturns {
     const NAME: &'static str = "journey_returns";
-    const USAGE: &'static str = "retention(period => 'week'), which calls it";
+    const CALLED: &'static str = RETENTION.name;
+    const USAGE: &'static str = RETENTION.usage;
     const CONSTANTS: usize = 2;
 
     fn parse(constants: &[ScalarValue], conditions: usize) -> Result<Self, String> {

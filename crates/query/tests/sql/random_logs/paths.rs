@@ -50,10 +50,11 @@ impl Call {
     fn way(&self, log: &[&Event]) -> Option<Vec<&'static str>> {
         let is_anchor = |event: &Event| (self.anchor.1)(event) && self.scope.is_in_range(event);
         let mut log = log.to_vec();
-        // Of what is equal in time and counter a label comes first, and an anchor last.
+        // Of what is equal in time and counter the anchor comes first on a way from it, last on a way to it.
         log.sort_by_key(|event| {
             let label = (self.by.1)(event);
-            (event.time_us, event.seq(), label.is_none(), is_anchor(event), label)
+            let is_last = label.is_none() && !self.is_start;
+            (event.time_us, event.seq(), is_anchor(event) != self.is_start, is_last, label)
         });
         let anchor = log.iter().position(|event| is_anchor(event))?;
         let way = if self.is_start { &log[anchor..] } else { &log[..=anchor] };
