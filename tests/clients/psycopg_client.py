@@ -19,6 +19,32 @@ with psycopg.connect(dsn, autocommit=True) as connection:
     ).fetchall()
     names = [name for (name,) in columns]
     assert len(names) > 50, names
+    # Types as Postgres calls them, and only views among the views.
+    types = dict(connection.execute(
+        "SELECT c.column_name, c.data_type || ' ' || c.udt_name FROM information_schema.columns c"
+        " WHERE table_schema = 'public' AND table_name = 'events'"
+    ).fetchall())
+    wanted = {"event_id": "text text", "event_time": "timestamp with time zone timestamptz",
+              "x": "bigint int8", "late": "boolean bool", "items": "ARRAY _record",
+              "event_date": "date date", "cls": "double precision float8"}
+    assert wanted.items() <= types.items(), types
+    ((precision, scale),) = connection.execute(
+        "SELECT numeric_precision, numeric_scale FROM information_schema.columns"
+        " WHERE columns.table_name = 'events' AND columns.column_name = 'value'"
+    ).fetchall()
+    assert (precision, scale) == (18, 4)
+    views = {name for (name,) in connection.execute("SELECT table_name FROM information_schema.views")}
+    assert "abandonment" in views and "events" not in views, views
+    kinds = dict(connection.execute("SELECT table_name, table_type FROM information_schema.tables").fetchall())
+    assert kinds["events"] == "BASE TABLE" and kinds["page_speed"] == "VIEW", kinds
+    # Names of needs and steps are bound as any value.
+    ((raised,),) = connection.execute("SELECT count(*) FROM needs(%s)", ["delivery"]).fetchall()
+    assert raised > 0
+    levels = connection.execute(
+        "SELECT entered FROM funnel('view_item', %s, exclude(%s, after => 1, before => 2))",
+        ["purchase", "add_to_cart"],
+    ).fetchall()
+    assert len(levels) == 2 and levels[0][0] > 0, levels
     # Every column, in text and in binary: values, and where a column has none, NULL.
     for binary in (False, True):
         with connection.cursor(binary=binary) as cursor:

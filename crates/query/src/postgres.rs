@@ -8,6 +8,7 @@ mod error;
 mod escape;
 mod extended;
 mod functions;
+mod information_schema;
 mod login;
 mod parameters;
 mod portal;

@@ -22,6 +22,7 @@ use footfall_event::schema::{LiveTable, Table};
 use tokio::sync::OnceCell;
 
 use super::functions::{self, Said};
+use super::information_schema::{self, Relation};
 use super::settings::Settings;
 use crate::catalog::{QuerySchema, names};
 use crate::dictionary;
@@ -30,7 +31,7 @@ use crate::session::{self, CATALOG, SCHEMA, Sessions};
 use crate::tables::Tables;
 use crate::view::View;
 
-const PG_CATALOG: &str = "pg_catalog";
+pub(super) const PG_CATALOG: &str = "pg_catalog";
 /// The OID of `pg_class`, which descriptions of tables refer to, and that of `pg_proc`.
 const PG_CLASS: i32 = 1259;
 const PG_PROC: i32 = 1255;
@@ -68,10 +69,9 @@ impl Catalog {
         for function in functions::shared(said.clone()) {
             context.register_udf(function);
         }
-        let own = HashMap::from([
-            ("pg_proc", procedures(&context).await?),
-            ("pg_description", descriptions(&said)?),
-        ]);
+        let mut own = information_schema::tables(&relations(&context, &tables).await?)?;
+        own.insert("pg_proc", procedures(&context).await?);
+        own.insert("pg_description", descriptions(&said)?);
         let pg_catalog = Arc::new(PgCatalog { given, own });
         Ok(Catalog { template: context.state(), pg_catalog })
     }
@@ -241,6 +241,19 @@ async fn said(context: &SessionContext, tables: &Tables) -> Result<Said> {
         said.functions.insert(oid, (says.to_owned(), arguments.to_owned()));
     }
     Ok(said)
+}
+
+/// The tables and views of the lake.
+async fn relations(context: &SessionContext, tables: &Tables) -> Result<Vec<Relation>> {
+    let schema = context.catalog(CATALOG).and_then(|catalog| catalog.schema(SCHEMA));
+    let schema = schema.ok_or_else(|| internal_datafusion_err!("there is no schema"))?;
+    let mut relations = Vec::new();
+    for name in names() {
+        let Some(table) = schema.table(name).await? else { continue };
+        let view = View::named(name).map(|view| view.sql(tables.declared()));
+        relations.push(Relation { name: name.to_owned(), schema: table.schema(), view });
+    }
+    Ok(relations)
 }
 
 async fn oids(context: &SessionContext, sql: &str) -> Result<Vec<(i32, String)>> {

@@ -1,15 +1,17 @@
 //! What clients ask of the catalog in words that DataFusion does not know, put into others: arrays of queries,
 //! and the fields of records that the functions for keys and indexes give. There are no keys and no indexes,
-//! so their place is taken by NULL. It is for questions of the catalog alone.
+//! so their place is taken by NULL. `information_schema` is ours. It is for questions of the catalog alone.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CastKind, DataType, Expr, Function, FunctionArguments, Ident, ObjectName,
-    Statement, Value, Visit, VisitMut, Visitor, VisitorMut,
+    Statement, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::catalog::PG_CATALOG;
 use super::functions::ARRAY_TO_STRING;
+use super::information_schema;
 
 pub(super) fn rewrite(statement: &mut Statement) {
     let _ = statement.visit(&mut Rewriter);
@@ -19,6 +21,11 @@ struct Rewriter;
 
 impl VisitorMut for Rewriter {
     type Break = ();
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        information_schema::redirect(table, PG_CATALOG);
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         let null_of = match expression {
