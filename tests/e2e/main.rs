@@ -11,6 +11,7 @@ mod clients;
 mod command_line;
 mod crash;
 mod docs;
+mod durable;
 mod erasure;
 mod history;
 mod kafka;
