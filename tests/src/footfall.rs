@@ -52,6 +52,7 @@ pub fn wait_until(
 #[derive(Clone)]
 pub struct Footfall {
     folder: PathBuf,
+    tracer: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -59,7 +60,19 @@ pub struct Footfall {
 impl Footfall {
     /// Its data lie in `folder`; every listener gets a free port.
     pub fn at(folder: &Path) -> Footfall {
-        Footfall { folder: folder.to_owned(), arguments: Vec::new(), environment: Vec::new() }
+        Footfall {
+            folder: folder.to_owned(),
+            tracer: Vec::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Under a program that becomes the binary, as `strace -D` does.
+    #[must_use]
+    pub fn under(mut self, tracer: &[String]) -> Footfall {
+        tracer.clone_into(&mut self.tracer);
+        self
     }
 
     /// With a key of the configuration set.
@@ -88,8 +101,10 @@ impl Footfall {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(arguments).args(&self.arguments);
+        let program =
+            self.tracer.iter().map(Into::into).chain([binary()]).collect::<Vec<PathBuf>>();
+        let mut command = Command::new(&program[0]);
+        command.args(&program[1..]).args(arguments).args(&self.arguments);
         command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
         command.args(["--data-dir", &self.folder.to_string_lossy()]);
         command
@@ -318,6 +333,14 @@ impl Running {
             peak += megabytes("VmHWM");
         }
         Ok((resident, peak))
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// kill -9.

@@ -13,4 +13,6 @@ pub use cpu::{children_cpu_seconds, cpu_seconds, cpu_seconds_of};
 pub use footfall::{Footfall, Running, binary, wait_until};
 pub use kafka::Kafka;
 pub use mutations::for_mutants;
-pub use python::{oracle, oracle_of_all, python, python_text, repository, watermarks};
+pub use python::{
+    oracle, oracle_of_all, python, python_text, repository, rules_with_gap, watermarks,
+};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
 use crate::Running;
 
@@ -47,6 +48,19 @@ pub fn watermarks(running: &Running) -> Result<Vec<String>> {
                   WHERE watermark IS NOT NULL GROUP BY 1 ORDER BY 1";
     let rows = running.sql(newest)?;
     Ok(rows.iter().map(|row| format!("{}={}", row[0], row[1])).collect())
+}
+
+/// A rules file of the oracle in `folder`: the defaults with another session gap.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn rules_with_gap(folder: &Path, gap_s: u64) -> Result<PathBuf> {
+    let defaults = repository().join("tests/oracle/default_rules.json");
+    let mut rules: Value = serde_json::from_str(&std::fs::read_to_string(defaults)?)?;
+    rules["session_gap_us"] = json!(gap_s * 1_000_000);
+    let path = folder.join("rules.json");
+    std::fs::write(&path, rules.to_string())?;
+    Ok(path)
 }
 
 /// Holds a lake's sessions, needs and page views against the oracle, and against what the sample
