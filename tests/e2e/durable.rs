@@ -90,7 +90,8 @@ impl Calls {
                 named.retain(|folder| folder != path);
                 synced.insert((*path).to_owned());
             } else if call.starts_with("linkat(") || call.starts_with("rename(") {
-                let mut files = paths.iter().filter(|path| path.contains('.') && Path::new(path).is_absolute());
+                let mut files =
+                    paths.iter().filter(|path| path.contains('.') && Path::new(path).is_absolute());
                 let (Some(staged), Some(name)) = (files.next(), files.next()) else { continue };
                 if !Path::new(name).starts_with(lake) {
                     continue;

@@ -374,7 +374,11 @@ impl Running {
         Ok(())
     }
 
-    fn terminate(&mut self) -> Result<ExitStatus> {
+    /// TERM, and waits for its end, however that comes.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
         Command::new("kill").arg(self.child.id().to_string()).status()?;
         let mut status = None;
         wait_until("stopped", STOP_MAX, || {

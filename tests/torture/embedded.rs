@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use footfall_tests::{Footfall, Running};
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -24,12 +24,15 @@ const AIMED_MS: u64 = 8_000;
 /// How long any other lives at most.
 const LIFE_MAX_MS: u64 = 5_000;
 /// How long `maintain` may run before it is killed wherever it is.
-const MAINTAIN_MAX: Duration = Duration::from_secs(8);
+const MAINTAIN_MAX: Duration = Duration::from_secs(12);
+/// Tables that repairs rewrite.
+const REPAIRED: [&str; 4] = ["events", "sessions", "needs", "page_views"];
 /// How many versions of a table the pipeline may commit before `maintain` does.
-const VERSIONS_AHEAD: u64 = 40;
+const VERSIONS_AHEAD: u64 = 150;
 /// Pause between a sender's batches.
 const PAUSE: Duration = Duration::from_millis(150);
 const KILL: i32 = 9;
+const TERM: i32 = 15;
 const POLL: Duration = Duration::from_millis(20);
 
 /// Tortures one lake for `storm`, lets it come right, and checks it.
@@ -74,16 +77,22 @@ impl Shop<'_> {
     /// One process from its start to its end.
     fn life(&mut self, rng: &mut ChaCha8Rng, totals: &mut Totals) -> Result<()> {
         let stage = totals.hits.rarest(rng).filter(|_| rng.random_bool(0.7));
-        let rewrites = matches!(stage, Some(Stage::Repair | Stage::Compaction));
-        if rewrites && rng.random_bool(0.3) {
-            return self.maintain(rng, totals);
+        match stage {
+            // Nothing else takes files out of these two.
+            Some(Stage::Compaction) => {
+                return self.maintain(&["receipts", "duplicates"], rng, totals);
+            }
+            Some(Stage::Repair) if rng.random_bool(0.3) => {
+                return self.maintain(&REPAIRED, rng, totals);
+            }
+            _ => {}
         }
         let aimed = stage.and_then(|stage| self.aim_at(stage, rng));
         let life = if aimed.is_some() { AIMED_MS } else { rng.random_range(300..LIFE_MAX_MS) };
         let aim = aimed.unwrap_or_else(|| anywhere(rng));
         let trace = Trace::new(self.folder, self.footfall.lake());
         let mut footfall = self.footfall.clone().set("pipeline.rewrite_interval=1s");
-        if rewrites {
+        if stage == Some(Stage::Repair) {
             // Every other version is then one of the rewriting job's.
             footfall = footfall.set("pipeline.commit_interval=2s");
         }
@@ -94,7 +103,10 @@ impl Shop<'_> {
         self.live(&mut running, Duration::from_millis(life), rng, totals)?;
         // One in ten that lived until now is stopped instead.
         if running.ended()?.is_none() && rng.random_ratio(1, 10) {
-            running.stop_starting()?;
+            // It may come by what it is aimed at on its way down.
+            let status = running.terminate()?;
+            let is_meant = status.success() || matches!(status.signal(), Some(TERM | KILL));
+            ensure!(is_meant, "it stopped with {status}");
             totals.stops += 1;
             return Ok(());
         }
@@ -154,13 +166,19 @@ impl Shop<'_> {
         Ok(())
     }
 
-    /// `maintain` beside the pipeline, killed at one of its commits or behind one.
-    fn maintain(&mut self, rng: &mut ChaCha8Rng, totals: &mut Totals) -> Result<()> {
+    /// `maintain` beside the pipeline, killed at its first commit to one of `tables` or behind it.
+    fn maintain(
+        &mut self,
+        tables: &[&str],
+        rng: &mut ChaCha8Rng,
+        totals: &mut Totals,
+    ) -> Result<()> {
         let footfall = self.footfall.clone().set("pipeline.rewrite_interval=1h");
         let running = footfall.start_on("up", &self.listen)?;
         // Enough for a late event to wait for its repair, and for small files.
         std::thread::sleep(Duration::from_millis(rng.random_range(4_000..9_000)));
-        let log = self.footfall.lake().join(rewritten(rng)).join("_delta_log");
+        let table = tables.choose(rng).context("no table")?;
+        let log = self.footfall.lake().join(table).join("_delta_log");
         let aim = if rng.random_bool(0.5) {
             Aim { calls: "fsync", when: 1, paths: vec![log] }
         } else {
@@ -218,8 +236,8 @@ impl Shop<'_> {
                 }
                 Some(at("linkat", 1, next_versions(&log, rng.random_range(1..3)).pop()?))
             }
-            Stage::Repair | Stage::Compaction => {
-                let log = lake.join(rewritten(rng)).join("_delta_log");
+            Stage::Repair => {
+                let log = lake.join(REPAIRED.choose(rng)?).join("_delta_log");
                 Some(at("linkat", 1, next_versions(&log, rng.random_range(2..7)).pop()?))
             }
             Stage::Snapshot => {
@@ -227,7 +245,7 @@ impl Shop<'_> {
                 let partitions = entries(topics.first()?);
                 Some(Aim { calls: "fsync", when: 1, paths: partitions })
             }
-            Stage::Accept | Stage::Fold => None,
+            Stage::Accept | Stage::Fold | Stage::Compaction => None,
         }
     }
 
@@ -254,11 +272,6 @@ fn anywhere(rng: &mut ChaCha8Rng) -> Aim {
     let calls = [("fsync", 60), ("write", 200), ("linkat", 6), ("rename", 6), ("unlink", 6)];
     let (calls, most) = *calls.choose(rng).unwrap_or(&calls[0]);
     Aim { calls, when: rng.random_range(1..=most), paths: Vec::new() }
-}
-
-/// A table that repairs and compactions rewrite.
-fn rewritten(rng: &mut ChaCha8Rng) -> &'static str {
-    ["events", "sessions", "needs", "page_views"].choose(rng).unwrap_or(&"events")
 }
 
 /// The names of a table's next versions.

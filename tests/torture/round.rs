@@ -57,8 +57,7 @@ pub fn list(folder: &Path) -> PathBuf {
     folder.join("list.jsonl")
 }
 
-/// Waits, without a fault, until the tables speak of all that was sent, all is repaired and closed. Another
-/// event then follows from what is new.
+/// Waits, without a fault, until the tables speak of all that was sent, and all is repaired and closed.
 ///
 /// # Errors
 /// When it does not come right, with what is missing.

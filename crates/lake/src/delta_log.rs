@@ -93,7 +93,7 @@ pub trait DeltaLog: Send + Sync {
 
 /// Delta's own, beside the files.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StoredLogs;
+pub struct StoredLogs;
 
 struct StoredLog {
     table: Table,

@@ -22,7 +22,7 @@ pub use commit::{
     Commit, Outcome, Progress, Rewrite, TableWriter, app_id, load_app_id, recompute_app_id,
     removed_before_app_id, rewrite_app_id,
 };
-pub use delta_log::{DeltaLog, DeltaLogs};
+pub use delta_log::{DeltaLog, DeltaLogs, StoredLogs};
 pub use deltalake_core::DeltaTable;
 pub use error::LakeError;
 pub use facts::TableFacts;

@@ -17,15 +17,36 @@ use anyhow::{Context, Result};
 pub use definitions::Definitions;
 pub use scenario::{Outcome, Size};
 
+/// How seeds are run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// On Delta's own logs instead of the model: its library works in threads of its own, so that a seed is not
+    /// one run then.
+    pub on_real_tables: bool,
+    /// Print what is done.
+    pub shows: bool,
+}
+
 /// Runs a seed.
 ///
 /// # Errors
 /// What does not hold.
-pub fn run(seed: u64, size: Size, shows: bool, definitions: &mut Definitions) -> Result<Outcome> {
+pub fn run(
+    seed: u64,
+    size: Size,
+    manner: Manner,
+    definitions: &mut Definitions,
+) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .context("no runtime")?;
-    runtime.block_on(async { scenario::Scenario::new(seed, shows).run(size, definitions).await })
+    let Manner { on_real_tables, shows } = manner;
+    let ran = runtime.block_on(async {
+        scenario::Scenario::new(seed, on_real_tables, shows).run(size, definitions).await
+    });
+    // A thread of Delta's may still be at work for a process that was killed.
+    runtime.shutdown_background();
+    ran
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use footfall_sim::{Definitions, Outcome, Size, run};
+use footfall_sim::{Definitions, Manner, Outcome, Size, run};
 
 #[derive(Parser)]
 #[command(
@@ -34,6 +34,9 @@ struct Arguments {
     /// Tell a seed that fails as it is, without looking for a shorter run
     #[arg(long)]
     whole: bool,
+    /// Keep tables in Delta's own logs, not in the model of them: ten times as slow, and no seed is twice the same
+    #[arg(long)]
+    real_tables: bool,
     /// Print what is done
     #[arg(long)]
     trace: bool,
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
 /// All seeds, on all CPUs; what they came to.
 fn run_all(arguments: &Arguments) -> Result<String> {
     let Arguments { from, seeds, visitors, events_each, steps, trace, whole, .. } = *arguments;
+    let manner = Manner { on_real_tables: arguments.real_tables, shows: false };
     let size = Size { visitors, events_each, steps };
     let began = Instant::now();
     let next = AtomicU64::new(from);
@@ -75,14 +79,14 @@ fn run_all(arguments: &Arguments) -> Result<String> {
             if seed >= from + seeds {
                 return Ok(sum);
             }
-            match attempt(seed, size, trace, &mut definitions) {
+            match attempt(seed, size, Manner { shows: trace, ..manner }, &mut definitions) {
                 Ok(outcome) => sum.add(&outcome),
                 Err(told) => {
                     // The others end with the seed that they are at.
                     next.store(from + seeds, Ordering::Relaxed);
                     let shortened =
-                        if whole { size } else { shortened(seed, size, &mut definitions) };
-                    bail!("seed {seed}: {told}\n{}", again(seed, shortened));
+                        if whole { size } else { shortened(seed, size, manner, &mut definitions) };
+                    bail!("seed {seed}: {told}\n{}", again(seed, shortened, manner));
                 }
             }
         }
@@ -132,10 +136,11 @@ impl Sum {
 }
 
 /// The command that runs a seed again.
-fn again(seed: u64, size: Size) -> String {
+fn again(seed: u64, size: Size, manner: Manner) -> String {
+    let real = if manner.on_real_tables { " --real-tables" } else { "" };
     let Size { visitors, events_each, steps } = size;
     format!(
-        "again: cargo run --release --bin footfall-sim -- --from {seed} --seeds 1 --visitors {visitors} --events-each {events_each} --steps {steps} --trace"
+        "again: cargo run --release --bin footfall-sim -- --from {seed} --seeds 1 --visitors {visitors} --events-each {events_each} --steps {steps}{real} --trace"
     )
 }
 
@@ -143,10 +148,10 @@ fn again(seed: u64, size: Size) -> String {
 fn attempt(
     seed: u64,
     size: Size,
-    shows: bool,
+    manner: Manner,
     definitions: &mut Definitions,
 ) -> std::result::Result<Outcome, String> {
-    let ran = AssertUnwindSafe(|| run(seed, size, shows, definitions));
+    let ran = AssertUnwindSafe(|| run(seed, size, manner, definitions));
     let ran = std::panic::catch_unwind(ran);
     match ran {
         Ok(ran) => ran.map_err(|error| format!("{error:#}")),
@@ -155,7 +160,7 @@ fn attempt(
 }
 
 /// The smallest run that still fails, of those that halving finds.
-fn shortened(seed: u64, size: Size, definitions: &mut Definitions) -> Size {
+fn shortened(seed: u64, size: Size, manner: Manner, definitions: &mut Definitions) -> Size {
     let mut smallest = size;
     loop {
         let Size { visitors, events_each, steps } = smallest;
@@ -164,9 +169,9 @@ fn shortened(seed: u64, size: Size, definitions: &mut Definitions) -> Size {
             Size { events_each: events_each / 2, ..smallest },
             Size { steps: steps / 2, ..smallest },
         ];
-        let fails =
-            |size: &Size| *size != smallest && attempt(seed, *size, false, definitions).is_err();
-        match smaller.into_iter().find(fails) {
+        let mut fails =
+            |size: &Size| *size != smallest && attempt(seed, *size, manner, definitions).is_err();
+        match smaller.into_iter().find(&mut fails) {
             Some(smaller) => smallest = smaller,
             None => return smallest,
         }

@@ -64,6 +64,11 @@ impl Process {
     }
 
     async fn step(&self, what: &str, is_done: bool) -> Result<(), String> {
+        let is_on_its_clock = self.world.is_on_its_clock();
+        if !is_on_its_clock && self.is_dead() {
+            // A thread that waited without end would outlive the run. Nobody hears what it is told.
+            return Err(format!("{what}: {} is dead", self.name));
+        }
         self.lives().await;
         let dies = {
             let mut doom = self.doom.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,10 +85,14 @@ impl Process {
         if dies {
             self.world.trace(&self.name, "death", &format!("{when} {what}"));
             self.die();
+            if !is_on_its_clock {
+                return Err(format!("{what}: {} died", self.name));
+            }
             self.lives().await;
         }
         match self.world.meets(is_done) {
             Met::Nothing => {}
+            Met::Delay(_) if !is_on_its_clock => {}
             Met::Delay(delay) => {
                 self.world.trace(&self.name, "delay", &format!("{when} {what}: {delay:?}"));
                 self.world.wait(delay).await;

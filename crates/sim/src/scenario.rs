@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use footfall_event::{Micros, partition_of};
-use footfall_lake::{Lake, LakeSettings, ModelTables};
+use footfall_lake::{DeltaLogs, Lake, LakeSettings, ModelTables, StoredLogs};
 use footfall_log::EventLog;
 use footfall_pipeline::{
     Health, JobsRun, Metrics, Pipeline, PipelineError, PipelineSettings, Repaired, Retention,
@@ -63,7 +63,8 @@ pub struct Scenario {
     world: Arc<World>,
     broker: Arc<Broker>,
     store: Arc<InMemory>,
-    tables: ModelTables,
+    /// The model of their logs; `None` for the real ones.
+    tables: Option<ModelTables>,
     ledger: Arc<Ledger>,
     door: Door,
     pipelines: Vec<Running>,
@@ -80,7 +81,7 @@ struct Running {
 }
 
 impl Scenario {
-    pub fn new(seed: u64, shows: bool) -> Scenario {
+    pub fn new(seed: u64, on_real_tables: bool, shows: bool) -> Scenario {
         let world = Arc::new(World::new(seed, shows));
         let partitions = world.chance().random_range(1..=3);
         let is_of_one = world.chance().random_bool(0.3);
@@ -90,7 +91,7 @@ impl Scenario {
             world,
             broker,
             store: Arc::new(InMemory::new()),
-            tables: ModelTables::default(),
+            tables: (!on_real_tables).then(ModelTables::default),
             ledger: Arc::default(),
             door,
             pipelines: Vec::new(),
@@ -128,8 +129,11 @@ impl Scenario {
 
     fn lake(&self, process: &Arc<Process>) -> Result<Lake> {
         let store = SimStore { store: self.store.clone(), process: process.clone() };
-        let logs = self.tables.reached_through(process.clone());
-        Ok(Lake::in_store(Arc::new(store), Arc::new(logs))?)
+        let logs: Arc<dyn DeltaLogs> = match &self.tables {
+            Some(tables) => Arc::new(tables.reached_through(process.clone())),
+            None => Arc::new(StoredLogs),
+        };
+        Ok(Lake::in_store(Arc::new(store), logs)?)
     }
 
     fn open_shop(&self, size: Size) -> Vec<JoinHandle<()>> {

@@ -35,6 +35,9 @@ fn failed(told: String) -> Error {
 /// What lies at a path, without the names that differ from run to run.
 fn kind(path: &Path) -> String {
     let folder = path.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder);
+    if let Some(table) = folder.strip_suffix("/_delta_log") {
+        return format!("log of {table}");
+    }
     match folder.split_once("/event_date=") {
         Some((table, _)) => table.to_owned(),
         None => folder.to_owned(),
@@ -49,7 +52,11 @@ impl ObjectStore for SimStore {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let what = format!("put {}", kind(location));
+        let what = match kind(location).strip_prefix("log of ") {
+            // The real log's commit, which goes by the name of the model's.
+            Some(table) => format!("commit {table}"),
+            None => format!("put {}", kind(location)),
+        };
         self.process.before(&what).await.map_err(failed)?;
         let put = self.store.put_opts(location, payload, options).await?;
         self.process.after(&what).await.map_err(failed)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use footfall_event::Micros;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -46,6 +47,8 @@ pub struct World {
     chance: Mutex<ChaCha8Rng>,
     weather: Mutex<Weather>,
     began: Instant,
+    /// Whose clock stands still; steps on another's, in threads of Delta's library, take no time.
+    runtime: tokio::runtime::Id,
     /// Nothing goes wrong any more.
     is_calm: watch::Sender<bool>,
     trace: Mutex<Trace>,
@@ -67,6 +70,7 @@ impl World {
             chance: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             weather: Mutex::new(Weather::CALM),
             began: Instant::now(),
+            runtime: Handle::current().id(),
             is_calm: watch::channel(false).0,
             trace: Mutex::default(),
             shows,
@@ -95,6 +99,11 @@ impl World {
             _ = is_calm.wait_for(|is_calm| *is_calm) => {}
             () = tokio::time::sleep(delay) => {}
         }
+    }
+
+    /// Whether whoever asks is on the run's own clock.
+    pub fn is_on_its_clock(&self) -> bool {
+        Handle::current().id() == self.runtime
     }
 
     /// How long the run has lasted.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use footfall_sim::{Definitions, Size, run};
+use footfall_sim::{Definitions, Manner, Size, run};
 
 const SEEDS: u64 = 60;
 /// What must have happened in these seeds, so often at least.
@@ -23,7 +23,7 @@ fn nothing_is_lost_or_doubled_whatever_goes_wrong() {
     let mut definitions = Definitions::start().unwrap();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for seed in 1..=SEEDS {
-        match run(seed, Size::FULL, false, &mut definitions) {
+        match run(seed, Size::FULL, Manner::default(), &mut definitions) {
             Ok(outcome) => {
                 for (what, count) in outcome.counts {
                     *counts.entry(what).or_default() += count;
@@ -43,7 +43,7 @@ fn nothing_is_lost_or_doubled_whatever_goes_wrong() {
 #[test]
 fn a_seed_is_one_run_and_no_other() {
     let mut definitions = Definitions::start().unwrap();
-    let mut run = |seed| run(seed, Size::FULL, false, &mut definitions).unwrap();
+    let mut run = |seed| run(seed, Size::FULL, Manner::default(), &mut definitions).unwrap();
     for seed in [3, 4] {
         assert_eq!(run(seed), run(seed));
     }
