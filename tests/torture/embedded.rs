@@ -51,7 +51,7 @@ pub fn round(seed: u64, rng: &mut ChaCha8Rng, storm: Duration, totals: &mut Tota
     let began = Instant::now();
     // Chance may need longer to come by every stage.
     while began.elapsed() < storm
-        || (began.elapsed() < 3 * storm && totals.hits.require_all().is_err())
+        || (began.elapsed() < 5 * storm && totals.hits.require_all().is_err())
     {
         shop.life(rng, totals)?;
     }
