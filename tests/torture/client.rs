@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 const SENDERS: u64 = 4;
 /// Visitors of a sender who are in the shop at once.
 const VISITORS_AT_ONCE: usize = 24;
-const SESSIONS: u64 = 12_000;
+/// Sessions of a sample; a sender makes itself another when all have been in the shop.
+const SESSIONS: u64 = 2_000;
 /// How long an answer may take before the batch is sent again.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a batch may stay without a 2xx, whatever goes wrong.
@@ -63,15 +64,14 @@ impl Client {
         let counts = Arc::new(Counts::default());
         let is_over = Arc::new(AtomicBool::new(false));
         let file = Arc::new(Mutex::new(BufWriter::new(File::create(list)?)));
-        let mut visits = visits(seed)?;
-        let each = visits.len() / SENDERS as usize;
         let mut senders = Vec::new();
         for number in 0..SENDERS {
             let mut sender = Sender {
                 rng: ChaCha8Rng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(number)),
                 http: reqwest::blocking::Client::builder().timeout(ANSWER).build()?,
                 url: format!("{server}/v1/events?status=summary"),
-                visits: visits.split_off(visits.len() - each),
+                sample: seed * 1_000_000 + number,
+                visits: Vec::new(),
                 in_shop: Vec::new(),
                 held_back: Vec::new(),
                 counts: counts.clone(),
@@ -144,6 +144,8 @@ struct Sender {
     rng: ChaCha8Rng,
     http: reqwest::blocking::Client,
     url: String,
+    /// Seed of the next sample, which nobody else makes.
+    sample: u64,
     visits: Vec<Vec<Value>>,
     in_shop: Vec<Vec<Value>>,
     /// Events that are sent when they are late.
@@ -178,8 +180,13 @@ impl Sender {
         let events = if is_last { 0 } else { self.rng.random_range(1..=20) };
         for _ in 0..events {
             while self.in_shop.len() < VISITORS_AT_ONCE {
-                let visit = self.visits.pop().context("the sample is too small for this long")?;
-                self.in_shop.push(visit);
+                match self.visits.pop() {
+                    Some(visit) => self.in_shop.push(visit),
+                    None => {
+                        self.visits = visits(self.sample)?;
+                        self.sample += SENDERS;
+                    }
+                }
             }
             let place = self.rng.random_range(0..self.in_shop.len());
             let Some(mut event) = self.in_shop[place].pop() else {
