@@ -18,17 +18,16 @@ use crate::proxy::Proxy;
 use crate::round::{Totals, check, list, port, quick, settle};
 use crate::stages::Stage;
 use crate::strace::{Aim, Trace};
+use crate::watch::{Watch, entries};
 
 /// How long a process may take to come by what it is aimed at.
 const AIMED_MS: u64 = 8_000;
 /// How long any other lives at most.
 const LIFE_MAX_MS: u64 = 5_000;
+/// How long it may take until the file that is watched for is staged.
+const WATCHED_MAX: Duration = Duration::from_secs(10);
 /// How long `maintain` may run before it is killed wherever it is.
 const MAINTAIN_MAX: Duration = Duration::from_secs(12);
-/// Tables that repairs rewrite.
-const REPAIRED: [&str; 4] = ["events", "sessions", "needs", "page_views"];
-/// How many versions of a table the pipeline may commit before `maintain` does.
-const VERSIONS_AHEAD: u64 = 150;
 /// Pause between a sender's batches.
 const PAUSE: Duration = Duration::from_millis(150);
 const KILL: i32 = 9;
@@ -77,25 +76,20 @@ impl Shop<'_> {
     /// One process from its start to its end.
     fn life(&mut self, rng: &mut ChaCha8Rng, totals: &mut Totals) -> Result<()> {
         let stage = totals.hits.rarest(rng).filter(|_| rng.random_bool(0.7));
-        match stage {
-            // Nothing else takes files out of these two.
-            Some(Stage::Compaction) => {
-                return self.maintain(&["receipts", "duplicates"], rng, totals);
-            }
-            Some(Stage::Repair) if rng.random_bool(0.3) => {
-                return self.maintain(&REPAIRED, rng, totals);
-            }
-            _ => {}
+        if matches!(stage, Some(Stage::Repair)) && rng.random_bool(0.5) {
+            return self.maintain(rng, totals);
+        }
+        if let Some(stage) = stage
+            && rng.random_bool(0.6)
+            && let Some(watch) = Watch::new(stage, &self.footfall.lake())
+        {
+            return self.watched(watch, totals);
         }
         let aimed = stage.and_then(|stage| self.aim_at(stage, rng));
         let life = if aimed.is_some() { AIMED_MS } else { rng.random_range(300..LIFE_MAX_MS) };
         let aim = aimed.unwrap_or_else(|| anywhere(rng));
         let trace = Trace::new(self.folder, self.footfall.lake());
-        let mut footfall = self.footfall.clone().set("pipeline.rewrite_interval=1s");
-        if stage == Some(Stage::Repair) {
-            // Every other version is then one of the rewriting job's.
-            footfall = footfall.set("pipeline.commit_interval=2s");
-        }
+        let footfall = self.footfall.clone().set("pipeline.rewrite_interval=1s");
         let broken = self.proxy.broken_off();
         let began = Instant::now();
         let mut running = trace.attach(&footfall, &aim).spawn("up", &self.listen)?;
@@ -124,13 +118,32 @@ impl Shop<'_> {
         for stage in hit {
             totals.hits.count(stage);
         }
+        self.count_always_hit(broken, totals);
+        Ok(())
+    }
+
+    /// A process that lives at full speed until it stages what is watched for.
+    fn watched(&mut self, watch: Watch, totals: &mut Totals) -> Result<()> {
+        let broken = self.proxy.broken_off();
+        let began = Instant::now();
+        let footfall = self.footfall.clone().set("pipeline.rewrite_interval=1s");
+        let hit = watch.kill(footfall.spawn("up", &self.listen)?, WATCHED_MAX)?;
+        totals.kills += 1;
+        let told = told(&hit.into_iter().collect());
+        println!("  {:.1} s, killed as it staged a file: {told}", began.elapsed().as_secs_f64());
+        hit.into_iter().for_each(|stage| totals.hits.count(stage));
+        self.count_always_hit(broken, totals);
+        Ok(())
+    }
+
+    /// What every kill of a process that is busy hits.
+    fn count_always_hit(&self, broken: u64, totals: &mut Totals) {
         if self.proxy.broken_off() > broken {
             totals.hits.count(Stage::Accept);
         }
         if self.received().is_some_and(|received| received < self.client.records()) {
             totals.hits.count(Stage::Fold);
         }
-        Ok(())
     }
 
     /// Waits for a process's end, in a network that fails now and then.
@@ -166,42 +179,22 @@ impl Shop<'_> {
         Ok(())
     }
 
-    /// `maintain` beside the pipeline, killed at its first commit to one of `tables` or behind it.
-    fn maintain(
-        &mut self,
-        tables: &[&str],
-        rng: &mut ChaCha8Rng,
-        totals: &mut Totals,
-    ) -> Result<()> {
+    /// `maintain` beside the pipeline, killed as it commits.
+    fn maintain(&mut self, rng: &mut ChaCha8Rng, totals: &mut Totals) -> Result<()> {
         let footfall = self.footfall.clone().set("pipeline.rewrite_interval=1h");
         let running = footfall.start_on("up", &self.listen)?;
         // Enough for a late event to wait for its repair, and for small files.
         std::thread::sleep(Duration::from_millis(rng.random_range(4_000..9_000)));
-        let table = tables.choose(rng).context("no table")?;
-        let log = self.footfall.lake().join(table).join("_delta_log");
-        let aim = if rng.random_bool(0.5) {
-            Aim { calls: "fsync", when: 1, paths: vec![log] }
-        } else {
-            Aim { calls: "linkat", when: 1, paths: next_versions(&log, VERSIONS_AHEAD) }
-        };
-        let trace = Trace::new(self.folder, self.footfall.lake());
-        let mut maintaining = trace.attach(&self.footfall, &aim).spawn_command(&["maintain"])?;
-        let process = maintaining.process();
         let began = Instant::now();
-        while began.elapsed() < MAINTAIN_MAX && maintaining.ended()?.is_none() {
-            std::thread::sleep(POLL);
-        }
-        if maintaining.ended()?.is_none() {
-            maintaining.kill()?;
-        }
-        // It may have had nothing to do.
-        let hit = trace.hit(process)?;
+        let watch = Watch::new(Stage::Repair, &self.footfall.lake()).context("no watch")?;
+        let maintaining = self.footfall.spawn_command(&["maintain"])?;
+        let hit = watch.kill(maintaining, MAINTAIN_MAX)?;
+        let told = told(&hit.into_iter().collect());
         println!(
-            "  {:.1} s, maintain killed at {aim}: {}",
-            began.elapsed().as_secs_f64(),
-            told(&hit)
+            "  {:.1} s, maintain killed as it committed: {told}",
+            began.elapsed().as_secs_f64()
         );
-        for stage in hit {
+        if let Some(stage) = hit {
             totals.hits.count(stage);
             totals.kills += 1;
         }
@@ -236,16 +229,12 @@ impl Shop<'_> {
                 }
                 Some(at("linkat", 1, next_versions(&log, rng.random_range(1..3)).pop()?))
             }
-            Stage::Repair => {
-                let log = lake.join(REPAIRED.choose(rng)?).join("_delta_log");
-                Some(at("linkat", 1, next_versions(&log, rng.random_range(2..7)).pop()?))
-            }
             Stage::Snapshot => {
                 let topics = entries(&lake.join("_footfall/snapshots"));
                 let partitions = entries(topics.first()?);
                 Some(Aim { calls: "fsync", when: 1, paths: partitions })
             }
-            Stage::Accept | Stage::Fold | Stage::Compaction => None,
+            Stage::Accept | Stage::Fold | Stage::Repair | Stage::Compaction => None,
         }
     }
 
@@ -280,11 +269,4 @@ fn next_versions(log: &Path, count: u64) -> Vec<PathBuf> {
     let newest = names.filter_map(|path| path.file_stem()?.to_str()?.parse::<u64>().ok()).max();
     let next = newest.map_or(0, |version| version + 1);
     (next..next + count).map(|version| log.join(format!("{version:020}.json"))).collect()
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten();
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.sort();
-    paths
 }

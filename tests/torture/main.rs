@@ -9,6 +9,7 @@ mod proxy;
 mod round;
 mod stages;
 mod strace;
+mod watch;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

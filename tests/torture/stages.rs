@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use rand::Rng;
 use rand::seq::IteratorRandom;
+use serde_json::Value;
 
 /// The tables that the pipeline commits to.
 pub const TABLES: [&str; 7] =
@@ -85,4 +87,22 @@ impl Hits {
         ensure!(missed.is_empty(), "never hit: {}. Give it more minutes", missed.join(", "));
         Ok(())
     }
+}
+
+/// What a commit does, by its file: one that takes no file away appends, one that changes rows repairs. `None` where
+/// the file is none, or not whole.
+pub fn kind_of(commit: &Path, table: &'static str) -> Option<Stage> {
+    let text = std::fs::read_to_string(commit).ok()?;
+    let actions: Vec<Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let removes: Vec<&Value> = actions.iter().filter_map(|action| action.get("remove")).collect();
+    if removes.is_empty() {
+        // A commit of receipts alone is one too, and so is one of progress without rows.
+        return actions
+            .iter()
+            .any(|action| action.get("txn").is_some())
+            .then_some(Stage::Commit(table));
+    }
+    let changes = removes.iter().any(|remove| remove["dataChange"] == true);
+    Some(if changes { Stage::Repair } else { Stage::Compaction })
 }

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use footfall_tests::{Footfall, wait_until};
-use serde_json::Value;
 
-use crate::stages::{Stage, TABLES};
+use crate::stages::{Stage, TABLES, kind_of};
 
 /// All that writes to disk.
 const WRITES: &str = "write,pwrite64,fsync,fdatasync,linkat,rename,renameat,unlink";
@@ -147,21 +146,4 @@ fn under_way(text: &str) -> Vec<String> {
 fn newest(log: &Path) -> Option<PathBuf> {
     let files = std::fs::read_dir(log).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     files.filter(|path| path.extension().is_some_and(|end| end == "json")).max()
-}
-
-/// What a commit does: one that takes no file away appends, one that changes rows repairs.
-fn kind_of(commit: &Path, table: &'static str) -> Option<Stage> {
-    let text = std::fs::read_to_string(commit).ok()?;
-    let actions: Vec<Value> =
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let removes: Vec<&Value> = actions.iter().filter_map(|action| action.get("remove")).collect();
-    if removes.is_empty() {
-        // A commit of receipts alone is one too, and so is one of progress without rows.
-        return actions
-            .iter()
-            .any(|action| action.get("txn").is_some())
-            .then_some(Stage::Commit(table));
-    }
-    let changes = removes.iter().any(|remove| remove["dataChange"] == true);
-    Some(if changes { Stage::Repair } else { Stage::Compaction })
 }
