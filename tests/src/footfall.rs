@@ -346,11 +346,23 @@ impl Running {
     /// kill -9.
     ///
     /// # Errors
-    /// When it is gone already.
+    /// When it had ended before, which is never meant.
     pub fn kill(mut self) -> Result<()> {
+        if let Some(status) = self.ended()? {
+            bail!("it ended by itself: {status}");
+        }
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// kill -9 of one that may be about to end; how it ended.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn end_at_once(&mut self) -> Result<ExitStatus> {
+        self.child.kill()?;
+        Ok(self.child.wait()?)
     }
 
     /// TERM, and waits for a good end.

@@ -7,6 +7,7 @@ were written to the log by hand are in `rejected` too, each once. Read with Delt
 """
 
 import collections
+import datetime
 import decimal
 import json
 import os
@@ -43,13 +44,26 @@ def equal(sent, stored):
     return sent == stored
 
 
+def moment(text):
+    return datetime.datetime.fromisoformat(text)
+
+
 def differences(event, row):
+    # Without `sent_at` the client's clock is believed, but not beyond the arrival.
+    when = min(moment(event["timestamp"]), row["received_time"])
+    if row["event_time"] != when:
+        yield f"{event['event_id']}: happened at {row['event_time']}, and not at {when}"
+    items, stored = event.get("items") or [], row["items"] or []
+    if len(items) != len(stored) or not all(
+        equal(value, there[name])
+        for item, there in zip(items, stored)
+        for name, value in item.items()
+        if name in there
+    ):
+        yield f"{event['event_id']}: {stored!r}, sent were {items!r}"
     for name, value in event.items():
-        # Times are the definitions' to hold; items are a list of their own columns.
-        if name in row and name not in ("items", "timestamp") and not equal(value, row[name]):
+        if name in row and name != "items" and not equal(value, row[name]):
             yield f"{event['event_id']}: {name} is {row[name]!r}, sent was {value!r}"
-    if len(event.get("items") or []) != len(row["items"] or []):
-        yield f"{event['event_id']}: {row['items']!r}, sent were {event.get('items')!r}"
 
 
 def main(list_path, lake, poison):
@@ -60,7 +74,16 @@ def main(list_path, lake, poison):
     times = collections.Counter(row["event_id"] for row in rows)
     by_hand = sum(row["reason"] == "bad_record" for row in refused)
     others = [row for row in refused if row["reason"] != "bad_record"]
-    bad_times = collections.Counter(json.loads(row["payload"])["event_id"] for row in others)
+    payloads = [json.loads(row["payload"]) for row in others]
+    bad_times = collections.Counter(payload["event_id"] for payload in payloads)
+    for row, payload in zip(others, payloads):
+        if row["reason"] != "bad_type" or payload != sent.get(payload["event_id"]):
+            found.append(f"{payload['event_id']}: refused as {row['reason']}, with {payload}")
+    repeated = deltalake.DeltaTable(f"{lake}/duplicates").to_pyarrow_table().to_pylist()
+    places = collections.Counter(
+        (row["log_partition"], row["log_offset"]) for row in rows + refused + repeated
+    )
+    found += [f"record {place}: stands {n} times" for place, n in places.items() if n > 1]
     for event_id, event in sent.items():
         there, other = (bad_times, times) if is_bad(event) else (times, bad_times)
         least = 1 if event_id in acknowledged else 0

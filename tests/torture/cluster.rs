@@ -1,16 +1,18 @@
 //! The parts as processes of their own on three Kafka brokers, behind a network that fails: parts and brokers
 //! killed, pipelines joining and leaving, hours of lag, and records written to the topic by hand.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
-use footfall_tests::{Footfall, Kafka, Running};
-use rand::seq::IndexedRandom;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use footfall_tests::{Footfall, Kafka, Running, wait_until};
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, RngCore};
 use rand_chacha::ChaCha8Rng;
-use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -22,6 +24,8 @@ const PARTITIONS: i32 = 8;
 const TOPIC: &str = "footfall.events";
 const PIPELINES: usize = 2;
 const PAUSE: Duration = Duration::from_millis(150);
+/// How long a broker may take until it has what it missed.
+const IN_STEP_MAX: Duration = Duration::from_secs(60);
 /// How long the topic may take to take a record.
 const POISON_MAX: Duration = Duration::from_secs(60);
 
@@ -35,24 +39,28 @@ pub fn round(seed: u64, rng: &mut ChaCha8Rng, storm: Duration, totals: &mut Tota
     let client = Client::start(&cluster.door()?, &list(folder.path()), seed, PAUSE)?;
     let began = Instant::now();
     let mut poison = 0;
-    let mut lagged = false;
-    while began.elapsed() < storm {
+    // Each fault comes at least once.
+    let mut deck = FAULTS.to_vec();
+    deck.shuffle(rng);
+    deck.push(Fault::Lag);
+    while let Some(fault) = deck.pop().or_else(|| FAULTS.choose(rng).copied()) {
         std::thread::sleep(Duration::from_millis(rng.random_range(200..2_500)));
         cluster.require_all_alive()?;
-        match rng.random_range(0..10) {
-            0..3 => cluster.kill_pipeline(rng, totals)?,
-            3 => cluster.kill_ingest(rng, totals)?,
-            4 => cluster.fail_broker(rng, totals)?,
-            5 => cluster.join_and_leave(rng, totals)?,
-            6 if !lagged => {
-                lagged = true;
-                cluster.lag(storm / 5, totals)?;
-            }
-            7 => poison += cluster.poison(rng)?,
-            _ => cluster.fail_network(rng, totals),
+        match fault {
+            Fault::Pipeline => cluster.kill_pipeline(rng, totals)?,
+            Fault::Ingest => cluster.kill_ingest(rng, totals)?,
+            Fault::Query => cluster.kill_query(totals)?,
+            Fault::Broker => cluster.fail_broker(rng, totals)?,
+            Fault::Third => cluster.join_and_leave(rng, totals)?,
+            Fault::Lag => cluster.lag(storm / 5, totals)?,
+            Fault::Poison => poison += cluster.poison(rng)?,
+            Fault::Network => cluster.fail_network(rng, totals),
+        }
+        if deck.is_empty() && began.elapsed() > storm {
+            break;
         }
     }
-    poison += cluster.poison(rng)?;
+    cluster.require_all_alive()?;
     totals.poison += poison;
     totals.broken += client.broken();
     totals.refused += client.refused();
@@ -62,6 +70,32 @@ pub fn round(seed: u64, rng: &mut ChaCha8Rng, storm: Duration, totals: &mut Tota
     let Cluster { footfall, query, .. } = cluster.stop_writers()?;
     check(folder.path(), &footfall, query, poison)
 }
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Pipeline,
+    Ingest,
+    Query,
+    Broker,
+    /// A third pipeline.
+    Third,
+    Lag,
+    Poison,
+    Network,
+}
+
+/// As often as they are drawn.
+const FAULTS: [Fault; 9] = [
+    Fault::Pipeline,
+    Fault::Pipeline,
+    Fault::Ingest,
+    Fault::Query,
+    Fault::Broker,
+    Fault::Third,
+    Fault::Poison,
+    Fault::Network,
+    Fault::Network,
+];
 
 struct Cluster {
     footfall: Footfall,
@@ -120,8 +154,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// One that has found its brokers: without them it does not start.
     fn pipeline(&self) -> Result<Running> {
-        self.footfall.spawn("pipeline", "127.0.0.1:0")
+        self.footfall.start_unready("pipeline", "127.0.0.1:0")
+    }
+
+    fn kill_query(&mut self, totals: &mut Totals) -> Result<()> {
+        let next = self.footfall.start("query")?;
+        std::mem::replace(&mut self.query, next).kill()?;
+        totals.kills += 1;
+        Ok(())
     }
 
     fn kill_ingest(&mut self, rng: &mut ChaCha8Rng, totals: &mut Totals) -> Result<()> {
@@ -133,7 +175,7 @@ impl Cluster {
             running.stop_starting()?;
             totals.stops += 1;
         }
-        self.ingest = Some(self.footfall.spawn("ingest", &self.listen)?);
+        self.ingest = Some(self.footfall.start_unready("ingest", &self.listen)?);
         Ok(())
     }
 
@@ -143,7 +185,19 @@ impl Cluster {
         self.kafka.kill(broker)?;
         totals.broker_kills += 1;
         std::thread::sleep(Duration::from_millis(rng.random_range(500..6_000)));
-        self.kafka.restart(broker)
+        self.kafka.restart(broker)?;
+        // Before that another that dies would take a partition's last copy in step with it.
+        wait_until("all copies in step", IN_STEP_MAX, || self.is_in_step())
+    }
+
+    fn is_in_step(&self) -> Result<bool> {
+        let client: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", &self.kafka.brokers).create()?;
+        let Ok(told) = client.client().fetch_metadata(Some(TOPIC), Duration::from_secs(5)) else {
+            return Ok(false);
+        };
+        let mut partitions = told.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(partitions.all(|partition| partition.isr().len() == BROKERS))
     }
 
     /// A third pipeline comes, and is gone after a while.
@@ -190,10 +244,10 @@ impl Cluster {
 
     /// Writes records of nobody's to the topic; how many of them must be refused.
     fn poison(&self, rng: &mut ChaCha8Rng) -> Result<u64> {
-        let producer: BaseProducer = ClientConfig::new()
+        let producer: BaseProducer<Refusals> = ClientConfig::new()
             .set("bootstrap.servers", &self.kafka.brokers)
             .set("enable.idempotence", "true")
-            .create()?;
+            .create_with_context(Refusals::default())?;
         let mut bytes = vec![0; rng.random_range(1..2_000)];
         rng.fill_bytes(&mut bytes);
         let payloads: [(&[u8], Option<&str>); 7] = [
@@ -218,6 +272,8 @@ impl Cluster {
             producer.send(record).map_err(|(error, _)| anyhow!("poison: {error}"))?;
         }
         producer.flush(POISON_MAX)?;
+        let refused = producer.context().0.load(Ordering::Relaxed);
+        ensure!(refused == 0, "the topic did not take {refused} records");
         Ok(payloads.len() as u64 - 1)
     }
 
@@ -230,6 +286,22 @@ impl Cluster {
             ingest.stop()?;
         }
         Ok(self)
+    }
+}
+
+/// Counts records that the topic did not take.
+#[derive(Default)]
+struct Refusals(AtomicU64);
+
+impl ClientContext for Refusals {}
+
+impl ProducerContext for Refusals {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.is_err() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

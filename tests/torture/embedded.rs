@@ -108,7 +108,9 @@ impl Shop<'_> {
             Some(status) if status.signal() == Some(KILL) => aim.to_string(),
             Some(status) => bail!("it ended by itself: {status}"),
             None => {
-                running.kill()?;
+                // The one that traces it may come first.
+                let status = running.end_at_once()?;
+                ensure!(status.signal() == Some(KILL), "it ended by itself: {status}");
                 "random".to_owned()
             }
         };
@@ -127,7 +129,7 @@ impl Shop<'_> {
         let broken = self.proxy.broken_off();
         let began = Instant::now();
         let footfall = self.footfall.clone().set("pipeline.rewrite_interval=1s");
-        let hit = watch.kill(footfall.spawn("up", &self.listen)?, WATCHED_MAX)?;
+        let hit = watch.kill(footfall.spawn("up", &self.listen)?, WATCHED_MAX, false)?;
         totals.kills += 1;
         let told = told(&hit.into_iter().collect());
         println!("  {:.1} s, killed as it staged a file: {told}", began.elapsed().as_secs_f64());
@@ -188,7 +190,7 @@ impl Shop<'_> {
         let began = Instant::now();
         let watch = Watch::new(Stage::Repair, &self.footfall.lake()).context("no watch")?;
         let maintaining = self.footfall.spawn_command(&["maintain"])?;
-        let hit = watch.kill(maintaining, MAINTAIN_MAX)?;
+        let hit = watch.kill(maintaining, MAINTAIN_MAX, true)?;
         let told = told(&hit.into_iter().collect());
         println!(
             "  {:.1} s, maintain killed as it committed: {told}",

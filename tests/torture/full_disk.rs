@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ const DISK: &str = "512m";
 /// What is left free at most when it is filled.
 const LEFT_MAX: u64 = 3 << 20;
 const PAUSE: Duration = Duration::from_millis(100);
+const ABORT: i32 = 6;
 const AGAIN: Duration = Duration::from_millis(300);
 
 /// Tortures one lake for `storm`, lets it come right, and checks it.
@@ -35,18 +37,22 @@ pub fn round(seed: u64, rng: &mut ChaCha8Rng, storm: Duration, totals: &mut Tota
     let client = Client::start(&format!("http://{listen}"), &list(folder.path()), seed, PAUSE)?;
     let began = Instant::now();
     let mut felt = 0;
-    while began.elapsed() < storm {
+    while began.elapsed() < storm || (felt == 0 && began.elapsed() < 5 * storm) {
         std::thread::sleep(Duration::from_millis(rng.random_range(1_500..4_000)));
-        disk.fill(rng.random_range(0..LEFT_MAX))?;
+        ensure!(running.ended()?.is_none(), "it ended with room on the disk");
+        disk.fill(if felt == 0 { 0 } else { rng.random_range(0..LEFT_MAX) })?;
         let full_until = Instant::now() + Duration::from_millis(rng.random_range(1_000..6_000));
         let mut has_ended = false;
         while Instant::now() < full_until {
             std::thread::sleep(AGAIN);
-            if running.ended()?.is_some() {
+            if let Some(status) = running.ended()? {
+                // One that cannot write its log aborts; one that cannot start fails.
+                let is_meant = status.signal() == Some(ABORT) || status.code() == Some(1);
+                ensure!(is_meant, "it ended on a full disk with {status}");
                 has_ended = true;
                 running = footfall.spawn("up", &listen)?;
             } else if rng.random_ratio(1, 20) {
-                running.kill()?;
+                running.end_at_once()?;
                 totals.kills += 1;
                 running = footfall.spawn("up", &listen)?;
             }
@@ -54,16 +60,11 @@ pub fn round(seed: u64, rng: &mut ChaCha8Rng, storm: Duration, totals: &mut Tota
         felt += u64::from(has_ended);
         totals.full_disks += u64::from(has_ended);
         disk.free()?;
-        // One that found the disk full on its way up has ended by now, or does so when it writes.
-        std::thread::sleep(AGAIN);
-        if running.ended()?.is_some() {
-            running = footfall.spawn("up", &listen)?;
-        }
+        // One that found the disk full on its way up is about to end; the next finds room.
+        running.end_at_once()?;
+        totals.kills += 1;
+        running = footfall.start_on("up", &listen)?;
     }
-    // Its addresses were not read.
-    running.kill()?;
-    totals.kills += 1;
-    let running = footfall.start_on("up", &listen)?;
     ensure!(felt > 0, "the disk was never full enough to end the process");
     totals.broken += client.broken();
     totals.refused += client.refused();

@@ -58,7 +58,8 @@ fn main() -> ExitCode {
     let outcome = torture(&arguments, &mut totals);
     report(&totals);
     let outcome = outcome.and_then(|()| match arguments.only {
-        None | Some(Kind::Embedded) => totals.hits.require_all(),
+        None => totals.require_all_faults(),
+        Some(Kind::Embedded) => totals.hits.require_all(),
         Some(Kind::Cluster | Kind::FullDisk) => Ok(()),
     });
     match outcome {

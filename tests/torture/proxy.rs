@@ -74,10 +74,14 @@ impl Drop for Proxy {
 }
 
 fn accept(listener: &TcpListener, server: &str, state: &Arc<State>) {
-    for client in listener.incoming().map_while(Result::ok) {
+    for client in listener.incoming() {
         if state.is_over.load(Ordering::Relaxed) {
             return;
         }
+        let Ok(client) = client else {
+            std::thread::sleep(LOOK);
+            continue;
+        };
         // A server that is down refuses the client too.
         let Ok(upstream) = TcpStream::connect(server) else { continue };
         let Ok((back, there)) = both(&client, &upstream) else { continue };
@@ -92,6 +96,7 @@ fn accept(listener: &TcpListener, server: &str, state: &Arc<State>) {
 fn both(client: &TcpStream, upstream: &TcpStream) -> std::io::Result<(TcpStream, TcpStream)> {
     for side in [client, upstream] {
         side.set_read_timeout(Some(LOOK))?;
+        side.set_write_timeout(Some(LOOK))?;
         side.set_nodelay(true)?;
     }
     Ok((client.try_clone()?, upstream.try_clone()?))
@@ -110,7 +115,8 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, state: &State, asks: bool, ow
                 read
             }
             Ok(_) | Err(_) => {
-                if !asks && !is_cut() && owes.load(Ordering::Relaxed) {
+                // A client that waits no longer is owed nothing.
+                if owes.swap(false, Ordering::Relaxed) && !asks && !is_cut() {
                     state.broken_off.fetch_add(1, Ordering::Relaxed);
                 }
                 break;
@@ -128,10 +134,22 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, state: &State, asks: bool, ow
             }
             break;
         }
-        if to.write_all(&bytes[..read]).is_err() {
+        if pass(&mut to, &bytes[..read], is_cut).is_err() {
             break;
         }
     }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Writes all, unless the connection is cut before the other side takes it.
+fn pass(to: &mut TcpStream, mut bytes: &[u8], is_cut: impl Fn() -> bool) -> std::io::Result<()> {
+    while !bytes.is_empty() && !is_cut() {
+        match to.write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

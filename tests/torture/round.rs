@@ -38,6 +38,24 @@ pub struct Totals {
     pub hits: Hits,
 }
 
+impl Totals {
+    /// # Errors
+    /// With what never happened.
+    pub fn require_all_faults(&self) -> Result<()> {
+        let happened = [
+            ("a kill", self.kills),
+            ("a broker's death", self.broker_kills),
+            ("a fault of the network", self.network_faults),
+            ("a full disk", self.full_disks),
+            ("a record by hand", self.poison),
+            ("lag", self.lag_longest.as_secs()),
+        ];
+        let missed = happened.iter().find(|(_, count)| *count == 0);
+        ensure!(missed.is_none(), "{} never happened", missed.map_or("", |(what, _)| what));
+        self.hits.require_all()
+    }
+}
+
 /// A binary whose sessions, commits, snapshots and repairs come quickly.
 pub fn quick(data: &Path) -> Footfall {
     Footfall::at(data)

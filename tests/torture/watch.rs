@@ -42,43 +42,62 @@ impl Watch {
         Some(watch)
     }
 
-    /// Kills `running` within `limit` at the latest. The stage that it was killed in, if it was: what it had staged
+    /// Kills `running` within `limit` at the latest, unless it `may_end` by itself and does so well. The stage that it was killed in, if it was: what it had staged
     /// has not got its name, or has not lost the one before.
     ///
     /// # Errors
     /// When it ended by itself before.
-    pub fn kill(self, mut running: Running, limit: Duration) -> Result<Option<Stage>> {
+    pub fn kill(
+        self,
+        mut running: Running,
+        limit: Duration,
+        may_end: bool,
+    ) -> Result<Option<Stage>> {
         let began = Instant::now();
         while began.elapsed() < limit && running.ended()?.is_none() {
-            let new = self.staged().find(|path| !self.left.contains(path));
-            if let Some((path, stage)) =
-                new.and_then(|path| Some((path.clone(), self.seen(&path)?)))
-            {
+            let new = self.staged().filter(|path| !self.left.contains(path));
+            if let Some(path) = new.into_iter().find(|path| self.is_wanted(path)) {
                 running.kill()?;
-                return Ok(path.exists().then_some(stage));
+                return Ok(self.stage_of(&path));
             }
             std::thread::sleep(POLL);
         }
-        running.kill()?;
+        match running.ended()? {
+            Some(status) if may_end && status.success() => {}
+            _ => running.kill()?,
+        }
         Ok(None)
     }
 
-    /// The stage that staged a file, if it is the one that is watched for.
-    fn seen(&self, path: &Path) -> Option<Stage> {
-        let is_commit = path.parent()?.ends_with("_delta_log");
-        match (self.stage, is_commit) {
-            (Stage::Commit(table), _) => Some(kind_of(path, table).unwrap_or(self.stage)),
-            (Stage::Repair | Stage::Compaction, true) => {
-                kind_of(path, "").filter(|kind| matches!(kind, Stage::Repair | Stage::Compaction))
-            }
-            _ => Some(self.stage),
+    fn is_wanted(&self, path: &Path) -> bool {
+        match self.stage {
+            Stage::Compaction => rewrites(path) == Some(Stage::Compaction),
+            Stage::Repair => rewrites(path).is_some(),
+            _ => true,
+        }
+    }
+
+    /// What a file that is still staged is of; `None` where that cannot be said.
+    fn stage_of(&self, path: &Path) -> Option<Stage> {
+        match self.stage {
+            Stage::Commit(table) => kind_of(path, table),
+            Stage::Repair | Stage::Compaction => rewrites(path),
+            stage => path.exists().then_some(stage),
         }
     }
 
     fn staged(&self) -> impl Iterator<Item = PathBuf> {
         let files = self.folders.iter().flat_map(|folder| entries(folder));
-        files.filter(|path| path.to_string_lossy().contains('#'))
+        let is_of_log = !matches!(self.stage, Stage::Parquet | Stage::Snapshot);
+        // A table's log also has checkpoints.
+        let sign = if is_of_log { ".json#" } else { "#" };
+        files.filter(move |path| path.to_string_lossy().contains(sign))
     }
+}
+
+/// Repair or compaction, if the commit is one.
+fn rewrites(path: &Path) -> Option<Stage> {
+    kind_of(path, "").filter(|kind| matches!(kind, Stage::Repair | Stage::Compaction))
 }
 
 pub fn entries(folder: &Path) -> Vec<PathBuf> {

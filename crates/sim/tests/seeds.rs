@@ -40,6 +40,17 @@ fn nothing_is_lost_or_doubled_whatever_goes_wrong() {
     }
 }
 
+/// The model of the table's log is held against this one; a few short storms, for it is slow.
+#[test]
+fn nor_is_anything_on_real_tables() {
+    let mut definitions = Definitions::start().unwrap();
+    let manner = Manner { on_real_tables: true, shows: false };
+    let size = Size { visitors: 3, events_each: 6, steps: 5 };
+    for seed in 1..=3 {
+        run(seed, size, manner, &mut definitions).unwrap();
+    }
+}
+
 #[test]
 fn a_seed_is_one_run_and_no_other() {
     let mut definitions = Definitions::start().unwrap();
