@@ -22,8 +22,10 @@ pub fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os("E2E_BINARY") {
         return named.into();
     }
-    let test = std::env::current_exe().unwrap_or_default();
-    let folder = test.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let own = std::env::current_exe().unwrap_or_default();
+    let folder = own.parent().unwrap_or(Path::new("."));
+    // Tests lie in a folder below it.
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let binary = folder.join("footfall");
     assert!(binary.is_file(), "{} is missing: run ./test, which builds it", binary.display());
     binary
