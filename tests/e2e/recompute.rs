@@ -91,7 +91,7 @@ fn killed_it_is_done_again(
     for _ in 0..KILLS {
         let running = footfall.spawn_command(&["recompute"])?;
         pauses.sleep(50, 1_500);
-        running.kill()?;
+        running.kill_unless_done()?;
         // Nothing is lost at any time, and what stands apart is told.
         let said = footfall.run_well(&["verify"])?;
         torn += i32::from(said.contains("a recompute is under way or broke off"));
@@ -126,7 +126,7 @@ fn a_recompute_beside_a_live_pipeline_gives_what_the_oracle_says() -> Result<()>
     for _ in 0..KILLS {
         let recomputing = second.spawn_command(&["recompute"])?;
         pauses.sleep(50, 900);
-        recomputing.kill()?;
+        recomputing.kill_unless_done()?;
     }
     let totals = posting.finish()?;
     wait_until_folded(&running, &totals)?;

@@ -92,7 +92,7 @@ fn repairs_that_are_killed_are_done_again() -> Result<()> {
         pauses.sleep(500, 1_500);
         let maintaining = footfall.spawn_command(&["maintain"])?;
         pauses.sleep(50, 1_200);
-        maintaining.kill()?;
+        maintaining.kill_unless_done()?;
     }
     let totals = posting.finish()?;
     wait_until_folded(&running, &totals)?;

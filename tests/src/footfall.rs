@@ -358,6 +358,17 @@ impl Running {
         Ok(())
     }
 
+    /// kill -9 of a command, which may be done by now.
+    ///
+    /// # Errors
+    /// When it failed before.
+    pub fn kill_unless_done(mut self) -> Result<()> {
+        const KILL: i32 = 9;
+        let status = self.end_at_once()?;
+        ensure!(status.success() || status.signal() == Some(KILL), "it failed: {status}");
+        Ok(())
+    }
+
     /// kill -9 of one that may be about to end; how it ended.
     ///
     /// # Errors
