@@ -69,16 +69,19 @@ fn post_on(url: &str, number: usize, stop: &AtomicBool) -> Fared {
     let mut fared = Fared::default();
     let Ok(client) = client else { return fared };
     let body = format!(r#"{{"visitor_id":"other-{number}","event_name":"page_view"}}"#);
-    while !stop.load(Relaxed) {
+    loop {
         let began = Instant::now();
         match client.post(url).body(body.clone()).send().map(|answer| answer.status().as_u16()) {
             Ok(202) => fared.seconds.push(began.elapsed().as_secs_f64()),
             Ok(status) => fared.refused.push(status.to_string()),
             Err(error) => fared.refused.push(format!("{error:?}")),
         }
+        // An attack may be over sooner than the first answer comes.
+        if stop.load(Relaxed) {
+            return fared;
+        }
         std::thread::sleep(PACE.saturating_sub(began.elapsed()));
     }
-    fared
 }
 
 /// A raw connection to `server`, `http://host:port`.
