@@ -211,9 +211,9 @@ impl Expansion<'_> {
     ) -> Result<Box<Query>, QueryError> {
         let arguments = Arguments::new(signature, args, self.session, self.declared)?;
         match signature.name {
-            "funnel" => funnel::funnel(arguments, self.declared),
-            "funnel_visitors" => funnel::visitors(arguments, self.declared),
-            "needs" => needs::needs(arguments, self.declared),
+            "funnel" => funnel::funnel(arguments),
+            "funnel_visitors" => funnel::visitors(arguments),
+            "needs" => needs::needs(arguments),
             "paths" => paths::paths(arguments),
             _ => retention::retention(arguments),
         }

@@ -42,7 +42,7 @@ pub(super) struct Signature {
 pub(super) struct Arguments<'a> {
     signature: Signature,
     session: &'a SessionState,
-    declared: &'a Declared,
+    pub(super) declared: &'a Declared,
     pub(super) positional: Vec<Expr>,
     named: BTreeMap<String, Expr>,
 }
@@ -56,9 +56,8 @@ impl<'a> Arguments<'a> {
         session: &'a SessionState,
         declared: &'a Declared,
     ) -> Result<Self, QueryError> {
-        let named_ones = BTreeMap::new();
-        let mut arguments =
-            Self { signature, session, declared, positional: Vec::new(), named: named_ones };
+        let (positional, named_ones) = (Vec::new(), BTreeMap::new());
+        let mut arguments = Self { signature, session, declared, positional, named: named_ones };
         for arg in args {
             match named(arg) {
                 Ok((None, expression)) if arguments.named.is_empty() => {

@@ -13,9 +13,9 @@ use footfall_journey::funnel::{EXCLUSIONS_MAX, Entry, Exclusion, Funnel, Order, 
 use serde::{Deserialize, Serialize};
 
 use super::arguments::{Arguments, EVENTS, Signature, wrong};
+use super::events;
 use super::template::Template;
 use super::window_funnel::ORDERS;
-use super::{Declared, events};
 use crate::QueryError;
 
 /// What both functions take.
@@ -62,11 +62,8 @@ enum Scope {
 }
 
 /// `funnel(…)`: a row per breakdown and step.
-pub(super) fn funnel(
-    arguments: Arguments<'_>,
-    declared: &Declared,
-) -> Result<Box<Query>, QueryError> {
-    let call = Call::read(arguments, declared)?;
+pub(super) fn funnel(arguments: Arguments<'_>) -> Result<Box<Query>, QueryError> {
+    let call = Call::read(arguments)?;
     call.template.fill(&format!(
         "SELECT r['step'] AS step, r['name'] AS name, r['breakdown'] AS breakdown, \
          r['entered'] AS entered, r['converted'] AS converted, r['still_open'] AS still_open, \
@@ -81,10 +78,7 @@ pub(super) fn funnel(
 }
 
 /// `funnel_visitors(…)`: a row per trial, of all or of one cell.
-pub(super) fn visitors(
-    mut arguments: Arguments<'_>,
-    declared: &Declared,
-) -> Result<Box<Query>, QueryError> {
+pub(super) fn visitors(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryError> {
     let step = arguments.whole("step", 1..=STEPS_MAX as i64)?;
     let outcome = arguments.choice(
         "outcome",
@@ -96,7 +90,7 @@ pub(super) fn visitors(
         ],
     )?;
     let step = step.unwrap_or(1);
-    let call = Call::read(arguments, declared)?;
+    let call = Call::read(arguments)?;
     let steps = call.spec.names.len() as i64;
     if step > steps {
         return Err(wrong(
@@ -140,7 +134,7 @@ struct Call {
 }
 
 impl Call {
-    fn read(mut arguments: Arguments<'_>, declared: &Declared) -> Result<Call, QueryError> {
+    fn read(mut arguments: Arguments<'_>) -> Result<Call, QueryError> {
         let mut template = Template::default();
         let order = arguments.choice("mode", &ORDERS)?;
         let entry =
@@ -149,7 +143,7 @@ impl Call {
             .choice("scope", &[("visitor", Scope::Visitor), ("session", Scope::Session)])?;
         let window_us = arguments.duration_us("within")?.unwrap_or(DAY_US);
         let (from_us, to_us) = arguments.range_us()?;
-        let steps = Steps::read(&mut arguments, declared, &mut template)?;
+        let steps = Steps::read(&mut arguments, &mut template)?;
         let funnel = Funnel {
             order,
             entry,
@@ -222,17 +216,14 @@ struct Steps {
 }
 
 impl Steps {
-    fn read(
-        arguments: &mut Arguments<'_>,
-        declared: &Declared,
-        template: &mut Template,
-    ) -> Result<Steps, QueryError> {
+    fn read(arguments: &mut Arguments<'_>, template: &mut Template) -> Result<Steps, QueryError> {
         let mut read =
             Steps { names: Vec::new(), steps: Vec::new(), exclusions: Vec::new(), conditions: 0 };
         let (mut conditions, mut excluded) = (Vec::new(), Vec::new());
         let mut positional = std::mem::take(&mut arguments.positional);
         if positional.is_empty() {
-            positional = declared.steps.iter().map(|step| events::text(&step.name)).collect();
+            let declared = &arguments.declared.steps;
+            positional = declared.iter().map(|step| events::text(&step.name)).collect();
         }
         for expression in positional {
             if let Some(inner) = arguments.inner(EXCLUDE, &expression) {

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::Query;
 
 use super::arguments::{Arguments, Signature, text_of};
 use super::template::Template;
-use super::{Declared, DeclaredNeed, events};
+use super::{DeclaredNeed, events};
 use crate::diagnose::nearest;
 use crate::{QueryError, bind};
 
@@ -26,11 +26,9 @@ pub(super) const NEEDS: Signature = Signature {
 const CLICKS_MAX: i64 = i64::MAX;
 
 /// A row per episode, with the outcomes of the table `needs`.
-pub(super) fn needs(
-    mut arguments: Arguments<'_>,
-    declared: &Declared,
-) -> Result<Box<Query>, QueryError> {
-    let need = declared_need(&mut arguments, declared)?;
+pub(super) fn needs(mut arguments: Arguments<'_>) -> Result<Box<Query>, QueryError> {
+    let declared = arguments.declared;
+    let need = declared_need(&arguments)?;
     let mut template = Template::default();
     let name = need.map_or("needs()", |need| need.name.as_str());
     template.put_value("name", ScalarValue::from(name))?;
@@ -101,15 +99,13 @@ pub(super) fn needs(
     ))
 }
 
-fn declared_need<'a>(
-    arguments: &mut Arguments<'_>,
-    declared: &'a Declared,
-) -> Result<Option<&'a DeclaredNeed>, QueryError> {
+fn declared_need<'a>(arguments: &Arguments<'a>) -> Result<Option<&'a DeclaredNeed>, QueryError> {
+    let needs = &arguments.declared.needs;
     let name = match arguments.positional.as_slice() {
         [] => return Ok(None),
         // A statement that is only described: its columns are the same whatever the need.
         [expression] if bind::is_placeholder(expression) => {
-            return Ok(declared.needs.first());
+            return Ok(needs.first());
         }
         [expression] => text_of(expression),
         _ => return Err(arguments.wrong("it takes the name of one need")),
@@ -117,10 +113,10 @@ fn declared_need<'a>(
     let Some(name) = name else {
         return Err(arguments.wrong("the need is named by a text, such as 'delivery'"));
     };
-    match declared.needs.iter().find(|need| need.name == name) {
+    match needs.iter().find(|need| need.name == name) {
         Some(need) => Ok(Some(need)),
         None => {
-            let names = declared.needs.iter().map(|need| need.name.as_str());
+            let names = needs.iter().map(|need| need.name.as_str());
             let like = nearest(name, names);
             let meant = like.map(|like| format!(": did you mean '{like}'?")).unwrap_or_default();
             Err(arguments.wrong(format!("no need '{name}' is declared{meant}")))

@@ -266,12 +266,6 @@ async fn declared_steps_are_named_and_all_of_them_are_the_funnel() {
         ("SELECT entered FROM funnel($$view_item$$, filter => 'view_item')", json!([[3]])),
         ("SELECT path, count FROM paths(starting => 'purchase')", json!([[["purchase"], 1]])),
         ("SELECT sum(visitors) FROM retention(started => 'purchase', periods => 0)", json!([[1]])),
-        // Of sessions that are closed, and none is.
-        (
-            "SELECT count(*) FROM needs(raised_by => 'view_item', found_by => 'purchase', \
-             within => '3s')",
-            json!([[0]]),
-        ),
     ] {
         assert_eq!(service.rows(from).await, wanted, "{from}");
     }
@@ -332,6 +326,10 @@ async fn needs_asked_for_have_the_outcomes_of_the_table() {
     let views =
         r#"{"session_id":"s2","started_at":"2026-11-02T10:01:00Z","session_date":"2026-11-02"}"#;
     service.commit(Table::PageViews, &format!("{views}\n")).await;
+    // A declared step's name stands for its condition.
+    let named = "SELECT session_id FROM needs(raised_by => 'view_item', found_by => 'purchase', \
+                 within => '2 minutes') WHERE outcome = 'found_in_time' ORDER BY 1";
+    assert_eq!(service.rows(named).await, json!([["s0"], ["s4"]]));
     let sql = "SELECT session_id, outcome, info_ms, click_count, left_after_ms, \
                left_before_deadline, converted FROM needs('delivery') ORDER BY 1";
     assert_eq!(
