@@ -84,19 +84,17 @@ impl Calls {
         let (mut synced, mut named) = (HashSet::new(), Vec::new());
         let mut names = 0;
         for call in &self.0 {
-            let paths: Vec<&str> = call.split(['<', '>', '"']).collect();
             if call.starts_with("fsync(") {
-                let path = paths.get(1).context("an fsync of nothing")?;
+                let path = call.split(['<', '>']).nth(1).context("an fsync of nothing")?;
                 named.retain(|folder| folder != path);
-                synced.insert((*path).to_owned());
+                synced.insert(path.to_owned());
             } else if call.starts_with("linkat(") || call.starts_with("rename(") {
-                let mut files =
-                    paths.iter().filter(|path| path.contains('.') && Path::new(path).is_absolute());
+                let mut files = call.split('"').skip(1).step_by(2);
                 let (Some(staged), Some(name)) = (files.next(), files.next()) else { continue };
                 if !Path::new(name).starts_with(lake) {
                     continue;
                 }
-                ensure!(synced.contains(*staged), "{name} got its name before it was synced");
+                ensure!(synced.contains(staged), "{name} got its name before it was synced");
                 let folder = Path::new(name).parent().context("a file in no folder")?;
                 named.push(folder.to_string_lossy().into_owned());
                 names += 1;

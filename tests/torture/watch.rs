@@ -42,8 +42,8 @@ impl Watch {
         Some(watch)
     }
 
-    /// Kills `running` within `limit` at the latest, unless it `may_end` by itself and does so well. The stage that it was killed in, if it was: what it had staged
-    /// has not got its name, or has not lost the one before.
+    /// Kills `running` within `limit` at the latest, unless it `may_end` by itself and does so well. The stage that it
+    /// was killed in, if it was: what it had staged has not got its name, or has not lost the one before.
     ///
     /// # Errors
     /// When it ended by itself before.
@@ -57,15 +57,12 @@ impl Watch {
         while began.elapsed() < limit && running.ended()?.is_none() {
             let new = self.staged().filter(|path| !self.left.contains(path));
             if let Some(path) = new.into_iter().find(|path| self.is_wanted(path)) {
-                running.kill()?;
+                end(running, may_end)?;
                 return Ok(self.stage_of(&path));
             }
             std::thread::sleep(POLL);
         }
-        match running.ended()? {
-            Some(status) if may_end && status.success() => {}
-            _ => running.kill()?,
-        }
+        end(running, may_end)?;
         Ok(None)
     }
 
@@ -93,6 +90,10 @@ impl Watch {
         let sign = if is_of_log { ".json#" } else { "#" };
         files.filter(move |path| path.to_string_lossy().contains(sign))
     }
+}
+
+fn end(running: Running, may_end: bool) -> Result<()> {
+    if may_end { running.kill_unless_done() } else { running.kill() }
 }
 
 /// Repair or compaction, if the commit is one.
