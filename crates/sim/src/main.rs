@@ -34,7 +34,7 @@ struct Arguments {
     /// Tell a seed that fails as it is, without looking for a shorter run
     #[arg(long)]
     whole: bool,
-    /// Keep tables in Delta's own logs, not in the model of them: ten times as slow, and no seed is twice the same
+    /// Keep tables in Delta's own logs, not in the model of them: some forty times as slow, and no seed is twice the same
     #[arg(long)]
     real_tables: bool,
     /// Print what is done
@@ -169,9 +169,9 @@ fn shortened(seed: u64, size: Size, manner: Manner, definitions: &mut Definition
             Size { events_each: events_each / 2, ..smallest },
             Size { steps: steps / 2, ..smallest },
         ];
-        let mut fails =
+        let fails =
             |size: &Size| *size != smallest && attempt(seed, *size, manner, definitions).is_err();
-        match smaller.into_iter().find(&mut fails) {
+        match smaller.into_iter().find(fails) {
             Some(smaller) => smallest = smaller,
             None => return smallest,
         }

@@ -35,13 +35,16 @@ fn failed(told: String) -> Error {
 /// What lies at a path, without the names that differ from run to run.
 fn kind(path: &Path) -> String {
     let folder = path.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder);
-    if let Some(table) = folder.strip_suffix("/_delta_log") {
-        return format!("log of {table}");
-    }
     match folder.split_once("/event_date=") {
         Some((table, _)) => table.to_owned(),
         None => folder.to_owned(),
     }
+}
+
+/// The table that a version of its log is of.
+fn table_committed(path: &Path) -> Option<&str> {
+    let (folder, _) = path.as_ref().strip_suffix(".json")?.rsplit_once('/')?;
+    folder.strip_suffix("/_delta_log")
 }
 
 #[async_trait]
@@ -52,8 +55,8 @@ impl ObjectStore for SimStore {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let what = match kind(location).strip_prefix("log of ") {
-            // The real log's commit, which goes by the name of the model's.
+        let what = match table_committed(location) {
+            // A commit of the real log goes by the name of the model's.
             Some(table) => format!("commit {table}"),
             None => format!("put {}", kind(location)),
         };
