@@ -361,9 +361,7 @@ impl Pipeline {
             self.wait_for_commit().await?;
         }
         if self.interval.is_due(is_full) {
-            let barriers = self.folds().map(PartitionFold::partition).collect::<Vec<_>>();
-            let barriers = self.interval.barriers_due(barriers.into_iter());
-            self.begin_commit(&barriers)?;
+            self.begin_due_commit()?;
         }
         Ok(())
     }
@@ -393,7 +391,7 @@ impl Pipeline {
     /// Commits what is settled by now, and waits for it; the partitions that had to start again.
     async fn commit_now(&mut self) -> Result<BTreeSet<Partition>, PipelineError> {
         let mut overtaken = self.wait_for_commit().await?;
-        self.begin_commit(&BTreeSet::new())?;
+        self.begin_due_commit()?;
         overtaken.extend(self.wait_for_commit().await?);
         Ok(overtaken)
     }
@@ -408,6 +406,14 @@ impl Pipeline {
             Some(finished) => self.after_commit(finished).await,
             None => Ok(BTreeSet::new()),
         }
+    }
+
+    /// A commit with the barriers that are due, whatever it is begun for: commits that come for other reasons
+    /// faster than their interval would leave none for them.
+    fn begin_due_commit(&mut self) -> Result<(), PipelineError> {
+        let barriers = self.folds().map(PartitionFold::partition).collect::<Vec<_>>();
+        let barriers = self.interval.barriers_due(barriers.into_iter());
+        self.begin_commit(&barriers)
     }
 
     fn begin_commit(&mut self, barriers: &BTreeSet<Partition>) -> Result<(), PipelineError> {
