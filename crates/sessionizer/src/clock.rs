@@ -29,12 +29,14 @@ impl LogClock {
     }
 
     /// Takes in a record of any kind appended at `append_time`. The watermark never steps back, so
-    /// a larger lateness takes hold as log time catches up.
-    pub fn advance(&mut self, append_time: Micros, allowed_lateness: Micros) {
+    /// a larger lateness takes hold as log time catches up. Answers from where log time leapt, if it did.
+    pub fn advance(&mut self, append_time: Micros, allowed_lateness: Micros) -> Option<Micros> {
+        let before = self.log_time;
         self.judge(append_time);
         if let Some(log_time) = self.log_time {
             self.watermark = self.watermark.max(Some(log_time - allowed_lateness));
         }
+        before.filter(|before| self.log_time > Some(*before + LEAP))
     }
 
     fn judge(&mut self, append_time: Micros) {

@@ -57,6 +57,14 @@ impl Dedupe {
         true
     }
 
+    /// Log time leapt: what was remembered as of the second it leapt `from`, and so all that came while the leap
+    /// waited to be confirmed, is remembered as of `to`. It may be held still.
+    pub fn leap(&mut self, from: Micros, to: Micros) {
+        if let Some(last) = self.runs.back_mut().filter(|last| last.second >= second_of(from)) {
+            last.second = second_of(to);
+        }
+    }
+
     /// Forgets what arrived before `log_time - window`.
     pub fn expire(&mut self, log_time: Micros, window: Micros) {
         let oldest = second_of(log_time - window);
@@ -139,6 +147,22 @@ mod tests {
         assert!(!seen.insert(id(1), at(120), 10));
         seen.expire(at(121), at(20));
         assert!(seen.insert(id(1), at(121), 10));
+    }
+
+    #[test]
+    fn a_leap_takes_along_what_came_while_it_waited() {
+        let mut seen = Dedupe::default();
+        seen.insert(id(1), at(99), 10);
+        seen.insert(id(2), at(100), 10);
+        seen.insert(id(3), at(100), 10);
+        seen.leap(at(100), at(500));
+        seen.expire(at(520), at(20));
+        assert!(!seen.insert(id(2), at(520), 10) && !seen.insert(id(3), at(520), 10));
+        assert!(seen.insert(id(1), at(520), 10));
+        // Nothing came in the second it leapt from.
+        seen.leap(at(700), at(1_100));
+        seen.expire(at(1_100), at(20));
+        assert_eq!(seen.len(), 0);
     }
 
     #[test]

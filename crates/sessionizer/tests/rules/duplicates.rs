@@ -173,3 +173,19 @@ fn rejected_records_fill_the_memory_and_leave_it_like_events() {
          record a rejected",
     );
 }
+
+#[test]
+fn what_comes_while_a_leap_waits_is_remembered_from_the_leap_on() {
+    check(
+        "12:00:00 v1 click id=a
+         13:00:00 v1 click id=b
+         13:07:00 v1 click id=b
+         13:07:05 v1 click id=b
+         13:27:06 v1 click id=b",
+        "record a on_time
+         record b on_time
+         record b duplicate
+         record b duplicate
+         record b duplicate",
+    );
+}
