@@ -47,7 +47,6 @@ type Id = (String, Option<String>, String);
 struct Standing {
     id: Id,
     event_time: Micros,
-    log: String,
     partition: Partition,
     offset: Offset,
 }
@@ -93,12 +92,13 @@ impl OldResends {
         Ok(suspects.iter().filter(is_resent).map(|suspect| suspect.offset).collect())
     }
 
-    /// The verdict is the same whenever the log is read: rows of this log that lie behind the suspect do
-    /// not count, and one whose own row stands was found to be no resend before.
+    /// The verdict is the same whenever the log is read: rows that lie behind the suspect do not count, nor do
+    /// those of loads, which may have come in between (a repair takes them out), and one whose own row stands was
+    /// found to be no resend before.
     fn is_resent(&self, suspect: &Suspect, standing: &BTreeMap<Id, Vec<Standing>>) -> bool {
         let id = (suspect.site.clone(), suspect.visitor_id.clone(), suspect.event_id.clone());
         let rows = standing.get(&id).map_or(&[][..], Vec::as_slice);
-        let is_here = |row: &&Standing| row.log == self.log && row.partition == self.partition;
+        let is_here = |row: &&Standing| row.partition == self.partition;
         let has_row = rows.iter().filter(is_here).any(|row| row.offset == suspect.offset);
         let earliest = suspect.event_time - self.reach;
         let mut before = rows.iter().filter(|row| {
@@ -148,6 +148,7 @@ impl OldResends {
             texts.into_iter().map(lit).collect::<Vec<_>>()
         };
         let rows = rows
+            .filter(col("log").eq(lit(&self.log)))?
             .filter(col("event_date").between(from, to))?
             .filter(col("event_id").in_list(texts(|s| Some(&s.event_id)), false))?
             .filter(col("site").in_list(texts(|s| Some(&s.site)), false))?;
@@ -157,7 +158,6 @@ impl OldResends {
             "site",
             "visitor_id",
             "event_id",
-            "log",
             "event_time",
             "log_partition",
             "log_offset",
@@ -169,20 +169,46 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<Standing>, PipelineError> {
     let text = |column: usize| {
         arrow::compute::cast(batch.column(column), &arrow::datatypes::DataType::Utf8)
     };
-    let texts = [text(0)?, text(1)?, text(2)?, text(3)?];
+    let texts = [text(0)?, text(1)?, text(2)?];
     let at = |column: usize, row: usize| {
         let texts = texts[column].as_string::<i32>();
         texts.is_valid(row).then(|| texts.value(row).to_owned())
     };
-    let times = batch.column(4).as_primitive::<TimestampMicrosecondType>();
-    let partitions = batch.column(5).as_primitive::<Int32Type>();
-    let offsets = batch.column(6).as_primitive::<Int64Type>();
+    let times = batch.column(3).as_primitive::<TimestampMicrosecondType>();
+    let partitions = batch.column(4).as_primitive::<Int32Type>();
+    let offsets = batch.column(5).as_primitive::<Int64Type>();
     let standing = |row| Standing {
         id: (at(0, row).unwrap_or_default(), at(1, row), at(2, row).unwrap_or_default()),
         event_time: Micros(times.value(row)),
-        log: at(3, row).unwrap_or_default(),
         partition: Partition(partitions.value(row)),
         offset: Offset(offsets.value(row)),
     };
     Ok((0..batch.num_rows()).map(standing).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{STARTED, Shop, TOPIC, at};
+
+    /// It may have come between two readings of the log.
+    #[tokio::test]
+    async fn the_row_of_a_load_makes_no_resend() {
+        let shop = Shop::new().await;
+        shop.load("1", &[&at(0, "a", "")]).await;
+        let stop = CancellationToken::new();
+        let suspect = Suspect {
+            offset: Offset(7),
+            event_time: STARTED - Micros::DAY,
+            site: "shop".to_owned(),
+            visitor_id: Some("v".to_owned()),
+            event_id: "a".to_owned(),
+        };
+        for (log, resent) in [(TOPIC, None), ("load:1", Some(Offset(7)))] {
+            let reach = Micros(7 * Micros::DAY.0);
+            let mut resends = OldResends::new(&shop.lake, log, Partition(0), reach, stop.clone());
+            let found = resends.among(std::slice::from_ref(&suspect)).await.unwrap();
+            assert_eq!(found.first().copied(), resent, "in {log}");
+        }
+    }
 }
