@@ -124,6 +124,11 @@ impl Raised {
         }
     }
 
+    /// Records of two logs, which a repair folds together, may have one offset.
+    fn is_raised_by(&self, hit: &Hit) -> bool {
+        hit.offset == self.offset && hit.fact(Fact::EventId).unwrap_or_default() == &*self.event_id
+    }
+
     fn step(&mut self, hit: &Hit, touch: Touch, around: Surroundings) {
         let time = hit.event_time;
         if touch.finds && self.end.is_none_or(|end| end == End::Converted(time)) {
@@ -134,8 +139,10 @@ impl Raised {
             self.end = self.end.or(Some(End::Converted(time)));
         }
         // Clicks at the very time of the end still count, the raising event does not.
-        let counts = hit.is_click() && hit.offset != self.offset;
-        if counts && self.end_time().is_none_or(|end| time <= end) {
+        if hit.is_click()
+            && !self.is_raised_by(hit)
+            && self.end_time().is_none_or(|end| time <= end)
+        {
             self.click_count += 1;
         }
         if around.page_view == self.page_view && self.page_view > 0 {

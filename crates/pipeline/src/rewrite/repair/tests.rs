@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset};
-use footfall_sessionizer::EventRow;
+use footfall_sessionizer::{EventRow, Need, Rules};
 
 use crate::rewrite::{Retention, Rewritten, SettledFiles, rewrite};
 use crate::rows::settled_rows;
@@ -187,4 +187,25 @@ async fn a_hidden_event_waits_for_nothing() {
     let stands = shop.ask("SELECT event_id, session_id IS NULL FROM events ORDER BY 1").await;
     assert_eq!(stands, ["a false", "b true", "c false"]);
     assert_eq!(shop.ask("SELECT event_count, revision FROM sessions").await, ["2 1"]);
+}
+
+/// Both rows are the first of their load.
+#[tokio::test]
+async fn events_of_two_logs_with_one_offset_are_two() {
+    let need = Need {
+        name: "delivery".to_owned(),
+        raised_by: "page_type = 'product'".to_owned(),
+        found_by: "info_key = 'delivery'".to_owned(),
+        within: Micros(3 * Micros::SECOND.0),
+        max_clicks: 2,
+    };
+    let rules = Rules { needs: vec![need], ..rules() };
+    let shop = Shop::new().await;
+    let (raised, click) =
+        (r#","page_type":"product","event_name":"click""#, r#","event_name":"click""#);
+    shop.load_by(&rules, "1", &[&at(0, "a", raised)]).await;
+    shop.load_by(&rules, "2", &[&at(1, "b", click)]).await;
+    let (rules, retention) = (Arc::new(rules), Retention::default());
+    rewrite(&shop.lake, &rules, &retention, &mut SettledFiles::default()).await.unwrap();
+    assert_eq!(shop.ask("SELECT click_count, session_id IS NULL FROM needs").await, ["1 false"]);
 }
