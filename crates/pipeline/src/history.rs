@@ -19,11 +19,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Rejection};
-use footfall_lake::Lake;
+use footfall_lake::{Lake, TableWriter};
 use footfall_sessionizer::{Counts, Rules};
 
-use crate::scan::opened;
-use crate::{PipelineError, rules_store};
+use crate::{JobsRun, PipelineError, rules_store};
 use existing::{Existing, standing_rows};
 use fold::HistoryFold;
 use limit::live_limit;
@@ -56,6 +55,8 @@ pub struct Load {
     pub rules: Arc<Rules>,
     /// When the load began: what is younger than the session gap before it may still be going on.
     pub started: Micros,
+    /// Where files are read and decoded.
+    pub jobs_run: JobsRun,
 }
 
 /// What a load came to.
@@ -114,9 +115,9 @@ async fn run(
     let is_resumed = standing.is_some();
     let (reader, packed) = Reader::start(source, lake, load, standing)?;
     // The receipts first: what they tell of must be in `events`.
-    let receipts = opened(lake, Table::Receipts).await?;
-    let events = opened(lake, Table::Events).await?;
-    let limit = live_limit(&receipts, &events, load).await?;
+    let receipts = TableWriter::open(lake, Table::Receipts).await?;
+    let mut events = TableWriter::open(lake, Table::Events).await?;
+    let limit = live_limit(lake, &receipts, &mut events, load).await?;
     let existing = Existing::of_others(&events, &load.log()).await?;
     let mut sorted = if is_resumed {
         Sorted::standing(lake, &load.log()).await?

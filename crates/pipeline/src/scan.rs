@@ -15,7 +15,7 @@ use datafusion::logical_expr::SortExpr;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, lit};
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
-use footfall_lake::{DeltaTable, Lake, LakeError, TableWriter};
+use footfall_lake::{Lake, LakeError, TableWriter};
 
 use crate::PipelineError;
 
@@ -43,29 +43,15 @@ pub fn context() -> Result<SessionContext, PipelineError> {
     Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
-/// A table at its newest version.
-///
-/// # Errors
-/// `Lake`.
-pub async fn opened(lake: &Lake, table: Table) -> Result<DeltaTable, PipelineError> {
-    let opened = lake.table(table).await?;
-    let unmade = || LakeError::Unreadable {
-        path: table.name().to_owned(),
-        reason: "it was not made".to_owned(),
-    };
-    Ok(opened.ok_or_else(unmade)?)
-}
-
-/// A table's version as DataFusion reads it.
+/// The version of a table that a writer holds, as DataFusion reads it.
 ///
 /// # Errors
 /// `Lake`.
 pub async fn frame(
     context: &SessionContext,
-    table: &DeltaTable,
+    table: &TableWriter,
 ) -> Result<DataFrame, PipelineError> {
-    let provider = table.table_provider().await.map_err(failed)?;
-    context.read_table(provider).map_err(failed)
+    context.read_table(table.provider().await?).map_err(failed)
 }
 
 /// A table's newest version as DataFusion reads it.
@@ -77,8 +63,7 @@ pub async fn table(
     lake: &Lake,
     table: Table,
 ) -> Result<DataFrame, PipelineError> {
-    let rows = TableWriter::open(lake, table).await?.provider().await?;
-    context.read_table(rows).map_err(failed)
+    frame(context, &TableWriter::open(lake, table).await?).await
 }
 
 /// A batch in the plain types of `schema`: a scan of Delta yields views of texts.

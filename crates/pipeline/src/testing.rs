@@ -13,6 +13,7 @@ use footfall_sessionizer::{Conditions, Counts, ReceiptRow, Rules};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::JobsRun;
 use crate::history::{HistoryBatch, HistoryFiles, Load, LoadReceipt, load as load_files};
 use crate::rows::{Origin, receipt_rows};
 use crate::scan::{context, table};
@@ -153,7 +154,12 @@ pub fn rules() -> Rules {
 }
 
 pub fn named(hash: &str) -> Load {
-    Load { hash: hash.to_owned(), rules: Arc::new(rules()), started: STARTED }
+    Load {
+        hash: hash.to_owned(),
+        rules: Arc::new(rules()),
+        started: STARTED,
+        jobs_run: JobsRun::default(),
+    }
 }
 
 pub fn rows(load: &Load, lines: &[&str]) -> RecordBatch {

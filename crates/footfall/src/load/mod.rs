@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use footfall_event::{Limits, Micros};
-use footfall_pipeline::{HistoryBatch, HistoryFiles, HistorySource, Load, LoadReceipt};
+use footfall_pipeline::{HistoryBatch, HistoryFiles, HistorySource, JobsRun, Load, LoadReceipt};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
@@ -33,7 +33,12 @@ pub async fn run(config: &Config, files: &[PathBuf], map: &Path) -> anyhow::Resu
     let parsed = LoadMap::load(map)?;
     let site = config.ingest.default_site.clone();
     let hash = hash_of(files, map, &site)?;
-    let load = Load { hash, rules: Arc::new(pipeline_rules(config)), started };
+    let load = Load {
+        hash,
+        rules: Arc::new(pipeline_rules(config)),
+        started,
+        jobs_run: JobsRun::OnThreads,
+    };
     let (files, log) = (files.to_owned(), load.log());
     let open = move || Sources::open(&files, &parsed, &site, Limits::default(), &log, started);
     let bar = progress_bar(&open()?);

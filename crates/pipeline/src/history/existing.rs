@@ -12,7 +12,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{col, lit};
 use footfall_event::schema::{Table, time_type};
 use footfall_event::{EventKey, Micros};
-use footfall_lake::{DeltaTable, Lake};
+use footfall_lake::{Lake, TableWriter};
 use futures::StreamExt;
 
 use crate::PipelineError;
@@ -47,7 +47,7 @@ impl OfVisitor {
 impl Existing {
     /// # Errors
     /// `Lake`.
-    pub async fn of_others(events: &DeltaTable, log: &str) -> Result<Existing, PipelineError> {
+    pub async fn of_others(events: &TableWriter, log: &str) -> Result<Existing, PipelineError> {
         let rows = frame(&context()?, events).await?;
         let rows = rows
             .filter(col("log").not_eq(lit(log)))

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use datafusion::prelude::SessionContext;
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Partition};
-use footfall_lake::{DeltaTable, LakeError, app_id};
+use footfall_lake::{Lake, LakeSettings, TableWriter, app_id};
 
 use super::Load;
 use crate::PipelineError;
@@ -17,11 +16,10 @@ use crate::scan::{context, failed, frame};
 /// Before every time: all rows are left to the repair.
 const ALL: Micros = Micros(i64::MIN);
 
-const PARTITIONS: &str =
-    "SELECT DISTINCT log, log_partition FROM receipts WHERE log NOT LIKE 'load:%'";
+const IS_LIVE: &str = "SELECT 1 FROM receipts WHERE log NOT LIKE 'load:%' LIMIT 1";
 /// Of each partition, the newest watermark up to which `events` speaks.
 const WATERMARKS: &str = "SELECT max(r.watermark) FILTER (WHERE r.to_offset <= s.up_to) \
-    FROM receipts r JOIN spoken s ON r.log = s.log AND r.log_partition = s.log_partition \
+    FROM spoken s LEFT JOIN receipts r ON r.log = s.log AND r.log_partition = s.log_partition \
     GROUP BY s.log, s.log_partition";
 
 /// A session gap before the lowest newest watermark of the live partitions; where nothing is read
@@ -31,14 +29,15 @@ const WATERMARKS: &str = "SELECT max(r.watermark) FILTER (WHERE r.to_offset <= s
 /// # Errors
 /// `Lake`, `Rows`.
 pub async fn live_limit(
-    receipts: &DeltaTable,
-    events: &DeltaTable,
+    lake: &Lake,
+    receipts: &TableWriter,
+    events: &mut TableWriter,
     load: &Load,
 ) -> Result<Micros, PipelineError> {
     let context = context()?;
     let rows = frame(&context, receipts).await?;
     context.register_table("receipts", rows.into_view()).map_err(failed)?;
-    let spoken = spoken(&live_partitions(&context).await?, events).await?;
+    let spoken = spoken(&live_partitions(lake, &context).await?, events).await?;
     if spoken.num_rows() == 0 {
         return Ok(load.started - load.rules.session_gap);
     }
@@ -51,33 +50,31 @@ pub async fn live_limit(
     Ok(lowest.map_or(ALL, |lowest| Micros(lowest) - load.rules.session_gap))
 }
 
+/// All partitions of the lake's log, once one of them has a receipt: of the others some may be read at this
+/// moment, for the first time.
 async fn live_partitions(
+    lake: &Lake,
     context: &SessionContext,
 ) -> Result<Vec<(String, Partition)>, PipelineError> {
-    let rows = context.sql(PARTITIONS).await.map_err(failed)?.collect().await.map_err(failed)?;
-    let mut partitions = Vec::new();
-    for batch in rows {
-        let logs = cast(batch.column(0), &DataType::Utf8)?;
-        let numbers = batch.column(1).as_primitive::<Int32Type>();
-        for (log, number) in logs.as_string::<i32>().iter().zip(numbers) {
-            partitions.extend(log.map(str::to_owned).zip(number.map(Partition)));
+    let rows = context.sql(IS_LIVE).await.map_err(failed)?.collect().await.map_err(failed)?;
+    let settings = lake.settings().await?;
+    Ok(match settings.filter(|_| rows.iter().any(|batch| batch.num_rows() > 0)) {
+        Some(LakeSettings { topic, partitions, .. }) => {
+            (0..partitions as i32).map(|number| (topic.clone(), Partition(number))).collect()
         }
-    }
-    Ok(partitions)
+        None => Vec::new(),
+    })
 }
 
 /// Up to which offset `events` speaks for each partition.
 async fn spoken(
     partitions: &[(String, Partition)],
-    events: &DeltaTable,
+    events: &mut TableWriter,
 ) -> Result<RecordBatch, PipelineError> {
-    let unreadable = |source| LakeError::Delta { table: Table::Events, source };
-    let state = events.snapshot().map_err(unreadable)?;
     let mut offsets = Vec::new();
     for (log, partition) in partitions {
         let id = app_id(Table::Events, log, *partition);
-        let version = state.transaction_version(events.log_store().as_ref(), &id).await;
-        offsets.push(version.map_err(unreadable)?);
+        offsets.push(events.progress(&id).await?);
     }
     let schema = Schema::new(vec![
         Field::new("log", DataType::Utf8, false),

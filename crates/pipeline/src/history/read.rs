@@ -16,9 +16,9 @@ use tokio::task::JoinHandle;
 use super::existing::RowSet;
 use super::packed::Packing;
 use super::{HistoryBatch, HistorySource, Load};
-use crate::PipelineError;
 use crate::batch::{HitColumns, place};
 use crate::rows::{DuplicateRow, Origin, RejectedRow, duplicate_rows, rejected_rows};
+use crate::{JobsRun, PipelineError};
 
 /// Batches between reading and sorting.
 const AHEAD: usize = 4;
@@ -63,6 +63,7 @@ impl Reader {
             duplicates: FileWriter::of_load(lake, Table::Duplicates, &load.hash),
             counts: BTreeMap::new(),
             rows: 0,
+            jobs_run: load.jobs_run,
         };
         Ok((Reader { task: tokio::spawn(reading.run(source, sender)) }, batches))
     }
@@ -88,6 +89,7 @@ struct Reading {
     duplicates: FileWriter,
     counts: BTreeMap<String, Counts>,
     rows: i64,
+    jobs_run: JobsRun,
 }
 
 impl Reading {
@@ -97,10 +99,13 @@ impl Reading {
         sender: mpsc::Sender<RecordBatch>,
     ) -> Result<Side, PipelineError> {
         loop {
-            let (read, back) = tokio::task::spawn_blocking(move || (source(), source))
-                .await
-                .map_err(|error| PipelineError::Source(error.to_string()))?;
-            source = back;
+            let read;
+            (read, source) = match self.jobs_run {
+                JobsRun::OnRuntime => (source(), source),
+                JobsRun::OnThreads => tokio::task::spawn_blocking(move || (source(), source))
+                    .await
+                    .map_err(|error| PipelineError::Source(error.to_string()))?,
+            };
             let Some(batch) = read.map_err(PipelineError::Source)? else { break };
             if let Some(packed) = self.take(batch).await? {
                 // The sort is gone when the fold failed, which is told elsewhere.

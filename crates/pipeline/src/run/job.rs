@@ -4,10 +4,10 @@ use std::future::Future;
 
 use futures::FutureExt;
 
-/// Where jobs run.
+/// Where what computes for long runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum JobsRun {
-    /// Each on a thread of its own: it computes for long stretches, and commits must not wait for it.
+    /// On threads of its own: commits must not wait for it.
     #[default]
     OnThreads,
     /// With the loop, where time is simulated.
