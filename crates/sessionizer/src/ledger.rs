@@ -109,7 +109,6 @@ impl Ledger {
             Status::Duplicate => counts.duplicate += 1,
             Status::Rejected => counts.rejected += 1,
         }
-        self.note_change(site, status == Status::OnTime);
     }
 
     /// Record `cause` let the row of a pending event be written.
@@ -122,11 +121,7 @@ impl Ledger {
         if overflow {
             entry(&mut self.sites, site).overflow += 1;
         }
-        self.note_change(site, true);
-    }
-
-    fn note_change(&mut self, site: &str, is_change: bool) {
-        if is_change && !self.changed.contains(site) {
+        if !self.changed.contains(site) {
             self.changed.insert(site.into());
         }
     }

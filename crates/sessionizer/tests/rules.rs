@@ -14,6 +14,7 @@ mod rules {
     mod clocks;
     mod duplicates;
     mod erasure;
+    mod gauges;
     mod live;
     mod needs;
     mod order;

@@ -177,3 +177,22 @@ fn a_visitor_who_has_too_many_held_makes_nobody_else_late() {
          event f session=a",
     );
 }
+
+#[test]
+fn a_visitor_has_no_more_room_where_others_hold_more_than_one_may() {
+    check(
+        "rules held_own_max=2
+         12:00:00 v2 click
+         12:00:00 v3 click
+         12:00:00 v4 click
+         12:00:01 v1 click id=a
+         12:00:02 v1 click id=b
+         12:00:03 v1 click id=c",
+        "event c late session=-
+         event e1 session=e1
+         event e2 session=e2
+         event e3 session=e3
+         event a session=a
+         event b session=a",
+    );
+}

@@ -176,3 +176,17 @@ fn a_need_has_one_episode_a_session_and_another_in_the_next() {
          need delivery abandoned session=b raised=12:40:00.000001",
     );
 }
+
+#[test]
+fn who_sees_another_page_at_the_very_time_did_not_go_on() {
+    check(
+        "12:00:00 v1 page_view id=a type=product
+         12:00:00 v1 page_view id=b type=home",
+        "need delivery abandoned",
+    );
+    check(
+        "12:00:00 v1 page_view id=a type=product
+         12:00:00.000001 v1 page_view id=b type=home",
+        "need delivery gave_up",
+    );
+}
