@@ -22,4 +22,4 @@ pub use id::{EventKey, Offset, Partition, SessionId, partition_of, visitor_hash}
 pub use money::Money;
 pub use parse::{BadField, Reason, check_raw, parse_event, parse_items, parse_time};
 pub use record::{REJECTED_PAYLOAD_BYTES_MAX, Rejection, rejected_payload, write_text};
-pub use time::{Day, Micros};
+pub use time::{Day, Micros, simulate_clock};

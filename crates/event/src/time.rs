@@ -1,6 +1,17 @@
 //! Points in time as microseconds since 1970-01-01 UTC, and the UTC days that partition the tables.
 
+use std::cell::Cell;
+
 use serde::{Deserialize, Serialize};
+
+thread_local! {
+    static SIMULATED: Cell<Option<fn() -> Micros>> = const { Cell::new(None) };
+}
+
+/// Lets `Micros::clock` tell the time of a simulation in this thread, or the system's again.
+pub fn simulate_clock(clock: Option<fn() -> Micros>) {
+    SIMULATED.set(clock);
+}
 
 /// A point in time or a span, in microseconds; points count from 1970-01-01 UTC.
 #[derive(
@@ -40,6 +51,9 @@ impl Micros {
 
     /// The system's clock. Only shells may call this; the fold knows log time alone.
     pub fn clock() -> Micros {
+        if let Some(simulated) = SIMULATED.get() {
+            return simulated();
+        }
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Micros(since.map_or(0, |elapsed| elapsed.as_micros() as i64))
     }
