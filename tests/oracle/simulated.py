@@ -2,9 +2,9 @@
 """Holds the tables of simulated runs against the definitions: a run is a line of JSON on standard input,
 its differences are a line of JSON, a list of texts, on standard output.
 
-A run has `rules` (its bounds, and each condition as [column, value that it equals]), and the rows of
-`events`, `sessions`, `needs` and `page_views`, their times as RFC 3339. Late events count: they were
-repaired.
+A run has `rules` by their ids (bounds, and each condition as [column, value that it equals]), and the rows
+of `events`, `sessions`, `needs` and `page_views`, their times as RFC 3339. Late events count: they were
+repaired. A session is held against the rules that its row names.
 """
 
 import decimal
@@ -66,9 +66,12 @@ def row_of(row, columns):
 
 
 def differences(run):
-    rules, conditions = rules_of(run["rules"])
+    editions = {id: rules_of(told) for id, told in run["rules"].items()}
+    named = {row["session_id"]: editions[row["config_id"]] for row in run["sessions"]}
+    default = next(iter(editions.values()))
     visitors = {}
     for row in run["events"]:
+        _, conditions = named.get(row.get("session_id"), default)
         event, seq = event_of(row, conditions)
         order = (event.time, seq, event.event_id.encode())
         visitors.setdefault((event.site, event.visitor_id), []).append((order, event))
@@ -77,7 +80,8 @@ def differences(run):
     with redirect_stdout(told):
         expected = oracle.Expected()
         for events in visitors:
-            for session, close_cause in definitions.split_sessions(events, rules):
+            for session, close_cause in definitions.split_sessions(events, default[0]):
+                rules, _ = named.get(session[0].session_id, default)
                 oracle.add_session(expected, session, close_cause or "timeout", rules)
                 oracle.check_session_ids(session, rules, report)
         for table in reading.TABLES:

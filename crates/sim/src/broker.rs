@@ -11,8 +11,8 @@ use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::Between;
 use footfall_log::{
-    Appended, DELIVERY_RECORDS_MAX, Delivery, EventLog, LogError, NewRecord, Record, Redacted,
-    Redaction, Subscription,
+    Appended, DELIVERY_RECORDS_MAX, Delivery, EventLog, Kind, LogError, NewRecord, Record,
+    Redacted, Redaction, Subscription,
 };
 use rand::Rng;
 
@@ -47,8 +47,9 @@ struct Kept {
     records: Vec<Record>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Member {
+    process: Arc<Process>,
     /// Its partitions, as the group has them.
     assigned: BTreeSet<Partition>,
     /// What it is to be told of that.
@@ -115,11 +116,36 @@ impl Broker {
         Appended { partition, offset, append_time }
     }
 
-    fn join(&self) -> u64 {
+    /// Behind the last record.
+    pub fn end(&self, partition: Partition) -> Offset {
+        Offset(self.state().partitions[partition.0 as usize].records.len() as i64)
+    }
+
+    /// Retention takes all records of a partition.
+    pub fn empty(&self, partition: Partition) {
+        let kept = &mut self.state().partitions[partition.0 as usize];
+        kept.begin = kept.records.len();
+    }
+
+    /// Somebody deletes the topic and makes it anew, and so many records come.
+    pub fn make_anew(&self, partition: Partition, count: usize) {
+        self.state().partitions[partition.0 as usize] = Kept::default();
+        for _ in 0..count {
+            self.append(NewRecord { partition, kind: Kind::Tick, payload: Bytes::new() });
+        }
+    }
+
+    fn join(&self, process: &Arc<Process>) -> u64 {
         let mut state = self.state();
         state.members_ever += 1;
         let member = state.members_ever;
-        state.members.insert(member, Member::default());
+        let joined = Member {
+            process: process.clone(),
+            assigned: BTreeSet::new(),
+            notices: VecDeque::new(),
+            is_deaf: false,
+        };
+        state.members.insert(member, joined);
         state.rebalance();
         member
     }
@@ -130,26 +156,16 @@ impl Broker {
         state.rebalance();
     }
 
-    /// The group takes the member for gone; it reads on, and does not know.
-    pub fn deafen(&self, member: u64) {
+    /// The group takes the process for gone, which does not know. It reads on until it hears that its
+    /// partitions are another's, and is taken in again.
+    pub fn deafen(&self, process: &Arc<Process>, is_deaf: bool) {
         let mut state = self.state();
-        if let Some(member) = state.members.get_mut(&member) {
-            member.is_deaf = true;
+        for member in state.members.values_mut() {
+            if Arc::ptr_eq(&member.process, process) {
+                member.is_deaf = is_deaf;
+            }
         }
         state.rebalance();
-    }
-
-    /// It hears that its partitions are another's, and is taken in again.
-    pub fn hears_again(&self, member: u64) {
-        let mut state = self.state();
-        if let Some(member) = state.members.get_mut(&member) {
-            member.is_deaf = false;
-        }
-        state.rebalance();
-    }
-
-    pub fn members(&self) -> Vec<u64> {
-        self.state().members.keys().copied().collect()
     }
 }
 
@@ -237,7 +253,7 @@ impl EventLog for SimLog {
 
     fn subscribe(&self, _: &str) -> Result<Box<dyn Subscription>, LogError> {
         let (broker, process) = (self.broker.clone(), self.process.clone());
-        let member = broker.join();
+        let member = broker.join(&process);
         let (positions, last) = (BTreeMap::new(), Partition(-1));
         Ok(Box::new(SimSubscription { broker, process, member, positions, last }))
     }
@@ -317,7 +333,12 @@ impl SimSubscription {
 #[async_trait]
 impl Subscription for SimSubscription {
     async fn next(&mut self, max_wait: Duration) -> Result<Delivery, LogError> {
-        self.process.lives().await;
+        if self.process.looks("next").await.is_err() {
+            // A broker that cannot be reached is waited for.
+            tokio::time::sleep(max_wait).await;
+            self.process.lives().await;
+            return Ok(Delivery::Idle);
+        }
         if let Some(notice) = self.notice() {
             return Ok(notice);
         }

@@ -3,12 +3,15 @@
 
 mod broker;
 mod definitions;
+mod load;
+mod lost_log;
 mod oracle;
 mod process;
 mod rules;
 mod scenario;
 mod store;
 mod storefront;
+mod storm;
 mod tables;
 mod world;
 

@@ -11,10 +11,11 @@ use footfall_lake::Lake;
 use footfall_log::{Kind, Record};
 use footfall_sessionizer::Rules;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, TOPIC};
 use crate::definitions::Definitions;
-use crate::rules::{Asked, CONVERSION, ERROR, NEED, PAGE_VIEW, RAGE_TARGET, STEPS, rules};
+use crate::rules::{Asked, CONVERSION, ERROR, Edition, PAGE_VIEW, RAGE_TARGET, STEPS};
 use crate::storefront::Ledger;
 use crate::tables::{rows, text, time, whole};
 use crate::world::World;
@@ -34,6 +35,41 @@ pub async fn has_events_of(lake: &Lake, visitors: &[String]) -> Result<bool> {
     Ok(visitors.iter().all(|visitor_id| found.contains(visitor_id.as_str())))
 }
 
+/// Whether anything was read live, up to a receipt.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn has_receipts(lake: &Lake) -> Result<bool> {
+    Ok(rows(lake, Table::Receipts).await?.iter().any(is_live))
+}
+
+/// The events that are in no session, and the newest receipts.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn without_session(lake: &Lake) -> Result<String> {
+    let events = rows(lake, Table::Events).await?;
+    let waiting: Vec<&Value> = events.iter().filter(|row| row["session_id"].is_null()).collect();
+    let mut newest = BTreeMap::new();
+    for row in rows(lake, Table::Receipts).await? {
+        let key = (text(&row, "log").to_owned(), whole(&row, "log_partition"));
+        let told = (whole(&row, "to_offset"), text(&row, "watermark").to_owned());
+        let known = newest.entry(key).or_insert(told.clone());
+        *known = told.max(known.clone());
+    }
+    Ok(format!("{}\nreceipts: {newest:?}", shown(&waiting)))
+}
+
+/// Stands for the rows of events and of what follows from them.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn rows_of_events(lake: &Lake) -> Result<u64> {
+    let mut found = Found::read(lake).await?;
+    found.receipts.clear();
+    Ok(found.digest())
+}
+
 /// Whether the tables speak of all events, and of every session as closed.
 ///
 /// # Errors
@@ -44,8 +80,7 @@ pub async fn is_settled(broker: &Broker, lake: &Lake) -> Result<bool> {
         let records = broker.records(Partition(partition as i32));
         let is_said = |record: &&Record| matches!(record.kind, Kind::Event | Kind::Rejected);
         let Some(last) = records.iter().rfind(is_said) else { continue };
-        let here = |row: &&Value| whole(row, "log_partition") == partition;
-        let newest = receipts.iter().filter(here).max_by_key(|row| whole(row, "to_offset"));
+        let newest = Found::of(&receipts, partition).max_by_key(|row| whole(row, "to_offset"));
         let Some(newest) = newest else { return Ok(false) };
         let events = records.iter().filter(|record| record.kind == Kind::Event);
         let latest = events.filter_map(|record| {
@@ -53,7 +88,7 @@ pub async fn is_settled(broker: &Broker, lake: &Lake) -> Result<bool> {
             payload["event_time"].as_i64()
         });
         let latest = latest.max();
-        let over = latest.unwrap_or(0) + rules().session_gap.0 + SECOND;
+        let over = latest.unwrap_or(0) + fixed_rules().session_gap.0 + SECOND;
         if whole(newest, "to_offset") <= last.offset.0 || time(newest, "watermark") < Some(over) {
             return Ok(false);
         }
@@ -82,6 +117,7 @@ pub async fn check(
         found.receipts_add_up(here, &records).with_context(|| format!("partition {here}"))?;
     }
     found.sessions_are_those_of_the_events()?;
+    found.rules_hold_from_their_record_on(broker)?;
     definitions.hold(&found.as_told())?;
     world.trace("oracle", "checked", &found.events.len().to_string());
     Ok(found.digest())
@@ -156,14 +192,16 @@ impl Found {
         Ok(())
     }
 
-    /// The rows of an event.
+    /// The rows of an event, and those that tell that it came again.
     fn shown(&self, id: &str) -> String {
-        let rows = self.events.iter().filter(|row| text(row, "event_id") == id);
+        let rows = self.events.iter().chain(&self.duplicates);
+        let rows = rows.filter(|row| text(row, "event_id") == id);
         rows.map(Value::to_string).collect::<Vec<_>>().join("\n")
     }
 
     fn of(rows: &[Value], partition: i64) -> impl Iterator<Item = &Value> {
-        rows.iter().filter(move |row| whole(row, "log_partition") == partition)
+        let is_here = move |row: &&Value| is_live(row) && whole(row, "log_partition") == partition;
+        rows.iter().filter(is_here)
     }
 
     /// Each record is an event, a refused one or a duplicate, once; of each id the first is no duplicate, and
@@ -197,11 +235,12 @@ impl Found {
                 (rows.contains_key(&offset), duplicates.contains_key(&offset));
             let is_one = has_row != is_duplicate;
             // Those that come again do so within a quarter of the window, or long behind it.
-            let is_long_ago = (at - first_at).abs() > rules().dedupe_window.0 / 2;
+            let is_long_ago = (at - first_at).abs() > fixed_rules().dedupe_window.0 / 2;
             let is_forgotten = record.kind == Kind::Rejected && is_long_ago;
             ensure!(
                 is_one && (has_row == is_first || is_forgotten),
-                "record {offset} of {id}, the first of its id: {is_first}, has a row: {has_row}, is a duplicate: {is_duplicate}"
+                "record {offset} of {id}, the first of its id: {is_first}, has a row: {has_row}, is a duplicate: {is_duplicate}; its rows: {}",
+                self.shown(id)
             );
         }
         let known = records.len() as i64;
@@ -222,7 +261,7 @@ impl Found {
             let Some(found) = is_late.get(&record.offset.0) else { continue };
             let payload: Value = serde_json::from_slice(&record.payload)?;
             let event_time = payload["event_time"].as_i64().context("an event's time")?;
-            let watermark = clock.log_time.map(|time| time - rules().allowed_lateness.0);
+            let watermark = clock.log_time.map(|time| time - fixed_rules().allowed_lateness.0);
             let expected = watermark.is_some_and(|watermark| event_time < watermark);
             ensure!(
                 *found == expected,
@@ -277,7 +316,16 @@ impl Found {
         for event in &self.events {
             visitors.entry(text(event, "visitor_id")).or_default().push(event);
         }
-        let mut expected = BTreeSet::new();
+        let editions = editions();
+        let by: BTreeMap<&str, &Rules> = self
+            .sessions
+            .iter()
+            .filter_map(|row| {
+                Some((text(row, "session_id"), editions.get(text(row, "config_id"))?))
+            })
+            .collect();
+        let (gap, cap) = (fixed_rules().session_gap.0, fixed_rules().session_cap.0);
+        let (mut expected, mut of_loads) = (BTreeSet::new(), BTreeSet::new());
         for (visitor_id, events) in &mut visitors {
             events.sort_by_key(|event| {
                 (time(event, "event_time"), whole(event, "seq"), text(event, "event_id"))
@@ -288,10 +336,10 @@ impl Found {
                 let (mut end, mut last, mut cause) = (1, began, "timeout");
                 while let Some(next) = rest.get(end) {
                     let at = time(next, "event_time").context("a time")?;
-                    if at - last > rules().session_gap.0 {
+                    if at - last > gap {
                         break;
                     }
-                    if at - began > rules().session_cap.0 {
+                    if at - began > cap {
                         cause = "cap";
                         break;
                     }
@@ -306,12 +354,16 @@ impl Found {
                     shown(&rest[..end])
                 );
                 // Beyond the cap an event is in no figure but these.
-                let counted = end.min(rules().events_per_session_max as usize);
+                let rules = by.get(session_id).context("a session by rules that nobody gave")?;
+                let counted = end.min(rules.events_per_session_max as usize);
                 let purchases =
                     rest[..counted].iter().filter(|event| text(event, "event_name") == "purchase");
                 let count = purchases.count() as i64;
                 let late = rest[..end].iter().filter(|event| event["late"] == true).count() as i64;
                 ensure!(!session_id.is_empty(), "{visitor_id}: an event has no session");
+                if rest[..end].iter().any(|event| !is_live(event)) {
+                    of_loads.insert(session_id);
+                }
                 expected.insert((session_id, began, last, end as i64, cause, count, late));
                 rest = &rest[end..];
             }
@@ -325,7 +377,7 @@ impl Found {
                     time(row, "started_at").unwrap_or(0),
                     time(row, "ended_at").unwrap_or(0),
                     whole(row, "event_count"),
-                    text(row, "close_cause"),
+                    close_cause(row, of_loads.contains(text(row, "session_id"))),
                     whole(row, "conversion_count"),
                     whole(row, "revision"),
                 )
@@ -341,21 +393,78 @@ impl Found {
         Ok(())
     }
 
+    /// A session on time is by the rules in force at the record of its first event; the rows of every
+    /// session by those of the session.
+    fn rules_hold_from_their_record_on(&self, broker: &Broker) -> Result<()> {
+        let mut first_events: BTreeMap<&str, &Value> = BTreeMap::new();
+        let of = |event: &Value| {
+            (time(event, "event_time"), whole(event, "seq"), text(event, "event_id").to_owned())
+        };
+        for event in &self.events {
+            let first = first_events.entry(text(event, "session_id")).or_insert(event);
+            if of(event) < of(first) {
+                *first = event;
+            }
+        }
+        // A repair folds all sessions of a run, for a late event or for one that a load had as well.
+        let doubled = self.duplicates.iter().filter(|row| !is_live(row));
+        let doubled: BTreeSet<&str> = doubled.map(|row| text(row, "event_id")).collect();
+        let is_reason = |event: &&Value| {
+            event["late"] == true || !is_live(event) || doubled.contains(text(event, "event_id"))
+        };
+        let repaired = self.events.iter().filter(is_reason);
+        let repaired: BTreeSet<&str> = repaired.map(|event| text(event, "visitor_id")).collect();
+        let in_force: Vec<Vec<(i64, String)>> = (0..broker.partitions())
+            .map(|partition| controls(&broker.records(Partition(partition as i32))))
+            .collect();
+        let mut by = BTreeMap::new();
+        for session in &self.sessions {
+            let (id, config_id) = (text(session, "session_id"), text(session, "config_id"));
+            by.insert(id, config_id);
+            let first = first_events.get(id).context("a session without events")?;
+            if repaired.contains(text(session, "visitor_id")) {
+                // It may be by the rules at its repair.
+                continue;
+            }
+            let controls = &in_force[whole(first, "log_partition") as usize];
+            let before = controls.iter().rfind(|(offset, _)| *offset < whole(first, "log_offset"));
+            let wanted = before.or(controls.first()).map_or("", |(_, id)| id.as_str());
+            ensure!(config_id == wanted, "{id} is by rules {config_id}, and not by {wanted}");
+        }
+        for row in self.needs.iter().chain(&self.page_views) {
+            let (id, config_id) = (text(row, "session_id"), text(row, "config_id"));
+            ensure!(
+                by.get(id) == Some(&config_id),
+                "a row of {id} is by rules {config_id}, the session by {:?}",
+                by.get(id)
+            );
+        }
+        Ok(())
+    }
+
     /// The run as the definitions in Python read it.
     fn as_told(&self) -> Value {
-        let Rules { session_gap, session_cap, events_per_session_max, slow_page_ms, .. } = rules();
-        let steps = STEPS.map(|(name, condition)| json!([name, condition]));
-        let Asked { name, raised_by, found_by } = NEED;
-        let need = &rules().needs[0];
-        json!({
-            "rules": {
-                "gap_us": session_gap.0, "cap_us": session_cap.0,
-                "events_max": events_per_session_max, "slow_page_ms": slow_page_ms,
+        let told = |edition: Edition| {
+            let rules = edition.rules();
+            let steps = STEPS.map(|(name, condition)| json!([name, condition]));
+            let Asked { name, raised_by, found_by } = edition.need();
+            let need = &rules.needs[0];
+            let told = json!({
+                "gap_us": rules.session_gap.0, "cap_us": rules.session_cap.0,
+                "events_max": rules.events_per_session_max, "slow_page_ms": rules.slow_page_ms,
                 "conversion": CONVERSION, "page_view": PAGE_VIEW, "error": ERROR,
                 "zero_search": ["search_results", 0], "rage_target": RAGE_TARGET, "steps": steps,
                 "needs": [[name, raised_by, found_by, need.within.0, need.max_clicks]],
-            },
-            "events": self.events, "sessions": self.sessions, "needs": self.needs,
+            });
+            (config_id(&serde_json::to_vec(&rules).unwrap_or_default()), told)
+        };
+        let rules: serde_json::Map<String, Value> = Edition::ALL.map(told).into_iter().collect();
+        let mut sessions = self.sessions.clone();
+        for session in &mut sessions {
+            session["close_cause"] = json!(close_cause(session, true));
+        }
+        json!({
+            "rules": rules, "events": self.events, "sessions": sessions, "needs": self.needs,
             "page_views": self.page_views,
         })
     }
@@ -377,6 +486,41 @@ impl Found {
         }
         hasher.finish()
     }
+}
+
+/// Rules of one edition: gap, cap, window and lateness are those of all.
+fn fixed_rules() -> Rules {
+    Edition::First.rules()
+}
+
+/// All rules by their ids.
+fn editions() -> BTreeMap<String, Rules> {
+    let rules = Edition::ALL.map(Edition::rules).into_iter();
+    rules.map(|rules| (config_id(&serde_json::to_vec(&rules).unwrap_or_default()), rules)).collect()
+}
+
+/// The first 64 bits of SHA-256 of the rules' JSON.
+fn config_id(json: &[u8]) -> String {
+    hex::encode(&Sha256::digest(json)[..8])
+}
+
+/// Where rules came into force in a partition, and their ids.
+fn controls(records: &[Record]) -> Vec<(i64, String)> {
+    let controls = records.iter().filter(|record| record.kind == Kind::Control);
+    controls.map(|record| (record.offset.0, config_id(&record.payload))).collect()
+}
+
+/// Why a session ended; the last of a visitor in a load ended with it, after which nothing came.
+fn close_cause(session: &Value, is_of_load: bool) -> &str {
+    match text(session, "close_cause") {
+        "end_of_load" if is_of_load => "timeout",
+        cause => cause,
+    }
+}
+
+/// Whether a row is of the log, and not of a load.
+fn is_live(row: &Value) -> bool {
+    text(row, "log") == TOPIC
 }
 
 /// Events, a line each.

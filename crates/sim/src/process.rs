@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use footfall_lake::Between;
 use tokio::sync::watch;
 
-use crate::world::{Met, World};
+use crate::world::{Met, STALL, World};
 
 /// When it dies.
 #[derive(Clone, Debug)]
@@ -24,12 +24,17 @@ pub struct Process {
     pub name: String,
     doom: Mutex<Option<Doom>>,
     is_dead: watch::Sender<bool>,
+    is_frozen: watch::Sender<bool>,
 }
+
+/// Steps that need room on the disk.
+const WRITES: [&str; 4] = ["append", "put", "commit", "rewrite"];
 
 impl Process {
     pub fn new(world: &Arc<World>, name: String) -> Arc<Process> {
-        let (is_dead, _) = watch::channel(false);
-        Arc::new(Process { world: world.clone(), name, doom: Mutex::default(), is_dead })
+        let ((is_dead, _), (is_frozen, _)) = (watch::channel(false), watch::channel(false));
+        let world = world.clone();
+        Arc::new(Process { world, name, doom: Mutex::default(), is_dead, is_frozen })
     }
 
     /// Lets it die at one of its next steps.
@@ -56,10 +61,29 @@ impl Process {
         let _ = self.is_dead.subscribe().wait_for(|is_dead| *is_dead).await;
     }
 
-    /// Never resolves once it is dead: whatever awaits it goes no further.
+    /// Lets it stand still, or go on from where it stood.
+    pub fn freeze(&self, is_frozen: bool) {
+        self.is_frozen.send_replace(is_frozen);
+    }
+
+    /// Resolves when it does not stand still, and never once it is dead: whatever awaits it goes no further.
     pub async fn lives(&self) {
+        // The sender lives as long as this.
+        let _ = self.is_frozen.subscribe().wait_for(|is_frozen| !is_frozen).await;
         if self.is_dead() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// A step that changes nothing: it may fail, but is no place to die at.
+    pub async fn looks(&self, what: &str) -> Result<(), String> {
+        self.lives().await;
+        match self.world.meets(false) {
+            Met::Failure => {
+                self.world.trace(&self.name, "unreachable", what);
+                Err(format!("{what}: nobody answers"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -90,11 +114,16 @@ impl Process {
             }
             self.lives().await;
         }
+        if !is_done && self.world.is_full() && WRITES.iter().any(|kind| what.starts_with(kind)) {
+            self.world.trace(&self.name, "full", what);
+            return Err(format!("{what}: no space is left"));
+        }
         match self.world.meets(is_done) {
             Met::Nothing => {}
             Met::Delay(_) if !is_on_its_clock => {}
             Met::Delay(delay) => {
-                self.world.trace(&self.name, "delay", &format!("{when} {what}: {delay:?}"));
+                let met = if delay < STALL { "delay" } else { "stall" };
+                self.world.trace(&self.name, met, &format!("{when} {what}: {delay:?}"));
                 self.world.wait(delay).await;
                 self.lives().await;
             }

@@ -20,15 +20,66 @@ pub const ERROR: Equals = ["event_name", "error"];
 pub const RAGE_TARGET: Equals = ["event_name", "click"];
 pub const STEPS: [(&str, Equals); 2] =
     [("view", ["page_type", "product"]), ("purchase", ["event_name", "purchase"])];
-pub const NEED: Asked = Asked {
-    name: "delivery",
-    raised_by: ["page_type", "product"],
-    found_by: ["info_key", "delivery"],
-};
 
-pub fn rules() -> Rules {
-    let seconds = |seconds: i64| Micros(seconds * Micros::SECOND.0);
-    let sql = |[column, value]: Equals| format!("{column} = '{value}'");
+/// Which of the rules that a shop changes to and fro.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edition {
+    First,
+    Second,
+}
+
+impl Edition {
+    pub const ALL: [Edition; 2] = [Edition::First, Edition::Second];
+
+    pub fn other(self) -> Edition {
+        match self {
+            Edition::First => Edition::Second,
+            Edition::Second => Edition::First,
+        }
+    }
+
+    pub fn need(self) -> Asked {
+        let found_by = match self {
+            Edition::First => ["info_key", "delivery"],
+            Edition::Second => ["page_type", "cart"],
+        };
+        Asked { name: "delivery", raised_by: ["page_type", "product"], found_by }
+    }
+
+    pub fn rules(self) -> Rules {
+        let first = first_rules();
+        match self {
+            Edition::First => first,
+            Edition::Second => Rules {
+                events_per_session_max: 8,
+                slow_page_ms: 2_000,
+                needs: vec![Need { max_clicks: 1, ..need(self) }],
+                ..first
+            },
+        }
+    }
+}
+
+fn need(edition: Edition) -> Need {
+    let Asked { name, raised_by, found_by } = edition.need();
+    Need {
+        name: name.to_owned(),
+        raised_by: sql(raised_by),
+        found_by: sql(found_by),
+        within: seconds(3),
+        max_clicks: 2,
+    }
+}
+
+fn seconds(seconds: i64) -> Micros {
+    Micros(seconds * Micros::SECOND.0)
+}
+
+fn sql([column, value]: Equals) -> String {
+    format!("{column} = '{value}'")
+}
+
+fn first_rules() -> Rules {
     Rules {
         session_gap: seconds(20),
         session_cap: seconds(60),
@@ -50,12 +101,6 @@ pub fn rules() -> Rules {
             rage_target: sql(RAGE_TARGET),
         },
         steps: STEPS.map(|(name, when)| Step { name: name.to_owned(), when: sql(when) }).into(),
-        needs: vec![Need {
-            name: NEED.name.to_owned(),
-            raised_by: sql(NEED.raised_by),
-            found_by: sql(NEED.found_by),
-            within: seconds(3),
-            max_clicks: 2,
-        }],
+        needs: vec![need(Edition::First)],
     }
 }

@@ -20,14 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, SimLog, TOPIC};
 use crate::definitions::Definitions;
+use crate::load::Loading;
 use crate::oracle;
-use crate::process::{Doom, Process};
-use crate::rules::rules;
+use crate::process::Process;
+use crate::rules::Edition;
 use crate::store::SimStore;
 use crate::storefront::{Client, Door, Ledger, SITE};
-use crate::world::{Weather, World};
+use crate::world::{Clock, World};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 /// How soon a new event must be in `events` once nothing fails any more.
 const RECOVERY_MAX: Duration = Duration::from_secs(300);
 /// What the runs of one seed may take until all sessions are closed.
@@ -63,24 +64,32 @@ impl Size {
 
 /// All of a run.
 pub struct Scenario {
-    world: Arc<World>,
-    broker: Arc<Broker>,
+    pub world: Arc<World>,
+    pub broker: Arc<Broker>,
     store: Arc<InMemory>,
     /// The model of their logs; `None` for the real ones.
     tables: Option<ModelTables>,
-    ledger: Arc<Ledger>,
-    door: Door,
-    pipelines: Vec<Running>,
+    pub ledger: Arc<Ledger>,
+    pub door: Door,
+    pub pipelines: Vec<Running>,
     /// One process has all, as with the embedded log; else they share the partitions, as on Kafka.
-    is_of_one: bool,
+    pub is_of_one: bool,
+    /// It lasts for hours.
+    pub is_long: bool,
+    /// The rules of pipelines that are started from now on.
+    pub edition: Edition,
+    pub loading: Option<Loading>,
+    /// Loads that were ever begun.
+    pub loads: usize,
+    _clock: Clock,
     /// Processes that were ever started.
     started: usize,
 }
 
-struct Running {
-    process: Arc<Process>,
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), PipelineError>>,
+pub struct Running {
+    pub process: Arc<Process>,
+    pub stop: CancellationToken,
+    pub task: JoinHandle<Result<(), PipelineError>>,
 }
 
 impl Scenario {
@@ -88,10 +97,10 @@ impl Scenario {
         let world = Arc::new(World::new(seed, shows));
         let partitions = world.chance().random_range(1..=3);
         let is_of_one = world.chance().random_bool(0.3);
+        let is_long = world.chance().random_bool(0.1);
         let broker = Broker::new(&world, partitions, is_of_one);
         let door = Door::new(&world, &broker);
         Scenario {
-            world,
             broker,
             store: Arc::new(InMemory::new()),
             tables: (!on_real_tables).then(ModelTables::default),
@@ -99,6 +108,12 @@ impl Scenario {
             door,
             pipelines: Vec::new(),
             is_of_one,
+            is_long,
+            edition: Edition::First,
+            loading: None,
+            loads: 0,
+            _clock: Clock::of(&world),
+            world,
             started: 0,
         }
     }
@@ -111,26 +126,32 @@ impl Scenario {
         lake.make(&LakeSettings {
             topic: TOPIC.to_owned(),
             partitions: self.broker.partitions(),
-            session_gap: rules().session_gap,
-            session_cap: rules().session_cap,
+            session_gap: self.edition.rules().session_gap,
+            session_cap: self.edition.rules().session_cap,
         })
         .await?;
         self.start_pipeline().await?;
         let clients = self.open_shop(size);
-        self.storm(size.steps).await?;
+        self.storm(size.steps, &lake).await?;
         self.world.calm_down();
-        self.calm(&lake).await?;
+        self.calm(&lake, "probe").await?;
+        self.finish_load().await?;
         for client in clients {
             client.await?;
         }
         self.settle(&lake).await?;
-        let rows =
-            oracle::check(&self.world, &self.broker, &self.ledger, &lake, definitions).await?;
+        let rows = self.check(&lake, definitions).await?;
+        let rows = self.lose_the_log(&lake, definitions).await?.unwrap_or(rows);
         let events = self.ledger.sent().len();
         Ok(Outcome { events, counts: self.world.counts(), trace: self.world.digest(), rows })
     }
 
-    fn lake(&self, process: &Arc<Process>) -> Result<Lake> {
+    /// Holds all tables against the definitions; stands for their rows.
+    pub async fn check(&self, lake: &Lake, definitions: &mut Definitions) -> Result<u64> {
+        oracle::check(&self.world, &self.broker, &self.ledger, lake, definitions).await
+    }
+
+    pub fn lake(&self, process: &Arc<Process>) -> Result<Lake> {
         let store = SimStore { store: self.store.clone(), process: process.clone() };
         let logs: Arc<dyn DeltaLogs> = match &self.tables {
             Some(tables) => Arc::new(tables.reached_through(process.clone())),
@@ -149,29 +170,32 @@ impl Scenario {
             events: size.events_each,
             bad: 2,
             pause_max: Duration::from_millis(if number.is_multiple_of(3) { 30_000 } else { 6_000 }),
+            comes_back: self.is_long && number.is_multiple_of(2),
         };
         (0..size.visitors).map(|number| tokio::spawn(client(number).visit())).collect()
     }
 
-    async fn start_pipeline(&mut self) -> Result<()> {
+    pub async fn start_pipeline(&mut self) -> Result<()> {
         self.started += 1;
         let process = Process::new(&self.world, format!("pipeline{}", self.started));
         self.world.trace(&process.name, "started", "");
         let (lake, stop) = (self.lake(&process)?, CancellationToken::new());
         let log: Arc<dyn EventLog> =
             Arc::new(SimLog { broker: self.broker.clone(), process: process.clone() });
+        // Hours of commits every other second would take hours.
+        let slow = if self.is_long { 10 } else { 1 };
         let settings = PipelineSettings {
             jobs_run: JobsRun::OnRuntime,
             group: "pipelines".to_owned(),
             signals_topic: "signals".to_owned(),
-            commit_interval: 2 * SECOND,
+            commit_interval: 2 * SECOND * slow,
             commit_rows_max: 10_000,
-            snapshot_interval: 6 * SECOND,
-            rewrite_interval: 5 * SECOND,
+            snapshot_interval: 6 * SECOND * slow,
+            rewrite_interval: 5 * SECOND * slow,
             retention: Retention::default(),
             erasure_grace: 60 * SECOND,
             max_age: Micros(7 * Micros::DAY.0),
-            rules: Arc::new(rules()),
+            rules: Arc::new(self.edition.rules()),
         };
         let (told, dying) = (stop.clone(), process.clone());
         let is_of_one = self.is_of_one;
@@ -214,105 +238,8 @@ impl Scenario {
         Ok(())
     }
 
-    /// Something new goes wrong every few seconds.
-    async fn storm(&mut self, steps: usize) -> Result<()> {
-        for _ in 0..steps {
-            let pause = self.world.chance().random_range(200..8_000);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            self.bury().await?;
-            let drawn = self.world.chance().random_range(0..13);
-            match drawn {
-                0..3 => self.doom_a_pipeline(),
-                3 => {
-                    let steps = self.world.chance().random_range(0..6);
-                    self.door.process().dies(Doom { kind: "", steps });
-                }
-                4 if self.pipelines.len() < 3 && !self.is_of_one => self.start_pipeline().await?,
-                5 if !self.is_of_one => {
-                    if self.broker.members().len() < 2 {
-                        self.start_pipeline().await?;
-                        tokio::time::sleep(2 * SECOND).await;
-                    }
-                    self.deafen_one();
-                }
-                6 => self.let_all_hear(),
-                7 => {
-                    let ahead = self.world.chance().random_range(-10_000_000..4_000_000);
-                    self.set_broker_clock(Micros(ahead));
-                }
-                8 => {
-                    self.set_broker_clock(Micros(365 * Micros::DAY.0));
-                    tokio::time::sleep(SECOND).await;
-                    self.set_broker_clock(Micros(0));
-                }
-                9 => self.stop_one(),
-                10 => self.world.set_weather(Weather::CALM),
-                _ => {
-                    let mut chance = self.world.chance();
-                    let weather = Weather {
-                        fails: chance.random_range(0..200),
-                        loses_answer: chance.random_range(0..150),
-                        slow: chance.random_range(0..150),
-                        stalls: if chance.random_range(0..10) == 0 { 3 } else { 0 },
-                    };
-                    drop(chance);
-                    self.world.trace("world", "weather", &format!("{weather:?}"));
-                    self.world.set_weather(weather);
-                }
-            }
-            if self.door.process().is_dead() {
-                self.door.open_again();
-            }
-            if self.pipelines.is_empty() {
-                self.start_pipeline().await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn set_broker_clock(&self, ahead: Micros) {
-        self.world.trace("broker", "clock", &ahead.0.to_string());
-        self.broker.set_ahead(ahead);
-    }
-
-    fn doom_a_pipeline(&self) {
-        let (kind, most) = [("", 60), ("commit", 20), ("rewrite", 4), ("put", 20)]
-            [self.world.chance().random_range(0..4)];
-        let steps = self.world.chance().random_range(0..most);
-        if let Some(running) = self.drawn_pipeline() {
-            running.process.dies(Doom { kind, steps });
-        }
-    }
-
-    fn drawn_pipeline(&self) -> Option<&Running> {
-        let drawn = self.world.chance().random_range(0..self.pipelines.len().max(1));
-        self.pipelines.get(drawn)
-    }
-
-    fn stop_one(&self) {
-        if let Some(running) = self.drawn_pipeline() {
-            self.world.trace(&running.process.name, "asked to stop", "");
-            running.stop.cancel();
-        }
-    }
-
-    fn deafen_one(&self) {
-        let members = self.broker.members();
-        let drawn = self.world.chance().random_range(0..members.len().max(1));
-        if let Some(member) = members.get(drawn) {
-            self.world.trace("broker", "deafened", &member.to_string());
-            self.broker.deafen(*member);
-        }
-    }
-
-    fn let_all_hear(&self) {
-        for member in self.broker.members() {
-            self.broker.hears_again(member);
-        }
-    }
-
     /// Takes those away that ended; one that failed for good fails the run.
-    async fn bury(&mut self) -> Result<()> {
+    pub async fn bury(&mut self) -> Result<()> {
         let mut alive = Vec::new();
         for running in std::mem::take(&mut self.pipelines) {
             if running.task.is_finished() {
@@ -327,13 +254,13 @@ impl Scenario {
     }
 
     /// Nothing fails any more: a new event must be found soon.
-    async fn calm(&mut self, lake: &Lake) -> Result<()> {
-        self.broker.set_ahead(Micros(0));
-        self.let_all_hear();
+    pub async fn calm(&mut self, lake: &Lake, prober: &str) -> Result<()> {
+        self.set_clocks(Micros(0), Micros(0));
+        self.let_all_go_on();
         self.pipelines.iter().for_each(|running| running.process.spare());
         self.door.process().spare();
         let calm_at = self.world.elapsed();
-        let probes = self.probes();
+        let probes = self.probes(prober);
         let visits = probes.iter().map(|probe| tokio::spawn(self.probe(probe.clone()).visit()));
         let visits: Vec<JoinHandle<()>> = visits.collect();
         while self.world.elapsed() < calm_at + RECOVERY_MAX {
@@ -350,10 +277,10 @@ impl Scenario {
     }
 
     /// A visitor for each partition.
-    fn probes(&self) -> Vec<String> {
+    fn probes(&self, prober: &str) -> Vec<String> {
         let partitions = self.broker.partitions();
         let of = |partition: i32| {
-            let mut names = (0..).map(|number| format!("probe{number}"));
+            let mut names = (0..).map(|number| format!("{prober}{number}"));
             names.find(|name| partition_of(SITE, name, partitions).0 == partition)
         };
         (0..partitions as i32).filter_map(of).collect()
@@ -369,6 +296,7 @@ impl Scenario {
             events: 1,
             bad: 0,
             pause_max: Duration::from_millis(20),
+            comes_back: false,
         }
     }
 
@@ -387,7 +315,7 @@ impl Scenario {
     }
 
     /// Waits until every session is over and in the tables, and stops the pipelines.
-    async fn settle(&mut self, lake: &Lake) -> Result<()> {
+    pub async fn settle(&mut self, lake: &Lake) -> Result<()> {
         let quiet_at = self.world.elapsed();
         loop {
             ensure!(
@@ -402,10 +330,14 @@ impl Scenario {
         }
         // The pipelines' own job has all the time it needs; nobody else mends what it leaves.
         for _ in 0..REPAIRS {
-            tokio::time::sleep(5 * SECOND).await;
+            tokio::time::sleep(if self.is_long { 50 } else { 5 } * SECOND).await;
             self.keep_running().await?;
         }
         self.require_repaired(lake).await?;
+        self.stop_all().await
+    }
+
+    pub async fn stop_all(&mut self) -> Result<()> {
         for running in &self.pipelines {
             running.stop.cancel();
         }
@@ -418,12 +350,13 @@ impl Scenario {
 
     /// Every late event has been given its session.
     async fn require_repaired(&self, lake: &Lake) -> Result<()> {
-        let (rules, retention) = (Arc::new(rules()), Retention::default());
+        let (rules, retention) = (Arc::new(self.edition.rules()), Retention::default());
         let done = rewrite(lake, &rules, &retention, &mut SettledFiles::default()).await?;
         ensure!(
             done.repaired == Repaired::default(),
-            "late events still wait: {:?}",
-            done.repaired
+            "late events still wait: {:?}\n{}",
+            done.repaired,
+            oracle::without_session(lake).await?
         );
         Ok(())
     }

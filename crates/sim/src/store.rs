@@ -101,7 +101,14 @@ impl ObjectStore for SimStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.store.list(prefix)
+        let (store, process, prefix) = (self.store.clone(), self.process.clone(), prefix.cloned());
+        let listed = async move {
+            match process.looks("list").await {
+                Ok(()) => store.list(prefix.as_ref()),
+                Err(told) => once(async { Err(failed(told)) }).boxed(),
+            }
+        };
+        once(listed).flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -20,6 +20,8 @@ pub const SITE: &str = "shop";
 /// How often one event is sent before its client gives up.
 const ATTEMPTS_MAX: usize = 8;
 
+const HOURS: Duration = Duration::from_secs(3 * 3_600);
+
 /// What visitors do.
 const NAMES: [&str; 7] =
     ["page_view", "page_view", "click", "info_exposed", "purchase", "search", "error"];
@@ -134,6 +136,8 @@ pub struct Client {
     pub bad: u32,
     /// The longest pause between two of its events.
     pub pause_max: Duration,
+    /// It comes back after hours, now and then, and sends then once more what it sent.
+    pub comes_back: bool,
 }
 
 impl Client {
@@ -141,7 +145,9 @@ impl Client {
     pub async fn visit(mut self) {
         let mut number = 0;
         while number < self.events {
-            let pause = self.drawn(Duration::from_millis(10)..self.pause_max);
+            let is_back = self.comes_back && self.chance(15);
+            let pause_max = if is_back { HOURS } else { self.pause_max };
+            let pause = self.drawn(Duration::from_millis(10)..pause_max);
             tokio::time::sleep(pause).await;
             // Its owner sets the clock, while nothing is on its way.
             if self.chance(5) {
@@ -176,7 +182,9 @@ impl Client {
                 // Some send all the same once more, at once or when their ids are long forgotten.
                 if self.chance(10) {
                     let later = [0, 3, 400].choose(&mut *self.world.chance()).copied();
-                    tokio::time::sleep(Duration::from_secs(later.unwrap_or(0))).await;
+                    let later = Duration::from_secs(later.unwrap_or(0));
+                    let later = if self.comes_back && self.chance(50) { HOURS } else { later };
+                    tokio::time::sleep(later).await;
                     let sent_at = (self.world.now() + self.ahead).to_string();
                     body.iter_mut().for_each(|event| event["sent_at"] = json!(sent_at));
                     self.door.post(&body).await;

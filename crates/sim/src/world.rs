@@ -1,12 +1,13 @@
 //! What all processes of a run share: its chance, its clock, the faults that are in the air, and the
 //! trace of what was done.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use footfall_event::Micros;
+use footfall_event::{Micros, simulate_clock};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
@@ -15,6 +16,31 @@ use tokio::time::Instant;
 
 /// 2026-03-01T12:00:00Z, when every run begins.
 const BEGIN: Micros = Micros(1_772_366_400_000_000);
+
+thread_local! {
+    /// Whose clock the program reads in this thread.
+    static RUNNING: RefCell<Option<Arc<World>>> = const { RefCell::new(None) };
+}
+
+/// The program's clock is a world's as long as this lives.
+pub struct Clock;
+
+impl Clock {
+    pub fn of(world: &Arc<World>) -> Clock {
+        RUNNING.set(Some(world.clone()));
+        simulate_clock(Some(|| {
+            RUNNING.with_borrow(|world| world.as_ref().map_or(BEGIN, |world| world.told()))
+        }));
+        Clock
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        simulate_clock(None);
+        RUNNING.set(None);
+    }
+}
 
 /// How often what goes wrong, of a thousand steps.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +53,17 @@ pub struct Weather {
     pub slow: u32,
     /// Takes up to as long as the storm.
     pub stalls: u32,
+    /// Nothing can be written.
+    pub is_full: bool,
 }
 
 impl Weather {
-    pub const CALM: Weather = Weather { fails: 0, loses_answer: 0, slow: 0, stalls: 0 };
+    pub const CALM: Weather =
+        Weather { fails: 0, loses_answer: 0, slow: 0, stalls: 0, is_full: false };
 }
+
+/// A step that takes as long stands still.
+pub const STALL: Duration = Duration::from_secs(20);
 
 /// What a step of a process meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +79,8 @@ pub struct World {
     chance: Mutex<ChaCha8Rng>,
     weather: Mutex<Weather>,
     began: Instant,
+    /// How far the processes' clock is ahead of the true time.
+    ahead: Mutex<Micros>,
     /// Whose clock stands still; steps on another's, in threads of Delta's library, take no time.
     runtime: tokio::runtime::Id,
     /// Nothing goes wrong any more.
@@ -70,6 +104,7 @@ impl World {
             chance: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             weather: Mutex::new(Weather::CALM),
             began: Instant::now(),
+            ahead: Mutex::default(),
             runtime: Handle::current().id(),
             is_calm: watch::channel(false).0,
             trace: Mutex::default(),
@@ -116,6 +151,15 @@ impl World {
         BEGIN + Micros(self.began.elapsed().as_micros() as i64)
     }
 
+    /// The time that processes are told.
+    fn told(&self) -> Micros {
+        self.now() + *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_ahead(&self, ahead: Micros) {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = ahead;
+    }
+
     /// Tells what was done, and where.
     pub fn trace(&self, who: &str, what: &str, told: &str) {
         let mut trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,6 +180,11 @@ impl World {
         self.trace.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
     }
 
+    /// Whether nothing can be written.
+    pub fn is_full(&self) -> bool {
+        self.weather.lock().unwrap_or_else(PoisonError::into_inner).is_full
+    }
+
     /// What a step meets before it is done, or behind it.
     pub fn meets(&self, is_done: bool) -> Met {
         let weather = *self.weather.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +197,7 @@ impl World {
                 Met::Delay(Duration::from_millis(chance.random_range(1..4_000)))
             }
             drawn if drawn < fails + weather.slow + weather.stalls => {
-                Met::Delay(Duration::from_secs(chance.random_range(20..120)))
+                Met::Delay(Duration::from_secs(chance.random_range(STALL.as_secs()..120)))
             }
             _ => Met::Nothing,
         }

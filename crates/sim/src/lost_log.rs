@@ -1,0 +1,104 @@
+//! What may become of the log once all is in the tables: retention takes what was read, which is nothing to a
+//! lake; or it takes more, or somebody makes the topic anew, which must be refused.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use footfall_event::{Offset, Partition};
+use footfall_lake::Lake;
+use footfall_pipeline::PipelineError;
+use rand::Rng;
+
+use crate::broker::TOPIC;
+use crate::definitions::Definitions;
+use crate::oracle;
+use crate::scenario::{SECOND, Scenario};
+
+/// How soon a pipeline must see that the topic is another.
+const REFUSED_WITHIN: Duration = Duration::from_secs(60);
+
+impl Scenario {
+    /// After some runs, one of these; what stands for all rows, where there are more.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub async fn lose_the_log(
+        &mut self,
+        lake: &Lake,
+        definitions: &mut Definitions,
+    ) -> Result<Option<u64>> {
+        let drawn = self.world.chance().random_range(0..6);
+        match drawn {
+            0 => self.empty_partitions(lake, definitions).await.map(Some),
+            1 => self.make_topic_anew(lake).await.map(|()| None),
+            2 => self.cut_the_log(lake).await.map(|()| None),
+            _ => Ok(None),
+        }
+    }
+
+    async fn empty_partitions(
+        &mut self,
+        lake: &Lake,
+        definitions: &mut Definitions,
+    ) -> Result<u64> {
+        for partition in (0..self.broker.partitions() as i32).map(Partition) {
+            // Beyond the newest snapshot nobody has read, and what goes there is lost.
+            let is_read = snapshot_at(lake, partition).await? == self.broker.end(partition);
+            if is_read && self.world.chance().random_bool(0.7) {
+                self.world.trace("broker", "emptied", &partition.0.to_string());
+                self.broker.empty(partition);
+            }
+        }
+        self.start_pipeline().await?;
+        self.calm(lake, "later").await?;
+        self.settle(lake).await?;
+        self.check(lake, definitions).await.context("after retention took the log")
+    }
+
+    async fn make_topic_anew(&mut self, lake: &Lake) -> Result<()> {
+        let partitions = (0..self.broker.partitions() as i32).map(Partition);
+        let of = |partition: &Partition| self.broker.records(*partition).len();
+        let partition = partitions.max_by_key(of).context("a topic without partitions")?;
+        let count = self.world.chance().random_range(0..2 * of(&partition));
+        self.world.trace("broker", "made anew", &format!("{} {count}", partition.0));
+        self.broker.make_anew(partition, count);
+        self.require_refused(lake, &format!("the topic was made anew with {count} records")).await
+    }
+
+    /// What nobody has read yet goes: that is for a person to know.
+    async fn cut_the_log(&mut self, lake: &Lake) -> Result<()> {
+        for partition in (0..self.broker.partitions() as i32).map(Partition) {
+            if snapshot_at(lake, partition).await? < self.broker.end(partition) {
+                self.world.trace("broker", "cut", &partition.0.to_string());
+                self.broker.empty(partition);
+                return self.require_refused(lake, "records went that nobody had read").await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn require_refused(&mut self, lake: &Lake, why: &str) -> Result<()> {
+        let before = oracle::rows_of_events(lake).await?;
+        self.start_pipeline().await?;
+        let running = self.pipelines.pop().context("no pipeline")?;
+        match tokio::time::timeout(REFUSED_WITHIN, running.task).await {
+            Ok(ended) => match ended.context("a pipeline panicked")? {
+                Err(PipelineError::LogLost { .. } | PipelineError::LogReplaced { .. }) => {}
+                ended => bail!("{why}: {ended:?}"),
+            },
+            Err(_) => bail!("{why}, and the log is read"),
+        }
+        tokio::time::sleep(SECOND).await;
+        let after = oracle::rows_of_events(lake).await?;
+        ensure!(before == after, "{why}, and rows changed");
+        Ok(())
+    }
+}
+
+/// Up to which record the newest snapshot speaks; its name tells it.
+async fn snapshot_at(lake: &Lake, partition: Partition) -> Result<Offset> {
+    let names = lake.list(&format!("_footfall/snapshots/{TOPIC}/{}", partition.0)).await?;
+    let newest = names.last().context("no snapshot")?;
+    let digits: String = newest.chars().filter(char::is_ascii_digit).collect();
+    Ok(Offset(digits.parse()?))
+}
