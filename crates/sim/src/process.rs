@@ -75,9 +75,20 @@ impl Process {
         }
     }
 
+    /// As `lives`; but a thread of Delta's must not wait: the clock stands still as long as it does, and one that
+    /// waited without end would outlive the run. Nobody hears what it is told.
+    async fn goes_on(&self, what: &str) -> Result<(), String> {
+        match (self.world.is_on_its_clock(), self.is_dead()) {
+            (true, _) => self.lives().await,
+            (false, true) => return Err(format!("{what}: {} is dead", self.name)),
+            (false, false) => {}
+        }
+        Ok(())
+    }
+
     /// A step that changes nothing: it may fail, but is no place to die at.
     pub async fn looks(&self, what: &str) -> Result<(), String> {
-        self.lives().await;
+        self.goes_on(what).await?;
         match self.world.meets(false) {
             Met::Failure => {
                 self.world.trace(&self.name, "unreachable", what);
@@ -89,11 +100,7 @@ impl Process {
 
     async fn step(&self, what: &str, is_done: bool) -> Result<(), String> {
         let is_on_its_clock = self.world.is_on_its_clock();
-        if !is_on_its_clock && self.is_dead() {
-            // A thread that waited without end would outlive the run. Nobody hears what it is told.
-            return Err(format!("{what}: {} is dead", self.name));
-        }
-        self.lives().await;
+        self.goes_on(what).await?;
         let dies = {
             let mut doom = self.doom.lock().unwrap_or_else(PoisonError::into_inner);
             match doom.as_mut().filter(|doom| what.starts_with(doom.kind)) {

@@ -52,8 +52,8 @@ impl Scenario {
                     self.world.trace("world", "weather", "no space is left");
                     self.world.set_weather(Weather { is_full: true, ..Weather::CALM });
                 }
-                15 => self.load(lake).await?,
-                14 if self.is_long => self.let_hours_pass().await?,
+                14 => self.load(lake).await?,
+                15 | 16 if self.is_long => self.let_hours_pass().await?,
                 _ => {
                     let mut chance = self.world.chance();
                     let weather = Weather {

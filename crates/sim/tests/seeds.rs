@@ -6,12 +6,23 @@ use footfall_sim::{Definitions, Manner, Size, run};
 
 const SEEDS: u64 = 60;
 /// What must have happened in these seeds, so often at least.
-const HAPPENED: [(&str, u64); 9] = [
+const HAPPENED: [(&str, u64); 20] = [
     ("death", 60),
     ("failure", 600),
     ("delay", 100),
+    ("stall", 2),
+    ("unreachable", 1_000),
+    ("full", 100),
     ("deafened", 20),
     ("clock", 60),
+    ("leap", 15),
+    ("hours", 4),
+    ("stands still", 2),
+    ("rules", 30),
+    ("load", 20),
+    ("loaded", 10),
+    ("emptied", 4),
+    ("made anew", 4),
     ("conflict", 10),
     ("commit", 6_000),
     ("rewrite", 600),

@@ -8,6 +8,7 @@ mod kafka;
 mod kafka_broker;
 mod local;
 mod local_crash;
+mod local_torn;
 mod suite;
 mod suite_reading;
 
