@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
@@ -33,6 +34,11 @@ pub trait Between: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// A sentence.
     async fn after(&self, what: &str) -> Result<(), String>;
+
+    /// For how long `what` is still under way after its caller was told that it failed.
+    fn lands_later(&self, _what: &str) -> Option<Duration> {
+        None
+    }
 }
 
 /// The logs of all tables, as all processes see them.
@@ -59,7 +65,8 @@ struct ModelLog {
     table: Table,
     logs: ModelLogs,
     version: usize,
-    files: BTreeMap<String, Add>,
+    /// In the order in which they came: names differ from run to run.
+    files: Vec<Add>,
     transactions: BTreeMap<String, i64>,
 }
 
@@ -92,7 +99,7 @@ impl DeltaLogs for ModelLogs {
     }
 
     async fn open(&self, _: &Lake, table: Table) -> Result<Box<dyn DeltaLog>, LakeError> {
-        let (files, transactions) = (BTreeMap::new(), BTreeMap::new());
+        let (files, transactions) = (Vec::new(), BTreeMap::new());
         let logs = self.clone();
         let mut log = ModelLog { table, logs, version: 0, files, transactions };
         log.follow().await.map_err(|source| LakeError::Delta { table, source })?;
@@ -106,10 +113,9 @@ impl ModelLog {
     }
 
     fn take_up(&mut self, version: &Version) {
-        for removed in &version.removed {
-            self.files.remove(&removed.path);
-        }
-        self.files.extend(version.added.iter().map(|add| (add.path.clone(), add.clone())));
+        let is_removed = |add: &Add| version.removed.iter().any(|gone| gone.path == add.path);
+        self.files.retain(|add| !is_removed(add));
+        self.files.extend(version.added.iter().cloned());
         let made = version.transactions.iter();
         self.transactions.extend(made.map(|made| (made.app_id.clone(), made.version)));
         self.version += 1;
@@ -123,11 +129,11 @@ impl DeltaLog for ModelLog {
     }
 
     fn files(&self) -> Result<Vec<TableFile>, LakeError> {
-        self.files.values().map(|add| file_of(self.table, add)).collect()
+        self.files.iter().map(|add| file_of(self.table, add)).collect()
     }
 
     fn holds(&self, path: &str) -> Result<bool, LakeError> {
-        Ok(self.files.contains_key(path))
+        Ok(self.files.iter().any(|add| add.path == path))
     }
 
     async fn provider(&self, lake: &Lake) -> Result<Arc<dyn TableProvider>, LakeError> {
@@ -180,6 +186,23 @@ impl DeltaLog for ModelLog {
         let what = self.what(if appends { "commit" } else { "rewrite" });
         self.logs.between.before(&what).await.map_err(DeltaTableError::Generic)?;
         let held = self.version;
+        if let Some(later) = self.logs.between.lands_later(&what) {
+            let (tables, table) = (self.logs.tables.clone(), self.table);
+            let next = tables.with(table, |versions| versions.len());
+            let meets = tables.with(table, |versions| {
+                versions[held..].iter().any(|other| conflict(&made, other, appends).is_some())
+            });
+            tokio::spawn(async move {
+                tokio::time::sleep(later).await;
+                // A version is put where none is.
+                tables.with(table, |versions| {
+                    if !meets && versions.len() == next {
+                        versions.push(made);
+                    }
+                });
+            });
+            return Err(DeltaTableError::Generic(format!("{what}: it took too long")));
+        }
         let newer = self.logs.tables.with(self.table, |versions| {
             let newer = versions[held..].to_vec();
             if let Some(conflict) = newer.iter().find_map(|other| conflict(&made, other, appends)) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use datafusion::prelude::{DataFrame, SessionContext, col, lit};
+use datafusion::prelude::{DataFrame, col, lit};
 use datafusion::scalar::ScalarValue;
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, Partition};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::PipelineError;
 use crate::patience::Patience;
-use crate::scan::failed;
+use crate::scan::{context, failed};
 
 /// How far behind an event's time its first sending may stand: a client's clock drifts.
 const LEEWAY: Micros = Micros::DAY;
@@ -120,7 +120,7 @@ impl OldResends {
             none => none.insert(TableWriter::open(&self.lake, Table::Events).await?),
         };
         let rows = table.provider().await?;
-        let rows = SessionContext::new().read_table(rows).map_err(failed)?;
+        let rows = context()?.read_table(rows).map_err(failed)?;
         let rows = self.wanted(rows, suspects).map_err(failed)?;
         let mut standing: BTreeMap<Id, Vec<Standing>> = BTreeMap::new();
         for batch in rows.collect().await.map_err(failed)? {

@@ -220,6 +220,16 @@ impl EventLog for SimLog {
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
         self.process.before("append").await.map_err(SimLog::unavailable)?;
+        if let Some(later) = self.process.lands_later("append") {
+            let broker = self.broker.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(later).await;
+                for record in records {
+                    broker.append(record);
+                }
+            });
+            return Err(SimLog::unavailable("append: it took too long".to_owned()));
+        }
         let mut appended = Vec::new();
         for (number, record) in records.into_iter().enumerate() {
             // Of several some may be written, and the others not.

@@ -2,8 +2,9 @@
 //! One that dies is done again by the same command.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use footfall_event::{EventDecoder, Micros, Offset, Partition, Text, Times, parse_event};
 use footfall_lake::Lake;
 use footfall_pipeline::{
@@ -22,6 +23,8 @@ use crate::storefront::{SITE, Sent};
 
 /// How many loads there are in one run.
 const LOADS_MAX: usize = 2;
+/// How soon the same command must be done once nothing fails any more.
+const LOADED_WITHIN: Duration = Duration::from_secs(120);
 /// How far back what is loaded lies.
 const HISTORY: Micros = Micros(2 * Micros::HOUR.0);
 
@@ -62,7 +65,7 @@ impl Scenario {
         let dies = self.world.chance().random_bool(0.6);
         let doom = dies.then(|| {
             let (kind, most) =
-                [("commit", 8), ("put", 8), ("", 40)][self.world.chance().random_range(0..3)];
+                [("commit", 14), ("put", 8), ("", 40)][self.world.chance().random_range(0..3)];
             Doom { kind, steps: self.world.chance().random_range(0..most) }
         });
         self.run_load(doom)
@@ -134,9 +137,14 @@ impl Scenario {
     /// # Errors
     /// When a run failed for good.
     pub async fn finish_load(&mut self) -> Result<()> {
+        let calm_at = self.world.elapsed();
         loop {
             self.take_up_loads().await?;
             let Some(loading) = &self.loading else { return Ok(()) };
+            ensure!(
+                self.world.elapsed() < calm_at + LOADED_WITHIN,
+                "a load was not done {LOADED_WITHIN:?} after the last fault"
+            );
             loading.runs.iter().for_each(|run| run.process.spare());
             if loading.runs.is_empty() {
                 self.run_load(None)?;
@@ -169,6 +177,7 @@ impl Scenario {
                 note: format!("{:x}", chance.random::<u64>()),
                 page_path: "/old".to_owned(),
                 at: now - Micros(back),
+                columns: serde_json::Map::new(),
                 is_acknowledged: false,
                 is_bad: false,
             };

@@ -116,6 +116,7 @@ pub async fn check(
         found.late_is_late(here, &records).with_context(|| format!("partition {here}"))?;
         found.receipts_add_up(here, &records).with_context(|| format!("partition {here}"))?;
     }
+    found.loads_add_up()?;
     found.sessions_are_those_of_the_events()?;
     found.rules_hold_from_their_record_on(broker)?;
     definitions.hold(&found.as_told())?;
@@ -183,6 +184,12 @@ impl Found {
             let told = (time(row, "event_time"), text(row, "page_path"));
             let meant = (Some(event.at.0), event.page_path.as_str());
             ensure!(told == meant, "event {id} is {told:?} and was {meant:?}");
+            // A load has fewer columns of what came live as well.
+            let sent = event.columns.iter().filter(|_| is_live(row));
+            for (column, value) in sent {
+                let told = &row[column.as_str()];
+                ensure!(is_same(told, value), "event {id}: {column} is {told}, and was {value}");
+            }
         }
         for row in &refused {
             let id = text(row, "event_id");
@@ -261,8 +268,7 @@ impl Found {
             let Some(found) = is_late.get(&record.offset.0) else { continue };
             let payload: Value = serde_json::from_slice(&record.payload)?;
             let event_time = payload["event_time"].as_i64().context("an event's time")?;
-            let watermark = clock.log_time.map(|time| time - fixed_rules().allowed_lateness.0);
-            let expected = watermark.is_some_and(|watermark| event_time < watermark);
+            let expected = clock.watermark().is_some_and(|watermark| event_time < watermark);
             ensure!(
                 *found == expected,
                 "record {}: late is {found}, and should be {expected}",
@@ -274,20 +280,25 @@ impl Found {
 
     /// Its ranges follow each other without a gap, and count what the tables hold.
     fn receipts_add_up(&self, partition: i64, records: &[Record]) -> Result<()> {
-        let mut ranges: Vec<(i64, i64)> = Found::of(&self.receipts, partition)
-            .filter(|row| row["site"].is_null())
-            .map(|row| (whole(row, "from_offset"), whole(row, "to_offset")))
-            .collect();
-        ranges.sort_unstable();
-        let mut at = 0;
-        for (from, to) in &ranges {
-            ensure!(*from == at && to > from, "a range is {from} to {to}, and begins at {at}");
-            at = *to;
+        let ranges = Found::of(&self.receipts, partition).filter(|row| row["site"].is_null());
+        let mut ranges: Vec<&Value> = ranges.collect();
+        ranges.sort_by_key(|row| whole(row, "from_offset"));
+        let (mut at, mut clock) = (0, Clock::default());
+        for row in ranges {
+            let (from, to) = (whole(row, "from_offset"), whole(row, "to_offset"));
+            ensure!(from == at && to > from, "a range is {from} to {to}, and begins at {at}");
+            for record in &records[from as usize..to as usize] {
+                clock.advance(record.append_time.0);
+            }
+            let (told, meant) = (time(row, "watermark"), clock.watermark());
+            ensure!(told == meant, "the watermark at {to} is told as {told:?}, and is {meant:?}");
+            at = to;
         }
         let is_said = |record: &&Record| matches!(record.kind, Kind::Event | Kind::Rejected);
         let last = records.iter().rfind(is_said).map_or(0, |record| record.offset.0 + 1);
         ensure!(at >= last, "the receipt ends at {at}, before {last}");
         let count = |rows: &[Value]| Found::of(rows, partition).count() as i64;
+        let late = Found::of(&self.events, partition).filter(|row| row["late"] == true);
         let sum = |column| -> i64 {
             Found::of(&self.receipts, partition).map(|row| whole(row, column)).sum()
         };
@@ -295,6 +306,7 @@ impl Found {
             ("accepted", count(&self.events)),
             ("rejected", count(&self.rejected)),
             ("duplicate", count(&self.duplicates)),
+            ("late", late.count() as i64),
         ] {
             let told = sum(column);
             ensure!(told == counted, "the receipt tells {told} {column}, the table has {counted}");
@@ -306,6 +318,38 @@ impl Found {
         let newest = newest.max_by_key(|row| whole(row, "to_offset"));
         let pending = newest.map_or(0, |row| whole(row, "pending"));
         ensure!(pending == 0, "{pending} events are pending, and none is");
+        Ok(())
+    }
+
+    /// Each line of a load is an event or a duplicate, once, and its receipt counts them; a repair may have made
+    /// a duplicate of what is told as accepted.
+    fn loads_add_up(&self) -> Result<()> {
+        let mut lines: BTreeMap<&str, BTreeMap<i64, usize>> = BTreeMap::new();
+        for row in self.events.iter().chain(&self.duplicates).filter(|row| !is_live(row)) {
+            let of_load = lines.entry(text(row, "log")).or_default();
+            *of_load.entry(whole(row, "log_offset")).or_default() += 1;
+        }
+        for (log, lines) in lines {
+            let receipts: Vec<&Value> =
+                self.receipts.iter().filter(|row| text(row, "log") == log).collect();
+            let sum = |column| -> i64 { receipts.iter().map(|row| whole(row, column)).sum() };
+            let count = lines.len() as i64;
+            ensure!(
+                lines.keys().copied().eq(0..count) && lines.values().all(|rows| *rows == 1),
+                "{log} has rows of the lines {lines:?}"
+            );
+            let told = (sum("received"), sum("accepted") + sum("duplicate"));
+            ensure!(told == (count, count), "{log} has {count} rows, its receipt tells {told:?}");
+            let here = |row: &&Value| text(row, "log") == log;
+            let (events, duplicates) = (
+                self.events.iter().filter(here).count() as i64,
+                self.duplicates.iter().filter(here).count() as i64,
+            );
+            ensure!(
+                sum("accepted") >= events && sum("duplicate") <= duplicates,
+                "{log} has {events} events and {duplicates} duplicates, its receipt tells otherwise"
+            );
+        }
         Ok(())
     }
 
@@ -412,18 +456,23 @@ impl Found {
         let is_reason = |event: &&Value| {
             event["late"] == true || !is_live(event) || doubled.contains(text(event, "event_id"))
         };
-        let repaired = self.events.iter().filter(is_reason);
-        let repaired: BTreeSet<&str> = repaired.map(|event| text(event, "visitor_id")).collect();
+        let repaired: BTreeSet<&str> = self
+            .runs()
+            .into_iter()
+            .filter(|run| run.iter().any(is_reason))
+            .flat_map(|run| run.into_iter().map(|event| text(event, "session_id")))
+            .collect();
         let in_force: Vec<Vec<(i64, String)>> = (0..broker.partitions())
             .map(|partition| controls(&broker.records(Partition(partition as i32))))
             .collect();
-        let mut by = BTreeMap::new();
+        let (mut by, known) = (BTreeMap::new(), editions());
         for session in &self.sessions {
             let (id, config_id) = (text(session, "session_id"), text(session, "config_id"));
             by.insert(id, config_id);
             let first = first_events.get(id).context("a session without events")?;
-            if repaired.contains(text(session, "visitor_id")) {
-                // It may be by the rules at its repair.
+            if repaired.contains(id) {
+                // It is by the rules at its repair.
+                ensure!(known.contains_key(config_id), "{id} is by rules that nobody gave");
                 continue;
             }
             let controls = &in_force[whole(first, "log_partition") as usize];
@@ -440,6 +489,23 @@ impl Found {
             );
         }
         Ok(())
+    }
+
+    /// The events of each visitor between two pauses longer than the gap, of whichever logs.
+    fn runs(&self) -> Vec<Vec<&Value>> {
+        let at = |event: &Value| time(event, "event_time").unwrap_or(0);
+        let mut visitors: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for event in &self.events {
+            visitors.entry(text(event, "visitor_id")).or_default().push(event);
+        }
+        let gap = fixed_rules().session_gap.0;
+        let mut runs = Vec::new();
+        for mut events in visitors.into_values() {
+            events.sort_by_key(|event| at(event));
+            let of_visitor = events.chunk_by(|one, next| at(next) - at(one) <= gap);
+            runs.extend(of_visitor.map(<[&Value]>::to_vec));
+        }
+        runs
     }
 
     /// The run as the definitions in Python read it.
@@ -510,6 +576,15 @@ fn controls(records: &[Record]) -> Vec<(i64, String)> {
     controls.map(|record| (record.offset.0, config_id(&record.payload))).collect()
 }
 
+/// Numbers may stand as texts that tell them to the last digit.
+fn is_same(told: &Value, sent: &Value) -> bool {
+    let number = |value: &Value| match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_f64(),
+    };
+    told == sent || (sent.is_number() && number(told) == number(sent))
+}
+
 /// Why a session ended; the last of a visitor in a load ended with it, after which nothing came.
 fn close_cause(session: &Value, is_of_load: bool) -> &str {
     match text(session, "close_cause") {
@@ -542,6 +617,10 @@ struct Clock {
 }
 
 impl Clock {
+    fn watermark(&self) -> Option<i64> {
+        self.log_time.map(|time| time - fixed_rules().allowed_lateness.0)
+    }
+
     fn advance(&mut self, append_time: i64) {
         if self.leap.is_some_and(|leap| append_time < leap) {
             self.leap = None;

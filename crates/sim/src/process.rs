@@ -1,10 +1,13 @@
 //! A process of the run: it may die at any of its steps, and nothing of it goes on then.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use footfall_lake::Between;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{Met, STALL, World};
 
@@ -23,8 +26,10 @@ pub struct Process {
     pub world: Arc<World>,
     pub name: String,
     doom: Mutex<Option<Doom>>,
-    is_dead: watch::Sender<bool>,
-    is_frozen: watch::Sender<bool>,
+    death: CancellationToken,
+    is_frozen: AtomicBool,
+    /// Told when it goes on.
+    thaw: Notify,
 }
 
 /// Steps that need room on the disk.
@@ -32,9 +37,14 @@ const WRITES: [&str; 4] = ["append", "put", "commit", "rewrite"];
 
 impl Process {
     pub fn new(world: &Arc<World>, name: String) -> Arc<Process> {
-        let ((is_dead, _), (is_frozen, _)) = (watch::channel(false), watch::channel(false));
-        let world = world.clone();
-        Arc::new(Process { world, name, doom: Mutex::default(), is_dead, is_frozen })
+        Arc::new(Process {
+            world: world.clone(),
+            name,
+            doom: Mutex::default(),
+            death: CancellationToken::new(),
+            is_frozen: AtomicBool::new(false),
+            thaw: Notify::new(),
+        })
     }
 
     /// Lets it die at one of its next steps.
@@ -48,28 +58,31 @@ impl Process {
     }
 
     pub fn is_dead(&self) -> bool {
-        *self.is_dead.borrow()
+        self.death.is_cancelled()
     }
 
     pub fn die(&self) {
-        self.is_dead.send_replace(true);
+        self.death.cancel();
     }
 
     /// Resolves when it is dead.
     pub async fn death(&self) {
-        // The sender lives as long as this.
-        let _ = self.is_dead.subscribe().wait_for(|is_dead| *is_dead).await;
+        self.death.cancelled().await;
     }
 
     /// Lets it stand still, or go on from where it stood.
     pub fn freeze(&self, is_frozen: bool) {
-        self.is_frozen.send_replace(is_frozen);
+        self.is_frozen.store(is_frozen, Ordering::Relaxed);
+        if !is_frozen {
+            self.thaw.notify_waiters();
+        }
     }
 
     /// Resolves when it does not stand still, and never once it is dead: whatever awaits it goes no further.
     pub async fn lives(&self) {
-        // The sender lives as long as this.
-        let _ = self.is_frozen.subscribe().wait_for(|is_frozen| !is_frozen).await;
+        while self.is_frozen.load(Ordering::Relaxed) {
+            self.thaw.notified().await;
+        }
         if self.is_dead() {
             std::future::pending::<()>().await;
         }
@@ -156,5 +169,12 @@ impl Between for Process {
 
     async fn after(&self, what: &str) -> Result<(), String> {
         self.step(what, true).await
+    }
+
+    fn lands_later(&self, what: &str) -> Option<Duration> {
+        // Delta's own threads have no time.
+        let later = self.world.is_on_its_clock().then(|| self.world.lands_later())??;
+        self.world.trace(&self.name, "lands later", &format!("{what}: {later:?}"));
+        Some(later)
     }
 }

@@ -277,7 +277,7 @@ impl Scenario {
     }
 
     /// A visitor for each partition.
-    fn probes(&self, prober: &str) -> Vec<String> {
+    pub fn probes(&self, prober: &str) -> Vec<String> {
         let partitions = self.broker.partitions();
         let of = |partition: i32| {
             let mut names = (0..).map(|number| format!("{prober}{number}"));
@@ -286,7 +286,7 @@ impl Scenario {
         (0..partitions as i32).filter_map(of).collect()
     }
 
-    fn probe(&self, visitor_id: String) -> Client {
+    pub fn probe(&self, visitor_id: String) -> Client {
         Client {
             world: self.world.clone(),
             door: self.door.clone(),
@@ -341,7 +341,12 @@ impl Scenario {
         for running in &self.pipelines {
             running.stop.cancel();
         }
+        let told_at = self.world.elapsed();
         while !self.pipelines.is_empty() {
+            ensure!(
+                self.world.elapsed() < told_at + RECOVERY_MAX,
+                "a pipeline did not stop {RECOVERY_MAX:?} after it was asked to"
+            );
             tokio::time::sleep(SECOND).await;
             self.bury().await?;
         }

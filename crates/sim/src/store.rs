@@ -61,6 +61,15 @@ impl ObjectStore for SimStore {
             None => format!("put {}", kind(location)),
         };
         self.process.before(&what).await.map_err(failed)?;
+        if let Some(later) = self.process.lands_later(&what) {
+            let (store, location) = (self.store.clone(), location.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(later).await;
+                // Whoever asked was told otherwise.
+                let _ = store.put_opts(&location, payload, options).await;
+            });
+            return Err(failed(format!("{what}: it took too long")));
+        }
         let put = self.store.put_opts(location, payload, options).await?;
         self.process.after(&what).await.map_err(failed)?;
         Ok(put)

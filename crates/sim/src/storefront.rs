@@ -37,6 +37,8 @@ pub struct Sent {
     pub at: Micros,
     /// A 2xx came for it.
     pub is_acknowledged: bool,
+    /// What else it says, by the columns that it fills.
+    pub columns: serde_json::Map<String, Value>,
     /// It cannot be taken, and was sent to be refused.
     pub is_bad: bool,
 }
@@ -181,9 +183,12 @@ impl Client {
                 self.world.trace(&self.visitor_id, "acknowledged", &body.len().to_string());
                 // Some send all the same once more, at once or when their ids are long forgotten.
                 if self.chance(10) {
-                    let later = [0, 3, 400].choose(&mut *self.world.chance()).copied();
-                    let later = Duration::from_secs(later.unwrap_or(0));
+                    let most = [1, 3, 500].choose(&mut *self.world.chance()).copied();
+                    let later =
+                        Duration::from_secs(self.world.chance().random_range(0..most.unwrap_or(1)));
                     let later = if self.comes_back && self.chance(50) { HOURS } else { later };
+                    let told = if later == HOURS { "sent again after hours" } else { "sent again" };
+                    self.world.trace(&self.visitor_id, told, "");
                     tokio::time::sleep(later).await;
                     let sent_at = (self.world.now() + self.ahead).to_string();
                     body.iter_mut().for_each(|event| event["sent_at"] = json!(sent_at));
@@ -223,6 +228,8 @@ impl Client {
             }
             _ => {}
         }
+        let mut columns = event.as_object().cloned().unwrap_or_default();
+        columns.retain(|name, _| !["timestamp", "properties"].contains(&name.as_str()));
         if is_bad {
             event["value"] = json!("much");
         }
@@ -232,6 +239,7 @@ impl Client {
             note,
             page_path: format!("/{page}"),
             at,
+            columns,
             is_acknowledged: false,
             is_bad,
         };

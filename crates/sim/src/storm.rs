@@ -42,7 +42,8 @@ impl Scenario {
                 6 => self.let_all_go_on(),
                 7 => {
                     let ahead = self.world.chance().random_range(-10_000_000..4_000_000);
-                    self.set_clocks(Micros(ahead), Micros(0));
+                    let of_processes = self.world.chance().random_range(-10_000_000..4_000_000);
+                    self.set_clocks(Micros(ahead), Micros(of_processes));
                 }
                 8 => self.leap().await,
                 9 => self.stop_one(),
@@ -61,6 +62,7 @@ impl Scenario {
                         loses_answer: chance.random_range(0..150),
                         slow: chance.random_range(0..150),
                         stalls: if chance.random_range(0..10) == 0 { 3 } else { 0 },
+                        lands_later: chance.random_range(0..60),
                         is_full: false,
                     };
                     drop(chance);
@@ -96,7 +98,7 @@ impl Scenario {
     }
 
     fn doom_a_pipeline(&self) {
-        let (kind, most) = [("", 60), ("commit", 20), ("rewrite", 4), ("put", 20)]
+        let (kind, most) = [("", 60), ("commit", 20), ("rewrite", 14), ("put", 20)]
             [self.world.chance().random_range(0..4)];
         let steps = self.world.chance().random_range(0..most);
         if let Some(running) = self.drawn_pipeline() {

@@ -11,8 +11,8 @@ use footfall_event::{Micros, simulate_clock};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// 2026-03-01T12:00:00Z, when every run begins.
 const BEGIN: Micros = Micros(1_772_366_400_000_000);
@@ -53,13 +53,15 @@ pub struct Weather {
     pub slow: u32,
     /// Takes up to as long as the storm.
     pub stalls: u32,
+    /// Is done behind the back of whoever was told that it failed.
+    pub lands_later: u32,
     /// Nothing can be written.
     pub is_full: bool,
 }
 
 impl Weather {
     pub const CALM: Weather =
-        Weather { fails: 0, loses_answer: 0, slow: 0, stalls: 0, is_full: false };
+        Weather { fails: 0, loses_answer: 0, slow: 0, stalls: 0, lands_later: 0, is_full: false };
 }
 
 /// A step that takes as long stands still.
@@ -84,7 +86,7 @@ pub struct World {
     /// Whose clock stands still; steps on another's, in threads of Delta's library, take no time.
     runtime: tokio::runtime::Id,
     /// Nothing goes wrong any more.
-    is_calm: watch::Sender<bool>,
+    calm: CancellationToken,
     trace: Mutex<Trace>,
     shows: bool,
 }
@@ -106,7 +108,7 @@ impl World {
             began: Instant::now(),
             ahead: Mutex::default(),
             runtime: Handle::current().id(),
-            is_calm: watch::channel(false).0,
+            calm: CancellationToken::new(),
             trace: Mutex::default(),
             shows,
         }
@@ -123,15 +125,14 @@ impl World {
     /// From here on nothing goes wrong, and what was slow or stood still goes on.
     pub fn calm_down(&self) {
         self.set_weather(Weather::CALM);
-        self.is_calm.send_replace(true);
+        self.calm.cancel();
     }
 
     /// Waits for so long, or until all is calm.
     pub async fn wait(&self, delay: Duration) {
-        let mut is_calm = self.is_calm.subscribe();
         tokio::select! {
             biased;
-            _ = is_calm.wait_for(|is_calm| *is_calm) => {}
+            () = self.calm.cancelled() => {}
             () = tokio::time::sleep(delay) => {}
         }
     }
@@ -183,6 +184,14 @@ impl World {
     /// Whether nothing can be written.
     pub fn is_full(&self) -> bool {
         self.weather.lock().unwrap_or_else(PoisonError::into_inner).is_full
+    }
+
+    /// For how long a write goes on after its caller was told that it failed.
+    pub fn lands_later(&self) -> Option<Duration> {
+        let often = self.weather.lock().unwrap_or_else(PoisonError::into_inner).lands_later;
+        let mut chance = self.chance();
+        let happens = chance.random_range(0..1_000) < often;
+        happens.then(|| Duration::from_millis(chance.random_range(1..30_000)))
     }
 
     /// What a step meets before it is done, or behind it.

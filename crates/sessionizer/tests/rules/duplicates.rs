@@ -175,6 +175,22 @@ fn rejected_records_fill_the_memory_and_leave_it_like_events() {
 }
 
 #[test]
+fn what_is_held_when_log_time_leaps_is_remembered() {
+    check(
+        "12:00:00 v1 click id=a
+         tick 12:00:05
+         12:00:06 v1 click id=x
+         tick 12:00:08
+         13:00:00 v2 click id=b
+         12:00:06 v1 click id=x @13:00:05",
+        "record a on_time
+         record x on_time
+         record b on_time
+         record x duplicate",
+    );
+}
+
+#[test]
 fn what_comes_while_a_leap_waits_is_remembered_from_the_leap_on() {
     check(
         "12:00:00 v1 click id=a

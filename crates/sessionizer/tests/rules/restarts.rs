@@ -71,7 +71,7 @@ fn ids_the_clock_and_a_leap_are_kept() {
          record a duplicate
          record b on_time
          record c late
-         record a late",
+         record a duplicate",
     );
 }
 
