@@ -36,10 +36,14 @@ impl Shop {
     }
 
     pub async fn new() -> Shop {
+        Shop::of_partitions(1).await
+    }
+
+    pub async fn of_partitions(partitions: u32) -> Shop {
         let shop = Shop::empty();
         let settings = LakeSettings {
             topic: TOPIC.to_owned(),
-            partitions: 1,
+            partitions,
             session_gap: rules().session_gap,
             session_cap: rules().session_cap,
         };

@@ -154,6 +154,16 @@ async fn rows_that_live_sessions_may_reach_are_left_to_the_repair() {
     // A receipt of a load is none of a live partition.
     shop.load("2", &[&at(0, "d", ""), &at(10 * 60, "e", "")]).await;
     assert_eq!(shop.ask(late).await, ["c", "d", "e"]);
+    // Another partition is read as well, and may hold events of any time.
+    let shop = Shop::of_partitions(2).await;
+    shop.live((0, 10), Some(minutes(9_999)), 10).await;
+    shop.load("1", &texts(&lines)).await;
+    assert_eq!(shop.ask(late).await, ["a", "b", "c"]);
+    // The pipeline died behind its first commit to `events`.
+    let shop = Shop::new().await;
+    shop.commit(Table::Events, 10, None).await;
+    shop.load("1", &texts(&lines)).await;
+    assert_eq!(shop.ask(late).await, ["a", "b", "c"]);
     // Log time is not known yet, or `events` lies behind all receipts.
     for (watermark, events) in [(None, 10), (Some(minutes(9_999)), 9)] {
         let shop = Shop::new().await;
