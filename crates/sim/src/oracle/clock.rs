@@ -1,0 +1,38 @@
+//! Log time, as docs/semantics.md has it.
+
+use super::{SECOND, fixed_rules};
+
+/// A step forward of log time beyond it is a leap, and how far a record must lie past one to confirm it.
+const LEAP: i64 = 300 * SECOND;
+const CONFIRMED: i64 = 5 * SECOND;
+
+/// Log time, as docs/semantics.md has it.
+#[derive(Default)]
+pub struct Clock {
+    pub log_time: Option<i64>,
+    /// A leap that is not believed yet.
+    leap: Option<i64>,
+}
+
+impl Clock {
+    pub fn watermark(&self) -> Option<i64> {
+        self.log_time.map(|time| time - fixed_rules().allowed_lateness.0)
+    }
+
+    pub fn advance(&mut self, append_time: i64) {
+        if self.leap.is_some_and(|leap| append_time < leap) {
+            self.leap = None;
+        }
+        if let Some(leap) = self.leap
+            && append_time >= leap + CONFIRMED
+        {
+            self.log_time = Some(leap);
+            self.leap = None;
+        }
+        match self.log_time {
+            Some(now) if append_time <= now + LEAP => self.log_time = Some(now.max(append_time)),
+            _ if self.leap.is_none() => self.leap = Some(append_time),
+            _ => {}
+        }
+    }
+}

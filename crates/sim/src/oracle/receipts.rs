@@ -1,0 +1,88 @@
+//! The receipts, against the log, the tables and the loads.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use footfall_log::{Kind, Record};
+use serde_json::Value;
+
+use super::clock::Clock;
+use super::{Found, is_live};
+use crate::tables::{text, time, whole};
+
+impl Found {
+    /// Its ranges follow each other without a gap, and count what the tables hold.
+    pub fn receipts_add_up(&self, partition: i64, records: &[Record]) -> Result<()> {
+        let ranges = Found::of(&self.receipts, partition).filter(|row| row["site"].is_null());
+        let mut ranges: Vec<&Value> = ranges.collect();
+        ranges.sort_by_key(|row| whole(row, "from_offset"));
+        let (mut at, mut clock) = (0, Clock::default());
+        for row in ranges {
+            let (from, to) = (whole(row, "from_offset"), whole(row, "to_offset"));
+            ensure!(from == at && to > from, "a range is {from} to {to}, and begins at {at}");
+            for record in &records[from as usize..to as usize] {
+                clock.advance(record.append_time.0);
+            }
+            let (told, meant) = (time(row, "watermark"), clock.watermark());
+            ensure!(told == meant, "the watermark at {to} is told as {told:?}, and is {meant:?}");
+            at = to;
+        }
+        let is_said = |record: &&Record| matches!(record.kind, Kind::Event | Kind::Rejected);
+        let last = records.iter().rfind(is_said).map_or(0, |record| record.offset.0 + 1);
+        ensure!(at >= last, "the receipt ends at {at}, before {last}");
+        let count = |rows: &[Value]| Found::of(rows, partition).count() as i64;
+        let late = Found::of(&self.events, partition).filter(|row| row["late"] == true);
+        let sum = |column| -> i64 {
+            Found::of(&self.receipts, partition).map(|row| whole(row, column)).sum()
+        };
+        for (column, counted) in [
+            ("accepted", count(&self.events)),
+            ("rejected", count(&self.rejected)),
+            ("duplicate", count(&self.duplicates)),
+            ("late", late.count() as i64),
+        ] {
+            let told = sum(column);
+            ensure!(told == counted, "the receipt tells {told} {column}, the table has {counted}");
+        }
+        let received = records.iter().filter(is_said).count() as i64;
+        ensure!(sum("received") == received, "the receipt tells {} received", sum("received"));
+        ensure!(sum("on_time") + sum("late") == sum("accepted"), "on time and late do not add up");
+        let newest = Found::of(&self.receipts, partition).filter(|row| !row["site"].is_null());
+        let newest = newest.max_by_key(|row| whole(row, "to_offset"));
+        let pending = newest.map_or(0, |row| whole(row, "pending"));
+        ensure!(pending == 0, "{pending} events are pending, and none is");
+        Ok(())
+    }
+
+    /// Each line of a load is an event or a duplicate, once, and its receipt counts them; a repair may have made
+    /// a duplicate of what is told as accepted.
+    pub fn loads_add_up(&self) -> Result<()> {
+        let mut lines: BTreeMap<&str, BTreeMap<i64, usize>> = BTreeMap::new();
+        for row in self.events.iter().chain(&self.duplicates).filter(|row| !is_live(row)) {
+            let of_load = lines.entry(text(row, "log")).or_default();
+            *of_load.entry(whole(row, "log_offset")).or_default() += 1;
+        }
+        for (log, lines) in lines {
+            let receipts: Vec<&Value> =
+                self.receipts.iter().filter(|row| text(row, "log") == log).collect();
+            let sum = |column| -> i64 { receipts.iter().map(|row| whole(row, column)).sum() };
+            let count = lines.len() as i64;
+            ensure!(
+                lines.keys().copied().eq(0..count) && lines.values().all(|rows| *rows == 1),
+                "{log} has rows of the lines {lines:?}"
+            );
+            let told = (sum("received"), sum("accepted") + sum("duplicate"));
+            ensure!(told == (count, count), "{log} has {count} rows, its receipt tells {told:?}");
+            let here = |row: &&Value| text(row, "log") == log;
+            let (events, duplicates) = (
+                self.events.iter().filter(here).count() as i64,
+                self.duplicates.iter().filter(here).count() as i64,
+            );
+            ensure!(
+                sum("accepted") >= events && sum("duplicate") <= duplicates,
+                "{log} has {events} events and {duplicates} duplicates, its receipt tells otherwise"
+            );
+        }
+        Ok(())
+    }
+}

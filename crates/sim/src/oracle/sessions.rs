@@ -1,0 +1,176 @@
+//! Sessions, from all events at once, and the rules that they are by.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use footfall_event::Partition;
+use footfall_log::{Kind, Record};
+use footfall_sessionizer::Rules;
+use serde_json::Value;
+
+use super::{Found, close_cause, config_id, editions, fixed_rules, is_live, shown};
+use crate::broker::Broker;
+use crate::tables::{text, time, whole};
+
+impl Found {
+    /// Sessions are the runs of each visitor's events, cut at the gap and at the cap: late ones were
+    /// repaired.
+    pub fn sessions_are_those_of_the_events(&self) -> Result<()> {
+        let mut visitors: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for event in &self.events {
+            visitors.entry(text(event, "visitor_id")).or_default().push(event);
+        }
+        let editions = editions();
+        let by: BTreeMap<&str, &Rules> = self
+            .sessions
+            .iter()
+            .filter_map(|row| {
+                Some((text(row, "session_id"), editions.get(text(row, "config_id"))?))
+            })
+            .collect();
+        let (gap, cap) = (fixed_rules().session_gap.0, fixed_rules().session_cap.0);
+        let (mut expected, mut of_loads) = (BTreeSet::new(), BTreeSet::new());
+        for (visitor_id, events) in &mut visitors {
+            events.sort_by_key(|event| {
+                (time(event, "event_time"), whole(event, "seq"), text(event, "event_id"))
+            });
+            let mut rest = &events[..];
+            while let Some(first) = rest.first() {
+                let began = time(first, "event_time").context("a time")?;
+                let (mut end, mut last, mut cause) = (1, began, "timeout");
+                while let Some(next) = rest.get(end) {
+                    let at = time(next, "event_time").context("a time")?;
+                    if at - last > gap {
+                        break;
+                    }
+                    if at - began > cap {
+                        cause = "cap";
+                        break;
+                    }
+                    (end, last) = (end + 1, at);
+                }
+                let session_id = text(first, "session_id");
+                let others =
+                    rest[..end].iter().find(|event| text(event, "session_id") != session_id);
+                ensure!(
+                    others.is_none(),
+                    "{visitor_id}: an event of {session_id} is in another session:\n{}",
+                    shown(&rest[..end])
+                );
+                // Beyond the cap an event is in no figure but these.
+                let rules = by.get(session_id).context("a session by rules that nobody gave")?;
+                let counted = end.min(rules.events_per_session_max as usize);
+                let purchases =
+                    rest[..counted].iter().filter(|event| text(event, "event_name") == "purchase");
+                let count = purchases.count() as i64;
+                let late = rest[..end].iter().filter(|event| event["late"] == true).count() as i64;
+                ensure!(!session_id.is_empty(), "{visitor_id}: an event has no session");
+                if rest[..end].iter().any(|event| !is_live(event)) {
+                    of_loads.insert(session_id);
+                }
+                expected.insert((session_id, began, last, end as i64, cause, count, late));
+                rest = &rest[end..];
+            }
+        }
+        let found: BTreeSet<_> = self
+            .sessions
+            .iter()
+            .map(|row| {
+                (
+                    text(row, "session_id"),
+                    time(row, "started_at").unwrap_or(0),
+                    time(row, "ended_at").unwrap_or(0),
+                    whole(row, "event_count"),
+                    close_cause(row, of_loads.contains(text(row, "session_id"))),
+                    whole(row, "conversion_count"),
+                    whole(row, "revision"),
+                )
+            })
+            .collect();
+        ensure!(found.len() == self.sessions.len(), "a session has two rows");
+        let missing = expected.difference(&found).next();
+        let invented = found.difference(&expected).next();
+        ensure!(
+            missing.is_none() && invented.is_none(),
+            "sessions: {missing:?} is missing, {invented:?} is there"
+        );
+        Ok(())
+    }
+
+    /// A session on time is by the rules in force at the record of its first event; the rows of every
+    /// session by those of the session.
+    pub fn rules_hold_from_their_record_on(&self, broker: &Broker) -> Result<()> {
+        let mut first_events: BTreeMap<&str, &Value> = BTreeMap::new();
+        let of = |event: &Value| {
+            (time(event, "event_time"), whole(event, "seq"), text(event, "event_id").to_owned())
+        };
+        for event in &self.events {
+            let first = first_events.entry(text(event, "session_id")).or_insert(event);
+            if of(event) < of(first) {
+                *first = event;
+            }
+        }
+        // A repair folds all sessions of a run, for a late event or for one that a load had as well.
+        let doubled = self.duplicates.iter().filter(|row| !is_live(row));
+        let doubled: BTreeSet<&str> = doubled.map(|row| text(row, "event_id")).collect();
+        let is_reason = |event: &&Value| {
+            event["late"] == true || !is_live(event) || doubled.contains(text(event, "event_id"))
+        };
+        let repaired: BTreeSet<&str> = self
+            .runs()
+            .into_iter()
+            .filter(|run| run.iter().any(is_reason))
+            .flat_map(|run| run.into_iter().map(|event| text(event, "session_id")))
+            .collect();
+        let in_force: Vec<Vec<(i64, String)>> = (0..broker.partitions())
+            .map(|partition| controls(&broker.records(Partition(partition as i32))))
+            .collect();
+        let (mut by, known) = (BTreeMap::new(), editions());
+        for session in &self.sessions {
+            let (id, config_id) = (text(session, "session_id"), text(session, "config_id"));
+            by.insert(id, config_id);
+            let first = first_events.get(id).context("a session without events")?;
+            if repaired.contains(id) {
+                // It is by the rules at its repair.
+                ensure!(known.contains_key(config_id), "{id} is by rules that nobody gave");
+                continue;
+            }
+            let controls = &in_force[whole(first, "log_partition") as usize];
+            let before = controls.iter().rfind(|(offset, _)| *offset < whole(first, "log_offset"));
+            let wanted = before.or(controls.first()).map_or("", |(_, id)| id.as_str());
+            ensure!(config_id == wanted, "{id} is by rules {config_id}, and not by {wanted}");
+        }
+        for row in self.needs.iter().chain(&self.page_views) {
+            let (id, config_id) = (text(row, "session_id"), text(row, "config_id"));
+            ensure!(
+                by.get(id) == Some(&config_id),
+                "a row of {id} is by rules {config_id}, the session by {:?}",
+                by.get(id)
+            );
+        }
+        Ok(())
+    }
+
+    /// The events of each visitor between two pauses longer than the gap, of whichever logs.
+    fn runs(&self) -> Vec<Vec<&Value>> {
+        let at = |event: &Value| time(event, "event_time").unwrap_or(0);
+        let mut visitors: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for event in &self.events {
+            visitors.entry(text(event, "visitor_id")).or_default().push(event);
+        }
+        let gap = fixed_rules().session_gap.0;
+        let mut runs = Vec::new();
+        for mut events in visitors.into_values() {
+            events.sort_by_key(|event| at(event));
+            let of_visitor = events.chunk_by(|one, next| at(next) - at(one) <= gap);
+            runs.extend(of_visitor.map(<[&Value]>::to_vec));
+        }
+        runs
+    }
+}
+
+/// Where rules came into force in a partition, and their ids.
+fn controls(records: &[Record]) -> Vec<(i64, String)> {
+    let controls = records.iter().filter(|record| record.kind == Kind::Control);
+    controls.map(|record| (record.offset.0, config_id(&record.payload))).collect()
+}
