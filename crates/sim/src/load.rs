@@ -33,11 +33,11 @@ pub struct Loading {
     hash: String,
     edition: Edition,
     lines: Arc<Vec<String>>,
-    pub runs: Vec<LoadRun>,
+    runs: Vec<LoadRun>,
 }
 
-pub struct LoadRun {
-    pub process: Arc<Process>,
+struct LoadRun {
+    process: Arc<Process>,
     task: JoinHandle<Option<Result<(), PipelineError>>>,
 }
 

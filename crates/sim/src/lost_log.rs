@@ -100,7 +100,7 @@ impl Scenario {
 }
 
 /// Up to which record the newest snapshot speaks; its name tells it.
-async fn snapshot_at(lake: &Lake, partition: Partition) -> Result<Offset> {
+pub async fn snapshot_at(lake: &Lake, partition: Partition) -> Result<Offset> {
     let names = lake.list(&format!("_footfall/snapshots/{TOPIC}/{}", partition.0)).await?;
     let newest = names.last().context("no snapshot")?;
     let digits: String = newest.chars().filter(char::is_ascii_digit).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use footfall_event::{Micros, partition_of};
+use footfall_event::{Micros, Partition, partition_of};
 use footfall_lake::{DeltaLogs, Lake, LakeSettings, ModelTables, StoredLogs};
 use footfall_log::EventLog;
 use footfall_pipeline::{
@@ -21,18 +21,23 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Broker, SimLog, TOPIC};
 use crate::definitions::Definitions;
 use crate::load::Loading;
+use crate::lost_log::snapshot_at;
 use crate::oracle;
 use crate::process::Process;
 use crate::rules::Edition;
 use crate::store::SimStore;
 use crate::storefront::{Client, Door, Ledger, SITE};
-use crate::world::{Clock, World};
+use crate::world::{SimulatedClock, World};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 /// How soon a new event must be in `events` once nothing fails any more.
 const RECOVERY_MAX: Duration = Duration::from_secs(300);
 /// What the runs of one seed may take until all sessions are closed.
 const SETTLING_MAX: Duration = Duration::from_secs(900);
+
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(6);
+/// How many intervals may lie between a partition's snapshots when nothing fails: partitions take turns.
+const SNAPSHOTS_WITHIN: u32 = 4;
 
 /// How often the pipelines' job may look for late events once all sessions are over.
 const REPAIRS: usize = 12;
@@ -81,7 +86,7 @@ pub struct Scenario {
     pub loading: Option<Loading>,
     /// Loads that were ever begun.
     pub loads: usize,
-    _clock: Clock,
+    _clock: SimulatedClock,
     /// Processes that were ever started.
     started: usize,
 }
@@ -112,7 +117,7 @@ impl Scenario {
             edition: Edition::First,
             loading: None,
             loads: 0,
-            _clock: Clock::of(&world),
+            _clock: SimulatedClock::of(&world),
             world,
             started: 0,
         }
@@ -182,15 +187,14 @@ impl Scenario {
         let (lake, stop) = (self.lake(&process)?, CancellationToken::new());
         let log: Arc<dyn EventLog> =
             Arc::new(SimLog { broker: self.broker.clone(), process: process.clone() });
-        // Hours of commits every other second would take hours.
-        let slow = if self.is_long { 10 } else { 1 };
+        let slow = self.slowness();
         let settings = PipelineSettings {
             jobs_run: JobsRun::OnRuntime,
             group: "pipelines".to_owned(),
             signals_topic: "signals".to_owned(),
             commit_interval: 2 * SECOND * slow,
             commit_rows_max: 10_000,
-            snapshot_interval: 6 * SECOND * slow,
+            snapshot_interval: SNAPSHOT_INTERVAL * slow,
             rewrite_interval: 5 * SECOND * slow,
             retention: Retention::default(),
             erasure_grace: 60 * SECOND,
@@ -236,6 +240,12 @@ impl Scenario {
         });
         self.pipelines.push(Running { process, stop, task });
         Ok(())
+    }
+
+    /// How much slower pipelines commit in a long run: hours of commits every other second would take hours. It is as
+    /// slow as a window of two minutes allows, a commit in a quarter of it.
+    fn slowness(&self) -> u32 {
+        if self.is_long { 14 } else { 1 }
     }
 
     /// Takes those away that ended; one that failed for good fails the run.
@@ -330,10 +340,11 @@ impl Scenario {
         }
         // The pipelines' own job has all the time it needs; nobody else mends what it leaves.
         for _ in 0..REPAIRS {
-            tokio::time::sleep(if self.is_long { 50 } else { 5 } * SECOND).await;
+            tokio::time::sleep(5 * SECOND * self.slowness()).await;
             self.keep_running().await?;
         }
         self.require_repaired(lake).await?;
+        self.require_snapshots(lake).await?;
         self.stop_all().await
     }
 
@@ -349,6 +360,22 @@ impl Scenario {
             );
             tokio::time::sleep(SECOND).await;
             self.bury().await?;
+        }
+        Ok(())
+    }
+
+    /// A restart has little to read again, and the log little to keep.
+    async fn require_snapshots(&self, lake: &Lake) -> Result<()> {
+        let within = SNAPSHOT_INTERVAL * self.slowness() * SNAPSHOTS_WITHIN;
+        let due = self.world.now() - Micros(within.as_micros() as i64);
+        for partition in (0..self.broker.partitions() as i32).map(Partition) {
+            let at = snapshot_at(lake, partition).await?;
+            let unread = self.broker.records(partition).into_iter().nth(at.0 as usize);
+            ensure!(
+                unread.is_none_or(|record| record.append_time >= due),
+                "the newest snapshot of partition {} is at {at}, and older than {within:?}",
+                partition.0
+            );
         }
         Ok(())
     }

@@ -23,19 +23,19 @@ thread_local! {
 }
 
 /// The program's clock is a world's as long as this lives.
-pub struct Clock;
+pub struct SimulatedClock;
 
-impl Clock {
-    pub fn of(world: &Arc<World>) -> Clock {
+impl SimulatedClock {
+    pub fn of(world: &Arc<World>) -> SimulatedClock {
         RUNNING.set(Some(world.clone()));
         simulate_clock(Some(|| {
             RUNNING.with_borrow(|world| world.as_ref().map_or(BEGIN, |world| world.told()))
         }));
-        Clock
+        SimulatedClock
     }
 }
 
-impl Drop for Clock {
+impl Drop for SimulatedClock {
     fn drop(&mut self) {
         simulate_clock(None);
         RUNNING.set(None);
