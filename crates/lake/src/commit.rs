@@ -1,13 +1,13 @@
 //! Commits that carry how far they speak: an application transaction for each partition, whose
 //! version is the next offset. That is the only truth on progress.
 //!
-//! delta-rs refuses a commit against a snapshot behind which another commit with the same application
-//! id lies, but it never compares the versions themselves; so they are read from the very snapshot
-//! that the commit is made against, and held against where this batch begins.
+//! delta-rs never compares these versions; so they are read from the very snapshot that the commit is made
+//! against, and held against where this batch begins. A commit becomes the version behind that snapshot or none:
+//! where others came, all is looked at again, the age of its files too, for one of them may have been a `VACUUM`.
 
 mod decision;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ use decision::{Standing, Verdict};
 const FILE_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// The same of a load, which writes for as long as it reads.
 const LOAD_FILE_AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
-/// Rewrites come one at a time, so an append meets few.
-const ATTEMPTS_MAX: usize = 4;
+/// Each attempt that another writer's version is in the way of is one that another writer made.
+const ATTEMPTS_MAX: usize = 30;
 
 /// `footfall/<table>/<topic>/<partition>`: whose version is the next offset.
 pub fn app_id(table: Table, topic: &str, partition: Partition) -> String {
@@ -164,22 +164,21 @@ impl TableWriter {
     /// when a file is too old to be committed.
     pub async fn commit(&mut self, commit: &Commit) -> Result<Outcome, LakeError> {
         let age_max = if commit.is_load { LOAD_FILE_AGE_MAX } else { FILE_AGE_MAX };
-        self.refuse_stale(&commit.files, age_max)?;
         let moved = decision::moved(commit, &self.standing(commit).await?);
         if !moved.is_empty() {
             return Ok(Outcome::Lost { standing: moved });
         }
         let mut attempts = 1;
         loop {
+            self.refuse_stale(&commit.files, age_max)?;
             let held = self.version();
             let failed = match self.try_commit(commit).await {
                 Ok(version) => return Ok(Outcome::Committed { version }),
                 Err(source) => source,
             };
             self.reload().await?;
-            // A rewrite took files that the snapshot had, which is nothing to an append; or an erasure took
-            // the versions behind it, which are read for conflicts: that fails in another way.
-            let may_pass = is_conflict(&failed) || self.version() != held;
+            // An erasure may have taken the versions behind the one held: that fails in another way.
+            let may_pass = was_overtaken(&failed) || self.version() != held;
             let standing = self.standing(commit).await?;
             let holds_files = self.holds(&commit.files)?;
             match decision::judge(commit, &standing, holds_files, may_pass) {
@@ -226,7 +225,6 @@ impl TableWriter {
     /// # Errors
     /// `Delta`, `Stale`.
     pub async fn rewrite(&mut self, rewrite: Rewrite) -> Result<bool, LakeError> {
-        self.refuse_stale(&rewrite.files, FILE_AGE_MAX)?;
         let id = rewrite_app_id(self.table);
         let held = self.version();
         let before = self.progress(&id).await?;
@@ -244,22 +242,30 @@ impl TableWriter {
             add.data_change = rewrite.changes_rows;
             Action::Add(add)
         });
-        let actions = removed.chain(added).collect();
+        let actions: Vec<Action> = removed.chain(added).collect();
         let operation = DeltaOperation::Update { predicate: None };
         let mut transactions = vec![Transaction::new(&id, before.unwrap_or(0) + 1)];
         transactions
             .extend(rewrite.marks.iter().map(|(id, version)| Transaction::new(id, *version)));
-        let failed = match self.build(actions, transactions, operation).await {
-            Ok(_) => return Ok(true),
-            Err(source) => source,
-        };
-        self.reload().await?;
-        if !rewrite.files.is_empty() && self.holds(&rewrite.files)? {
-            return Ok(true);
-        }
-        match self.progress(&id).await? == before && !is_conflict(&failed) {
-            true => Err(LakeError::Delta { table: self.table, source: failed }),
-            false => Ok(false),
+        let mut attempts = 1;
+        loop {
+            self.refuse_stale(&rewrite.files, FILE_AGE_MAX)?;
+            let (actions, operation) = (actions.clone(), operation.clone());
+            let failed = match self.build(actions, transactions.clone(), operation).await {
+                Ok(_) => return Ok(true),
+                Err(source) => source,
+            };
+            self.reload().await?;
+            if !rewrite.files.is_empty() && self.holds(&rewrite.files)? {
+                return Ok(true);
+            }
+            if self.progress(&id).await? != before || !self.holds_all(&rewrite.replaced)? {
+                return Ok(false);
+            }
+            if !was_overtaken(&failed) || attempts == ATTEMPTS_MAX {
+                return Err(LakeError::Delta { table: self.table, source: failed });
+            }
+            attempts += 1;
         }
     }
 
@@ -302,14 +308,16 @@ impl TableWriter {
     ) -> Result<u64, DeltaTableError> {
         let made = transactions.iter().map(|made| (made.app_id.clone(), Some(made.version)));
         let made = made.collect::<Vec<_>>();
-        let before = self.version();
         let version = self.log.commit(actions, transactions, operation).await?;
-        if before.is_none_or(|before| version != before + 1) {
-            // It came to lie behind commits of others, which may have moved any other id.
-            self.known.clear();
-        }
         self.known.extend(made);
         Ok(version)
+    }
+
+    /// Whether the snapshot held has these files still.
+    fn holds_all(&self, files: &[TableFile]) -> Result<bool, LakeError> {
+        let held = self.files()?;
+        let held: HashSet<&str> = held.iter().map(TableFile::path).collect();
+        Ok(files.iter().all(|file| held.contains(file.path())))
     }
 
     /// Whether a commit's files are in the table.
@@ -319,9 +327,9 @@ impl TableWriter {
     }
 }
 
-/// Whether what another writer committed stands against a commit, and not the store or the log.
-fn is_conflict(error: &DeltaTableError) -> bool {
-    matches!(error, DeltaTableError::Transaction { source: TransactionError::CommitConflict(_) })
+/// Whether another writer made the version that was to be made, and not the store or the log failed.
+fn was_overtaken(error: &DeltaTableError) -> bool {
+    matches!(error, DeltaTableError::Transaction { source: TransactionError::MaxCommitAttempts(_) })
 }
 
 #[cfg(test)]

@@ -184,6 +184,8 @@ impl DeltaLog for StoredLog {
     ) -> Result<u64, DeltaTableError> {
         let properties = CommitProperties::default()
             .with_application_transactions(transactions)
+            // It would put the commit behind versions that its writer has not seen.
+            .with_max_retries(0)
             .with_cleanup_expired_logs(Some(false));
         let state = self.delta.snapshot()?.clone();
         let log_store = self.delta.log_store();

@@ -10,7 +10,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::transaction::{CommitConflictError, TransactionError};
+use deltalake_core::kernel::transaction::TransactionError;
 use deltalake_core::kernel::{Action, Add, Remove, Transaction};
 use deltalake_core::protocol::DeltaOperation;
 use footfall_event::schema::Table;
@@ -80,6 +80,17 @@ impl ModelTables {
         let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         look(tables.entry(table).or_default())
     }
+
+    /// Puts a version behind those that its writer holds; whether none was there.
+    fn put(&self, table: Table, held: usize, made: Version) -> bool {
+        self.with(table, |versions| {
+            let is_next = versions.len() == held;
+            if is_next {
+                versions.push(made);
+            }
+            is_next
+        })
+    }
 }
 
 #[async_trait]
@@ -93,7 +104,7 @@ impl DeltaLogs for ModelLogs {
         Ok(())
     }
 
-    /// Nothing is old: a simulation lasts no day.
+    /// A simulation deletes old files by itself: an hour is old there.
     async fn delete_old_files(&self, _: &Lake, _: Table) -> Result<usize, LakeError> {
         Ok(0)
     }
@@ -188,57 +199,20 @@ impl DeltaLog for ModelLog {
         let held = self.version;
         if let Some(later) = self.logs.between.lands_later(&what) {
             let (tables, table) = (self.logs.tables.clone(), self.table);
-            let next = tables.with(table, |versions| versions.len());
-            let meets = tables.with(table, |versions| {
-                versions[held..].iter().any(|other| conflict(&made, other, appends).is_some())
-            });
             tokio::spawn(async move {
                 tokio::time::sleep(later).await;
-                // A version is put where none is.
-                tables.with(table, |versions| {
-                    if !meets && versions.len() == next {
-                        versions.push(made);
-                    }
-                });
+                tables.put(table, held, made);
             });
             return Err(DeltaTableError::Generic(format!("{what}: it took too long")));
         }
-        let newer = self.logs.tables.with(self.table, |versions| {
-            let newer = versions[held..].to_vec();
-            if let Some(conflict) = newer.iter().find_map(|other| conflict(&made, other, appends)) {
-                return Err(TransactionError::CommitConflict(conflict));
-            }
-            versions.push(made.clone());
-            Ok(newer)
-        });
-        let newer = match newer {
-            Ok(newer) => newer,
-            Err(source) => {
-                // It is told all the same where its answer is lost.
-                let _ = self.logs.between.after(&self.what("conflict")).await;
-                return Err(DeltaTableError::Transaction { source });
-            }
-        };
+        if !self.logs.tables.put(self.table, held, made.clone()) {
+            // It is told all the same where its answer is lost.
+            let _ = self.logs.between.after(&self.what("conflict")).await;
+            let source = TransactionError::MaxCommitAttempts(0);
+            return Err(DeltaTableError::Transaction { source });
+        }
         self.logs.between.after(&what).await.map_err(DeltaTableError::Generic)?;
-        newer.iter().chain([&made]).for_each(|version| self.take_up(version));
+        self.take_up(&made);
         Ok(self.version().unwrap_or(0))
     }
-}
-
-/// What stands against `made` behind `other`, which its writer had not seen.
-fn conflict(made: &Version, other: &Version, appends: bool) -> Option<CommitConflictError> {
-    let moved = |id: &str| other.transactions.iter().any(|theirs| theirs.app_id == id);
-    if made.transactions.iter().any(|ours| moved(&ours.app_id)) {
-        return Some(CommitConflictError::ConcurrentTransaction);
-    }
-    let took = |path: &str| other.removed.iter().find(|theirs| theirs.path == path);
-    let deletes_twice = |ours: &Remove| {
-        took(&ours.path).is_some_and(|theirs| theirs.data_change && ours.data_change)
-    };
-    if made.removed.iter().any(deletes_twice) {
-        return Some(CommitConflictError::ConcurrentDeleteDelete);
-    }
-    // An append counts as one that read the table.
-    let changes = other.removed.iter().any(|theirs| theirs.data_change);
-    (appends && changes).then_some(CommitConflictError::ConcurrentDeleteRead)
 }

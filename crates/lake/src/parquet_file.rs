@@ -224,8 +224,9 @@ impl FileWriter {
         let (column, size) = (table.partition_column(), bytes.len() as i64);
         let name = format!("{}-{}.parquet", self.name, Uuid::now_v7().simple());
         let path = format!("{column}={day}/{name}");
-        self.lake.store().put(&self.lake.path_in(table, &path), bytes.into()).await?;
+        // It may be in the store for as long as the answer takes, and grow old there.
         let finished = Finished::at_once();
+        self.lake.store().put(&self.lake.path_in(table, &path), bytes.into()).await?;
         self.finished.push(WrittenFile {
             add: Add {
                 path,
