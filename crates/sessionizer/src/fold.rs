@@ -210,13 +210,16 @@ impl Fold {
     fn begin(&mut self, offset: Offset, append_time: Micros) {
         let before = self.clock.watermark();
         let rules = self.book.newest().1;
+        if let Some(log_time) = self.clock.log_time() {
+            // As of the record before: what this one's own step passes may be held still, and stand in no table.
+            self.dedupe.expire(log_time, rules.dedupe_window);
+        }
         let leapt_from = self.clock.advance(append_time, rules.allowed_lateness);
         let now = self.now(append_time);
         if let Some(from) = leapt_from {
             // Not as of the record that confirms the leap, which may lie far behind it.
             self.dedupe.leap(from, now);
         }
-        self.dedupe.expire(now, self.book.newest().1.dedupe_window);
         self.ledger.begin(offset, now.hour(), before);
         self.output.rows.cause = offset;
     }

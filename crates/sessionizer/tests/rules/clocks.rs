@@ -89,6 +89,7 @@ fn ids_are_forgotten_after_the_window_though_the_first_record_was_a_year_ahead()
          12:00:00 v1 click id=b
          tick 12:00:05
          12:01:00 v1 click id=b
+         tick 12:01:06
          12:01:06 v1 click id=b
          12:01:06 v1 click id=a",
         "record a on_time
