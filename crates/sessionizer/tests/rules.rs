@@ -10,6 +10,7 @@ mod rules {
     mod render;
     mod run;
 
+    mod book;
     mod caps;
     mod clocks;
     mod duplicates;
