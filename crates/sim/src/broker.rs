@@ -37,6 +37,8 @@ struct State {
     ahead: Micros,
     members: BTreeMap<u64, Member>,
     members_ever: u64,
+    /// Signals by their keys.
+    published: Vec<(String, Bytes)>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,7 @@ impl Broker {
             ahead: Micros(0),
             members: BTreeMap::new(),
             members_ever: 0,
+            published: Vec::new(),
         };
         Arc::new(Broker { world: world.clone(), state: Mutex::new(state) })
     }
@@ -89,6 +92,11 @@ impl Broker {
     /// All records that were ever appended to a partition.
     pub fn records(&self, partition: Partition) -> Vec<Record> {
         self.state().partitions[partition.0 as usize].records.clone()
+    }
+
+    /// All signals that were ever published, by their keys.
+    pub fn published(&self) -> Vec<(String, Bytes)> {
+        self.state().published.clone()
     }
 
     pub fn partitions(&self) -> u32 {
@@ -268,8 +276,11 @@ impl EventLog for SimLog {
         Ok(Box::new(SimSubscription { broker, process, member, positions, last }))
     }
 
-    async fn publish(&self, _: &str, _: &str, _: Vec<Bytes>) -> Result<(), LogError> {
-        self.process.before("publish").await.map_err(SimLog::unavailable)
+    async fn publish(&self, _: &str, key: &str, payloads: Vec<Bytes>) -> Result<(), LogError> {
+        self.process.before("publish").await.map_err(SimLog::unavailable)?;
+        let published = payloads.into_iter().map(|payload| (key.to_owned(), payload));
+        self.broker.state().published.extend(published);
+        self.process.after("publish").await.map_err(SimLog::unavailable)
     }
 
     async fn redact(&self, _: Redaction) -> Result<Redacted, LogError> {

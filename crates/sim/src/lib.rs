@@ -3,8 +3,10 @@
 
 mod broker;
 mod definitions;
+mod happened;
 mod load;
 mod lost_log;
+mod old_files;
 mod oracle;
 mod process;
 mod rules;
@@ -18,6 +20,7 @@ mod world;
 use anyhow::{Context, Result};
 
 pub use definitions::Definitions;
+pub use happened::missing;
 pub use scenario::{Outcome, Size};
 
 /// How seeds are run.

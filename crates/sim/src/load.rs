@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use footfall_event::{EventDecoder, Micros, Offset, Partition, Text, Times, parse_event};
+use footfall_event::{EventDecoder, Micros, Offset, Partition, Times, parse_event};
 use footfall_lake::Lake;
 use footfall_pipeline::{
     HistoryBatch, HistoryFiles, JobsRun, Load, PipelineError, load as load_files,
@@ -17,9 +17,9 @@ use tokio::task::JoinHandle;
 
 use crate::oracle;
 use crate::process::{Doom, Process};
-use crate::rules::Edition;
+use crate::rules::{Edition, HIDDEN};
 use crate::scenario::{SECOND, Scenario};
-use crate::storefront::{SITE, Sent};
+use crate::storefront::{Key, SITE, Sent, key_of};
 
 /// How many loads there are in one run.
 const LOADS_MAX: usize = 2;
@@ -27,6 +27,8 @@ const LOADS_MAX: usize = 2;
 const LOADED_WITHIN: Duration = Duration::from_secs(120);
 /// How far back what is loaded lies.
 const HISTORY: Micros = Micros(2 * Micros::HOUR.0);
+/// And how near: what is ahead of the clock of who loads it, which may be behind, becomes of its time.
+const YOUNGEST: Micros = Micros(15 * Micros::SECOND.0);
 
 /// A load, until all tables have it.
 pub struct Loading {
@@ -120,8 +122,7 @@ impl Scenario {
             let mut sent = self.ledger.sent();
             for line in loading.lines.iter() {
                 let line: Value = serde_json::from_str(line)?;
-                let id = line["event_id"].as_str().unwrap_or_default();
-                if let Some(sent) = sent.get_mut(id) {
+                if let Some(sent) = sent.get_mut(&key_of(&line)) {
                     sent.is_acknowledged = true;
                 }
             }
@@ -157,22 +158,26 @@ impl Scenario {
     fn history(&self) -> Vec<String> {
         let now = self.world.now();
         let mut lines = Vec::new();
-        let sent: Vec<(String, Sent)> = {
+        let sent: Vec<(Key, Sent)> = {
             let sent = self.ledger.sent();
             let copied = sent.iter().filter(|_| self.world.chance().random_bool(0.1));
-            copied.map(|(id, sent)| (id.clone(), sent.clone())).collect()
+            copied.map(|(key, sent)| (key.clone(), sent.clone())).collect()
         };
-        for (id, sent) in sent.iter().filter(|(_, sent)| !sent.is_bad) {
-            lines.push(line(id, sent));
+        // Those of no session stand twice, as docs/reliability.md has it.
+        let is_of_session = |(key, sent): &&(Key, Sent)| {
+            let is_over = sent.at < now - YOUNGEST;
+            is_over && !sent.is_bad && !key[1].is_empty() && sent.event_name != HIDDEN[1]
+        };
+        for (key, sent) in sent.iter().filter(is_of_session) {
+            lines.push(line(key, sent));
         }
         let count = self.world.chance().random_range(1..12);
         for number in 0..count {
             let mut chance = self.world.chance();
             let back = [60 * Micros::SECOND.0, HISTORY.0].choose(&mut *chance).copied();
-            let back = chance.random_range(0..back.unwrap_or(HISTORY.0));
+            let back = chance.random_range(YOUNGEST.0..back.unwrap_or(HISTORY.0));
             let names = ["page_view", "click", "info_exposed"];
             let event = Sent {
-                visitor_id: format!("v{}", chance.random_range(0..8)),
                 event_name: (*names.choose(&mut *chance).unwrap_or(&"click")).to_owned(),
                 note: format!("{:x}", chance.random::<u64>()),
                 page_path: "/old".to_owned(),
@@ -181,18 +186,19 @@ impl Scenario {
                 is_acknowledged: false,
                 is_bad: false,
             };
+            let visitor_id = format!("v{}", chance.random_range(0..8));
             drop(chance);
-            let id = format!("load{}-{number}", self.loads);
-            lines.push(line(&id, &event));
-            self.ledger.sent().insert(id, event);
+            let key = [SITE.to_owned(), visitor_id, format!("load{}-{number}", self.loads)];
+            lines.push(line(&key, &event));
+            self.ledger.sent().insert(key, event);
         }
         lines
     }
 }
 
-fn line(id: &str, event: &Sent) -> String {
+fn line([site, visitor_id, id]: &Key, event: &Sent) -> String {
     let mut line = json!({
-        "event_id": id, "visitor_id": event.visitor_id, "event_name": event.event_name,
+        "event_id": id, "site": site, "visitor_id": visitor_id, "event_name": event.event_name,
         "timestamp": event.at.to_string(), "page_path": event.page_path,
         "properties": {"note": event.note},
     });
@@ -208,7 +214,6 @@ fn files(log: String, lines: Arc<Vec<String>>, started: Micros) -> HistoryFiles 
         let mut decoder = EventDecoder::new(&log, Partition(0));
         for (number, line) in lines.iter().enumerate() {
             let mut event = parse_event(line).map_err(|error| error.to_string())?;
-            event.set_text(Text::Site, SITE);
             event.set_whole(footfall_event::Whole::Seq, number as i64);
             let at = event.client.timestamp.unwrap_or(started);
             let times = Times { event_time: at.min(started), received_time: started };

@@ -1,15 +1,16 @@
 //! `footfall-sim --from SEED --seeds N`: runs so many seeds; the first that fails is made as short as it
 //! still fails, and told with the command that repeats it.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
-use footfall_sim::{Definitions, Manner, Outcome, Size, run};
+use footfall_sim::{Definitions, Manner, Outcome, Size, missing, run};
 
 #[derive(Parser)]
 #[command(
@@ -20,7 +21,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     from: u64,
     /// How many seeds
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// How many visitors
     #[arg(long, default_value_t = Size::FULL.visitors)]
@@ -37,6 +38,9 @@ struct Arguments {
     /// Keep tables in Delta's own logs, not in the model of them: some forty times as slow, and no seed is twice the same
     #[arg(long)]
     real_tables: bool,
+    /// Print how often each step was done, and each fault met
+    #[arg(long)]
+    counts: bool,
     /// Print what is done
     #[arg(long)]
     trace: bool,
@@ -80,7 +84,7 @@ fn run_all(arguments: &Arguments) -> Result<String> {
                 return Ok(sum);
             }
             match attempt(seed, size, Manner { shows: trace, ..manner }, &mut definitions) {
-                Ok(outcome) => sum.add(&outcome),
+                Ok(outcome) => sum.add(outcome),
                 Err(told) => {
                     // The others end with the seed that they are at.
                     next.store(from + seeds, Ordering::Relaxed);
@@ -102,7 +106,18 @@ fn run_all(arguments: &Arguments) -> Result<String> {
     for part in sums {
         sum.join(part?);
     }
-    let Sum { events, deaths, failures, rows } = sum;
+    let Sum { events, rows, counts } = sum;
+    if size == Size::FULL && !manner.on_real_tables {
+        let missing = missing(&counts, seeds);
+        ensure!(missing.is_empty(), "nothing was lost, but too little went wrong: {missing:?}");
+    }
+    if arguments.counts {
+        for (what, count) in &counts {
+            println!("{count:9} {what}");
+        }
+    }
+    let count = |what: &str| counts.get(what).copied().unwrap_or(0);
+    let (deaths, failures) = (count("death"), count("failure"));
     Ok(format!(
         "{seeds} seeds from {from} in {:.0?}: {events} events, {deaths} deaths, {failures} failures; none lost, none doubled; rows {rows:016x}",
         began.elapsed()
@@ -113,25 +128,24 @@ fn run_all(arguments: &Arguments) -> Result<String> {
 #[derive(Default)]
 struct Sum {
     events: usize,
-    deaths: u64,
-    failures: u64,
     /// Stands for the rows of all runs, in whatever order they ran.
     rows: u64,
+    /// How often each kind of step was done, and each fault met.
+    counts: BTreeMap<String, u64>,
 }
 
 impl Sum {
-    fn add(&mut self, outcome: &Outcome) {
-        let count = |what: &str| outcome.counts.get(what).copied().unwrap_or(0);
-        let (deaths, failures) = (count("death"), count("failure"));
-        let Outcome { events, rows, .. } = *outcome;
-        self.join(Sum { events, deaths, failures, rows });
+    fn add(&mut self, outcome: Outcome) {
+        let Outcome { events, rows, counts, .. } = outcome;
+        self.join(Sum { events, rows, counts });
     }
 
     fn join(&mut self, other: Sum) {
         self.events += other.events;
-        self.deaths += other.deaths;
-        self.failures += other.failures;
         self.rows = self.rows.wrapping_add(other.rows);
+        for (what, count) in other.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod clock;
 mod receipts;
 mod records;
 mod sessions;
+mod signals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::broker::{Broker, TOPIC};
 use crate::definitions::Definitions;
-use crate::rules::{Asked, CONVERSION, ERROR, Edition, PAGE_VIEW, RAGE_TARGET, STEPS};
+use crate::rules::{Asked, CONVERSION, ERROR, Edition, HIDDEN, PAGE_VIEW, RAGE_TARGET, STEPS};
 use crate::storefront::Ledger;
 use crate::tables::{rows, text, time, whole};
 use crate::world::World;
@@ -121,6 +122,7 @@ pub async fn check(
     found.loads_add_up()?;
     found.sessions_are_those_of_the_events()?;
     found.rules_hold_from_their_record_on(broker)?;
+    found.signals_are_of_needs(broker)?;
     definitions.hold(&found.as_told())?;
     world.trace("oracle", "checked", &found.events.len().to_string());
     Ok(found.digest())
@@ -175,8 +177,9 @@ impl Found {
         for session in &mut sessions {
             session["close_cause"] = json!(close_cause(session, true));
         }
+        let events = self.events.iter().filter(|event| !is_of_no_session(event));
         json!({
-            "rules": rules, "events": self.events, "sessions": sessions, "needs": self.needs,
+            "rules": rules, "events": events.collect::<Vec<_>>(), "sessions": sessions, "needs": self.needs,
             "page_views": self.page_views,
         })
     }
@@ -227,6 +230,20 @@ fn close_cause(session: &Value, is_of_load: bool) -> &str {
 /// Whether a row is of the log, and not of a load.
 fn is_live(row: &Value) -> bool {
     text(row, "log") == TOPIC
+}
+
+/// An event without a visitor, a hidden one, or one that came when as many sessions were open as may be; no repair
+/// has given it one.
+fn is_of_no_session(event: &Value) -> bool {
+    let [column, value] = HIDDEN;
+    let is_refused = event["overflow"] == true && event["session_id"].is_null();
+    text(event, "visitor_id").is_empty() || text(event, column) == value || is_refused
+}
+
+/// Where rules came into force in a partition, and their ids.
+fn controls(records: &[Record]) -> Vec<(i64, String)> {
+    let controls = records.iter().filter(|record| record.kind == Kind::Control);
+    controls.map(|record| (record.offset.0, config_id(&record.payload))).collect()
 }
 
 /// Events, a line each.

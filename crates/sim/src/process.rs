@@ -128,6 +128,8 @@ impl Process {
         let when = if is_done { "behind" } else { "before" };
         if dies {
             self.world.trace(&self.name, "death", &format!("{when} {what}"));
+            let role = self.name.trim_end_matches(|digit: char| digit.is_ascii_digit());
+            self.world.count(&format!("death of a {role} {when} {what}"));
             self.die();
             if !is_on_its_clock {
                 return Err(format!("{what}: {} died", self.name));

@@ -17,6 +17,7 @@ pub struct Asked {
 pub const CONVERSION: Equals = ["event_name", "purchase"];
 pub const PAGE_VIEW: Equals = ["event_name", "page_view"];
 pub const ERROR: Equals = ["event_name", "error"];
+pub const HIDDEN: Equals = ["event_name", "heartbeat"];
 pub const RAGE_TARGET: Equals = ["event_name", "click"];
 pub const STEPS: [(&str, Equals); 2] =
     [("view", ["page_type", "product"]), ("purchase", ["event_name", "purchase"])];
@@ -26,21 +27,16 @@ pub const STEPS: [(&str, Equals); 2] =
 pub enum Edition {
     First,
     Second,
+    /// Few events may be held, and few sessions open.
+    Tight,
 }
 
 impl Edition {
-    pub const ALL: [Edition; 2] = [Edition::First, Edition::Second];
-
-    pub fn other(self) -> Edition {
-        match self {
-            Edition::First => Edition::Second,
-            Edition::Second => Edition::First,
-        }
-    }
+    pub const ALL: [Edition; 3] = [Edition::First, Edition::Second, Edition::Tight];
 
     pub fn need(self) -> Asked {
         let found_by = match self {
-            Edition::First => ["info_key", "delivery"],
+            Edition::First | Edition::Tight => ["info_key", "delivery"],
             Edition::Second => ["page_type", "cart"],
         };
         Asked { name: "delivery", raised_by: ["page_type", "product"], found_by }
@@ -50,6 +46,12 @@ impl Edition {
         let first = first_rules();
         match self {
             Edition::First => first,
+            Edition::Tight => Rules {
+                held_events_max: 8,
+                held_events_per_visitor_max: 4,
+                open_sessions_max: 2,
+                ..first
+            },
             Edition::Second => Rules {
                 events_per_session_max: 8,
                 slow_page_ms: 2_000,
@@ -97,7 +99,7 @@ fn first_rules() -> Rules {
             page_view: sql(PAGE_VIEW),
             error: sql(ERROR),
             zero_search: "search_results = 0".to_owned(),
-            hidden: "event_name = 'heartbeat'".to_owned(),
+            hidden: sql(HIDDEN),
             rage_target: sql(RAGE_TARGET),
         },
         steps: STEPS.map(|(name, when)| Step { name: name.to_owned(), when: sql(when) }).into(),

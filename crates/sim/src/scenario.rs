@@ -26,7 +26,7 @@ use crate::oracle;
 use crate::process::Process;
 use crate::rules::Edition;
 use crate::store::SimStore;
-use crate::storefront::{Client, Door, Ledger, SITE};
+use crate::storefront::{Client, Door, Ledger, OTHER_SITE, SITE};
 use crate::world::{SimulatedClock, World};
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ impl Size {
 pub struct Scenario {
     pub world: Arc<World>,
     pub broker: Arc<Broker>,
-    store: Arc<InMemory>,
+    pub store: Arc<InMemory>,
     /// The model of their logs; `None` for the real ones.
     tables: Option<ModelTables>,
     pub ledger: Arc<Ledger>,
@@ -170,10 +170,11 @@ impl Scenario {
             world: self.world.clone(),
             door: self.door.clone(),
             ledger: self.ledger.clone(),
-            visitor_id: format!("v{number}"),
+            site: if number % 3 == 2 { OTHER_SITE } else { SITE },
+            visitor_id: format!("v{}", if number % 3 == 2 { number - 1 } else { number }),
             ahead: Micros(0),
             events: size.events_each,
-            bad: 2,
+            odd: 2,
             pause_max: Duration::from_millis(if number.is_multiple_of(3) { 30_000 } else { 6_000 }),
             comes_back: self.is_long && number.is_multiple_of(2),
         };
@@ -301,10 +302,11 @@ impl Scenario {
             world: self.world.clone(),
             door: self.door.clone(),
             ledger: self.ledger.clone(),
+            site: SITE,
             visitor_id,
             ahead: Micros(0),
             events: 1,
-            bad: 0,
+            odd: 0,
             pause_max: Duration::from_millis(20),
             comes_back: false,
         }

@@ -10,26 +10,50 @@ use footfall_event::{Limits, Micros, Rejection, parse_event, partition_of};
 use footfall_log::{EventLog, Kind, NewRecord};
 use rand::Rng;
 use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::broker::{Broker, SimLog};
 use crate::process::Process;
+use crate::tables::text;
 use crate::world::World;
 
 pub const SITE: &str = "shop";
+/// Of some visitors, who have the names of others.
+pub const OTHER_SITE: &str = "outlet";
 /// How often one event is sent before its client gives up.
 const ATTEMPTS_MAX: usize = 8;
 
 const HOURS: Duration = Duration::from_secs(3 * 3_600);
 
 /// What visitors do.
-const NAMES: [&str; 7] =
-    ["page_view", "page_view", "click", "info_exposed", "purchase", "search", "error"];
+const NAMES: [&str; 13] = [
+    "page_view",
+    "page_view",
+    "page_view",
+    "click",
+    "click",
+    "click",
+    "info_exposed",
+    "purchase",
+    "refund",
+    "search",
+    "error",
+    "scroll",
+    "heartbeat",
+];
+
+/// Site, visitor (empty where there is none) and id, which name an event.
+pub type Key = [String; 3];
+
+/// The key of an event, by its columns.
+pub fn key_of(event: &Value) -> Key {
+    ["site", "visitor_id", "event_id"].map(|column| text(event, column).to_owned())
+}
 
 /// What a client knows of an event that it sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    pub visitor_id: String,
     pub event_name: String,
     pub note: String,
     pub page_path: String,
@@ -43,12 +67,12 @@ pub struct Sent {
     pub is_bad: bool,
 }
 
-/// All events that were ever sent, by their ids.
+/// All events that were ever sent.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<BTreeMap<String, Sent>>);
+pub struct Ledger(Mutex<BTreeMap<Key, Sent>>);
 
 impl Ledger {
-    pub fn sent(&self) -> MutexGuard<'_, BTreeMap<String, Sent>> {
+    pub fn sent(&self) -> MutexGuard<'_, BTreeMap<Key, Sent>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,21 +121,21 @@ impl Door {
 fn record(event: &Value, received: Micros, partitions: u32) -> NewRecord {
     let text = event.to_string();
     let checked = parse_event(&text).and_then(|mut event| {
-        event.set_text(footfall_event::Text::Site, SITE);
         let times = event.check(&Limits::default(), received)?;
         let mut payload = Vec::new();
         event.write_record(times, &mut payload);
         Ok(payload)
     });
-    let of = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-    let partition = partition_of(SITE, &of("visitor_id"), partitions);
+    let [site, visitor_id, id] = key_of(event);
+    let who = if visitor_id.is_empty() { &id } else { &visitor_id };
+    let partition = partition_of(&site, who, partitions);
     match checked {
         Ok(payload) => NewRecord { partition, kind: Kind::Event, payload: payload.into() },
         Err(bad) => {
             let rejection = Rejection {
-                id: of("event_id"),
-                site: SITE.to_owned(),
-                visitor_id: Some(of("visitor_id")),
+                id,
+                site,
+                visitor_id: Some(visitor_id).filter(|id| !id.is_empty()),
                 reason: bad.reason.code().to_owned(),
                 field: bad.to_string(),
                 payload_bytes: text.len() as i64,
@@ -129,13 +153,14 @@ pub struct Client {
     pub world: Arc<World>,
     pub door: Door,
     pub ledger: Arc<Ledger>,
+    pub site: &'static str,
     pub visitor_id: String,
     /// How far its clock is ahead of the true time.
     pub ahead: Micros,
     /// How many events it sends.
     pub events: usize,
-    /// Of a hundred, those that are to be refused.
-    pub bad: u32,
+    /// Of a hundred, those that are to be refused, and as many without a visitor.
+    pub odd: u32,
     /// The longest pause between two of its events.
     pub pause_max: Duration,
     /// It comes back after hours, now and then, and sends then once more what it sent.
@@ -175,8 +200,7 @@ impl Client {
             body.iter_mut().for_each(|event| event["sent_at"] = json!(sent_at));
             if self.door.post(&body).await {
                 for event in &body {
-                    let id = event["event_id"].as_str().unwrap_or_default();
-                    if let Some(sent) = self.ledger.sent().get_mut(id) {
+                    if let Some(sent) = self.ledger.sent().get_mut(&key_of(event)) {
                         sent.is_acknowledged = true;
                     }
                 }
@@ -203,38 +227,32 @@ impl Client {
     }
 
     fn event(&self, number: usize) -> Value {
-        let id = format!("{}-{number}", self.visitor_id);
         let at = self.world.now();
         let timestamp = (at + self.ahead).to_string();
         let mut chance = self.world.chance();
-        let name = NAMES.choose(&mut *chance).copied().unwrap_or("page_view");
-        let page = ["product", "cart", "home"].choose(&mut *chance).copied().unwrap_or("home");
+        let name = *NAMES.choose(&mut *chance).unwrap_or(&"page_view");
+        let page = *["product", "cart", "home"].choose(&mut *chance).unwrap_or(&"home");
         let note = format!("{:x}", chance.random::<u64>());
-        let is_bad = chance.random_range(0..100) < self.bad;
-        let mut event = json!({
-            "event_id": id, "visitor_id": self.visitor_id, "event_name": name, "seq": number,
-            "timestamp": timestamp, "page_path": format!("/{page}"), "page_type": page,
-            "properties": {"note": note},
-        });
-        match name {
-            "page_view" => event["lcp_ms"] = json!(chance.random_range(1..6) * 1_000),
-            "search" => event["search_results"] = json!(chance.random_range(0..2)),
-            "click" => event["target"] = json!("button"),
-            "info_exposed" => event["info_key"] = json!("delivery"),
-            "purchase" => {
-                event["order_id"] = json!(format!("o{id}"));
-                event["value"] = json!(12.5);
-                event["currency"] = json!("EUR");
-            }
-            _ => {}
-        }
-        let mut columns = event.as_object().cloned().unwrap_or_default();
-        columns.retain(|name, _| !["timestamp", "properties"].contains(&name.as_str()));
+        let is_bad = chance.random_range(0..100) < self.odd;
+        // Ids are a visitor's own; without a visitor, a site's.
+        let is_somebodys = chance.random_range(0..100) >= self.odd;
+        let mut event = match is_somebodys {
+            true => json!({"event_id": format!("e{number}"), "visitor_id": self.visitor_id}),
+            false => json!({"event_id": format!("{}-{number}", self.visitor_id)}),
+        };
+        event["site"] = json!(self.site);
+        event["event_name"] = json!(name);
+        event["page_path"] = json!(format!("/{page}"));
+        event["page_type"] = json!(page);
+        says(&mut event, name, number, &mut chance);
+        drop(chance);
+        let columns = event.as_object().cloned().unwrap_or_default();
+        event["timestamp"] = json!(timestamp);
+        event["properties"] = json!({"note": note});
         if is_bad {
             event["value"] = json!("much");
         }
         let sent = Sent {
-            visitor_id: self.visitor_id.clone(),
             event_name: name.to_owned(),
             note,
             page_path: format!("/{page}"),
@@ -243,7 +261,7 @@ impl Client {
             is_acknowledged: false,
             is_bad,
         };
-        self.ledger.sent().insert(id, sent);
+        self.ledger.sent().insert(key_of(&event), sent);
         event
     }
 
@@ -255,5 +273,54 @@ impl Client {
     fn drawn(&self, range: std::ops::Range<Duration>) -> Duration {
         let millis = range.start.as_millis() as u64..range.end.as_millis() as u64;
         Duration::from_millis(self.world.chance().random_range(millis))
+    }
+}
+
+/// What an event says beside who, where and when.
+fn says(event: &mut Value, name: &str, number: usize, chance: &mut ChaCha8Rng) {
+    let mut drawn = |most: usize| chance.random_range(0..most);
+    // Equal times are told apart by it, or by ids alone.
+    if drawn(5) > 0 {
+        event["seq"] = json!(number);
+    }
+    if drawn(4) == 0 {
+        event["page_view_id"] = json!(["p1", "p2"][drawn(2)]);
+    }
+    if drawn(2) == 0 {
+        event["page_url"] = json!(["https://shop.example/1", "https://shop.example/2"][drawn(2)]);
+    }
+    if drawn(4) == 0 {
+        event["visible_ms"] = json!([0, 900][drawn(2)]);
+    }
+    if drawn(10) == 0 {
+        event["utm_source"] = json!("ads");
+        // Who is logged in is a visitor, with or without another id.
+        if !event["visitor_id"].is_null() {
+            event["user_id"] = json!("u1");
+        }
+    }
+    if drawn(40) == 0 {
+        event["bot"] = json!("of a test");
+    }
+    match name {
+        "page_view" => event["lcp_ms"] = json!((1 + drawn(5)) * 1_000),
+        "search" => event["search_results"] = json!(drawn(2)),
+        "click" => {
+            event["target"] = json!(["button", "link"][drawn(4) / 3]);
+            if drawn(6) > 0 {
+                event["x"] = json!(drawn(30));
+                event["y"] = json!(drawn(30));
+            }
+        }
+        "info_exposed" => event["info_key"] = json!(["delivery", "returns"][drawn(3) / 2]),
+        "purchase" | "refund" => {
+            // An order may be told again.
+            if drawn(4) > 0 {
+                event["order_id"] = json!(["A", "B", "C"][drawn(3)]);
+            }
+            event["value"] = json!([12.5, 3.0001][drawn(2)]);
+            event["currency"] = json!(["EUR", "USD"][drawn(8) / 7]);
+        }
+        _ => {}
     }
 }

@@ -7,10 +7,24 @@ use anyhow::Result;
 use footfall_event::Micros;
 use footfall_lake::Lake;
 use rand::Rng;
+use rand::seq::IndexedRandom;
 
 use crate::process::{Doom, Process};
+use crate::rules::Edition;
 use crate::scenario::{Running, SECOND, Scenario};
 use crate::world::Weather;
+
+/// At which steps a pipeline dies, and behind how many of them at most; a repair rewrites the last four, one by one.
+const DOOMS: [(&str, u64); 8] = [
+    ("", 60),
+    ("commit", 20),
+    ("put", 20),
+    ("rewrite", 14),
+    ("rewrite page_views", 2),
+    ("rewrite needs", 2),
+    ("rewrite sessions", 2),
+    ("rewrite events", 4),
+];
 
 const YEAR: Micros = Micros(365 * Micros::DAY.0);
 
@@ -47,14 +61,16 @@ impl Scenario {
                 }
                 8 => self.leap().await,
                 9 => self.stop_one(),
-                10 => self.world.set_weather(Weather::CALM),
+                10 => {
+                    self.world.set_weather(Weather::CALM);
+                }
                 11 | 12 => self.change_rules(),
                 13 => {
                     self.world.trace("world", "weather", "no space is left");
                     self.world.set_weather(Weather { is_full: true, ..Weather::CALM });
                 }
                 14 => self.load(lake).await?,
-                15 | 16 if self.is_long => self.let_hours_pass().await?,
+                15 | 16 if self.is_long => self.let_hours_pass(lake).await?,
                 _ => {
                     let mut chance = self.world.chance();
                     let weather = Weather {
@@ -98,9 +114,9 @@ impl Scenario {
     }
 
     fn doom_a_pipeline(&self) {
-        let (kind, most) = [("", 60), ("commit", 20), ("rewrite", 14), ("put", 20)]
-            [self.world.chance().random_range(0..4)];
-        let steps = self.world.chance().random_range(0..most);
+        let drawn = DOOMS.choose(&mut *self.world.chance()).copied();
+        let (kind, most) = drawn.unwrap_or_default();
+        let steps = self.world.chance().random_range(0..most.max(1));
         if let Some(running) = self.drawn_pipeline() {
             running.process.dies(Doom { kind, steps });
         }
@@ -135,13 +151,14 @@ impl Scenario {
 
     /// Pipelines that are started from now on have other rules; one is told to make room for it.
     fn change_rules(&mut self) {
-        self.edition = self.edition.other();
+        self.edition = *Edition::ALL.choose(&mut *self.world.chance()).unwrap_or(&self.edition);
         self.world.trace("world", "rules", &format!("{:?}", self.edition));
         self.stop_one();
     }
 
-    /// For hours nobody reads, or all stand still, or one does while others read on.
-    async fn let_hours_pass(&mut self) -> Result<()> {
+    /// For hours nobody reads, or all stand still, or one does while others read on. Files that were old before are
+    /// deleted then.
+    async fn let_hours_pass(&mut self, lake: &Lake) -> Result<()> {
         let seconds = self.world.chance().random_range(3_600..12_000);
         let drawn = self.world.chance().random_range(0..3);
         self.world.trace("world", "hours", &format!("{seconds} {drawn}"));
@@ -155,7 +172,9 @@ impl Scenario {
             }
             _ => self.pipelines.iter().for_each(|it| self.let_stand_still(&it.process)),
         }
+        let old = self.old_files(lake).await?;
         tokio::time::sleep(Duration::from_secs(seconds)).await;
+        self.delete_old_files(&old, lake).await?;
         self.let_all_go_on();
         Ok(())
     }

@@ -99,6 +99,12 @@ struct Trace {
     counts: BTreeMap<String, u64>,
 }
 
+impl Trace {
+    fn count(&mut self, what: &str) {
+        *self.counts.entry(what.to_owned()).or_default() += 1;
+    }
+}
+
 impl World {
     /// `shows`: whether the trace is printed as it comes.
     pub fn new(seed: u64, shows: bool) -> World {
@@ -118,8 +124,10 @@ impl World {
         self.chance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn set_weather(&self, weather: Weather) {
-        *self.weather.lock().unwrap_or_else(PoisonError::into_inner) = weather;
+    /// What it was before.
+    pub fn set_weather(&self, weather: Weather) -> Weather {
+        let mut now = self.weather.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *now, weather)
     }
 
     /// From here on nothing goes wrong, and what was slow or stood still goes on.
@@ -165,10 +173,15 @@ impl World {
     pub fn trace(&self, who: &str, what: &str, told: &str) {
         let mut trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
         (self.began.elapsed(), who, what, told).hash(&mut trace.hasher);
-        *trace.counts.entry(what.to_owned()).or_default() += 1;
+        trace.count(what);
         if self.shows {
             println!("{:12.3} {who:12} {what} {told}", self.began.elapsed().as_secs_f64());
         }
+    }
+
+    /// Counts what is part of something traced.
+    pub fn count(&self, what: &str) {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).count(what);
     }
 
     /// One number for all that was done, and in which order: equal for equal seeds.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
+use footfall_event::Micros;
 use footfall_log::{Kind, Record};
 use serde_json::Value;
 
@@ -22,6 +23,13 @@ impl Found {
             ensure!(from == at && to > from, "a range is {from} to {to}, and begins at {at}");
             for record in &records[from as usize..to as usize] {
                 clock.advance(record.append_time.0);
+                let now = clock.log_time.unwrap_or(record.append_time.0);
+                let hour = Some(now - now.rem_euclid(Micros::HOUR.0));
+                ensure!(
+                    time(row, "hour") == hour,
+                    "record {} is of another hour than its range",
+                    record.offset
+                );
             }
             let (told, meant) = (time(row, "watermark"), clock.watermark());
             ensure!(told == meant, "the watermark at {to} is told as {told:?}, and is {meant:?}");

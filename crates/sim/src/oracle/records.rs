@@ -7,67 +7,67 @@ use footfall_log::{Kind, Record};
 use serde_json::Value;
 
 use super::clock::Clock;
-use super::{Found, fixed_rules, is_live};
-use crate::storefront::Ledger;
+use super::{Found, controls, editions, fixed_rules, is_live};
+use crate::storefront::{Key, Ledger, key_of};
 use crate::tables::{text, time, whole};
 
 impl Found {
     /// Every acknowledged event is there once, any other at most once, each as it was sent, and no other. One
     /// that was refused and is sent again when its id is forgotten is refused again.
     pub fn each_event_once(&self, ledger: &Ledger) -> Result<()> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        let refused: Vec<Value> = self
-            .rejected
-            .iter()
-            .map(|row| serde_json::from_str(text(row, "payload")).context("a refused payload"))
-            .collect::<Result<_>>()?;
-        for row in self.events.iter().chain(&refused) {
-            *counts.entry(text(row, "event_id")).or_default() += 1;
+        let mut counts: BTreeMap<Key, usize> = BTreeMap::new();
+        let refused: Vec<Value> = self.rejected.iter().map(refused).collect::<Result<_>>()?;
+        for event in self.events.iter().chain(&refused) {
+            *counts.entry(key_of(event)).or_default() += 1;
         }
         let sent = ledger.sent();
-        for (id, event) in sent.iter() {
-            let count = counts.get(id.as_str()).copied().unwrap_or(0);
+        for (key, event) in sent.iter() {
+            let count = counts.get(key).copied().unwrap_or(0);
             ensure!(
                 count <= 1 || event.is_bad,
-                "event {id} is there {count} times: {}",
-                self.shown(id)
+                "event {key:?} is there {count} times: {}",
+                self.shown(key)
             );
             ensure!(
                 count >= 1 || !event.is_acknowledged,
-                "event {id} was acknowledged and is lost"
+                "event {key:?} was acknowledged and is lost: {}",
+                self.shown(key)
             );
         }
         for row in &self.events {
-            let id = text(row, "event_id");
-            let event = sent.get(id).with_context(|| format!("event {id} was never sent"))?;
-            ensure!(!event.is_bad, "event {id} should have been refused");
+            let key = key_of(row);
+            let event = sent.get(&key).with_context(|| format!("{key:?} was never sent"))?;
+            ensure!(!event.is_bad, "event {key:?} should have been refused");
             let properties: Value = serde_json::from_str(text(row, "properties"))?;
-            let told =
-                (text(row, "visitor_id"), text(row, "event_name"), text(&properties, "note"));
-            let meant = (event.visitor_id.as_str(), event.event_name.as_str(), event.note.as_str());
-            ensure!(told == meant, "event {id} is {told:?} and was {meant:?}");
+            let told = (text(row, "event_name"), text(&properties, "note"));
+            let meant = (event.event_name.as_str(), event.note.as_str());
+            ensure!(told == meant, "event {key:?} is {told:?} and was {meant:?}");
             let told = (time(row, "event_time"), text(row, "page_path"));
             let meant = (Some(event.at.0), event.page_path.as_str());
-            ensure!(told == meant, "event {id} is {told:?} and was {meant:?}");
+            ensure!(told == meant, "event {key:?} is {told:?} and was {meant:?}");
             // A load has fewer columns of what came live as well.
             let sent = event.columns.iter().filter(|_| is_live(row));
             for (column, value) in sent {
                 let told = &row[column.as_str()];
-                ensure!(is_same(told, value), "event {id}: {column} is {told}, and was {value}");
+                ensure!(is_same(told, value), "event {key:?}: {column} is {told}, and was {value}");
             }
         }
-        for row in &refused {
-            let id = text(row, "event_id");
-            let event = sent.get(id).with_context(|| format!("event {id} was never sent"))?;
-            ensure!(event.is_bad, "event {id} was refused");
+        for (row, payload) in self.rejected.iter().zip(&refused) {
+            let key = key_of(payload);
+            let event = sent.get(&key).with_context(|| format!("{key:?} was never sent"))?;
+            ensure!(event.is_bad, "event {key:?} was refused");
+            let told =
+                (text(row, "site"), text(row, "reason"), text(&payload["properties"], "note"));
+            let meant = (key[0].as_str(), "bad_type", event.note.as_str());
+            ensure!(told == meant, "refused {key:?} is {told:?} and was {meant:?}");
         }
         Ok(())
     }
 
     /// The rows of an event, and those that tell that it came again.
-    fn shown(&self, id: &str) -> String {
+    fn shown(&self, key: &Key) -> String {
         let rows = self.events.iter().chain(&self.duplicates);
-        let rows = rows.filter(|row| text(row, "event_id") == id);
+        let rows = rows.filter(|row| id_of(row) == [&key[0], &key[2]]);
         rows.map(Value::to_string).collect::<Vec<_>>().join("\n")
     }
 
@@ -89,14 +89,14 @@ impl Found {
         for record in records {
             let offset = record.offset.0;
             let payload: Value = serde_json::from_slice(&record.payload).unwrap_or_default();
-            let (id, rows) = match record.kind {
-                Kind::Event => (text(&payload, "event_id"), &events),
-                Kind::Rejected => (text(&payload, "id"), &rejected),
+            let (key, rows) = match record.kind {
+                Kind::Event => (key_of(&payload), &events),
+                Kind::Rejected => (key_of(&refused(&payload)?), &rejected),
                 Kind::Tick | Kind::Control => continue,
             };
             let at = record.append_time.0;
-            let key = (record.kind.code(), id.to_owned());
-            let (first, first_at) = *firsts.entry(key).or_insert((offset, at));
+            let of_kind = (record.kind.code(), key.clone());
+            let (first, first_at) = *firsts.entry(of_kind).or_insert((offset, at));
             let is_first = first == offset;
             let (has_row, is_duplicate) =
                 (rows.contains_key(&offset), duplicates.contains_key(&offset));
@@ -106,9 +106,19 @@ impl Found {
             let is_forgotten = record.kind == Kind::Rejected && is_long_ago;
             ensure!(
                 is_one && (has_row == is_first || is_forgotten),
-                "record {offset} of {id}, the first of its id: {is_first}, has a row: {has_row}, is a duplicate: {is_duplicate}; its rows: {}",
-                self.shown(id)
+                "record {offset} of {key:?}, the first of its id: {is_first}, has a row: {has_row}, is a duplicate: {is_duplicate}; its rows: {}",
+                self.shown(&key)
             );
+            // A row of `duplicates` does not tell whose it is.
+            let told = match (rows.get(&offset), record.kind) {
+                (Some(row), Kind::Rejected) => key_of(&refused(row)?),
+                (Some(row), _) => key_of(row),
+                (None, _) => {
+                    let [site, _, event_id] = key_of(duplicates[&offset]);
+                    [site, key[1].clone(), event_id]
+                }
+            };
+            ensure!(told == key, "record {offset} of {key:?} is told as {told:?}");
         }
         let known = records.len() as i64;
         for offset in events.keys().chain(rejected.keys()).chain(duplicates.keys()) {
@@ -117,26 +127,56 @@ impl Found {
         Ok(())
     }
 
-    /// An event is late if the watermark had passed it when its record was read.
+    /// An event is late if the watermark had passed it when its record was read, or if as many were held already
+    /// as may be.
     pub fn late_is_late(&self, partition: i64, records: &[Record]) -> Result<()> {
         let is_late: BTreeMap<i64, bool> = Found::of(&self.events, partition)
             .map(|row| (whole(row, "log_offset"), row["late"].as_bool().unwrap_or(false)))
             .collect();
-        let mut clock = Clock::default();
+        let (editions, controls) = (editions(), controls(records));
+        let (mut clock, mut held) = (Clock::default(), Vec::<(i64, Key)>::new());
         for record in records {
             clock.advance(record.append_time.0);
-            let Some(found) = is_late.get(&record.offset.0) else { continue };
-            let payload: Value = serde_json::from_slice(&record.payload)?;
-            let event_time = payload["event_time"].as_i64().context("an event's time")?;
-            let expected = clock.watermark().is_some_and(|watermark| event_time < watermark);
-            ensure!(
-                *found == expected,
-                "record {}: late is {found}, and should be {expected}",
-                record.offset.0
-            );
+            let watermark = clock.watermark();
+            if let Some(found) = is_late.get(&record.offset.0) {
+                let payload: Value = serde_json::from_slice(&record.payload)?;
+                let event_time = payload["event_time"].as_i64().context("an event's time")?;
+                let in_force = controls.iter().rfind(|(offset, _)| *offset < record.offset.0);
+                let (_, config_id) = in_force.or(controls.first()).context("no rules")?;
+                let rules = editions.get(config_id).context("rules that nobody gave")?;
+                let key = key_of(&payload);
+                let is_own =
+                    |(_, other): &&(i64, Key)| !key[1].is_empty() && other[..2] == key[..2];
+                let has_room = (held.len() as u64) < rules.held_events_max
+                    && (held.iter().filter(is_own).count() as u64)
+                        < rules.held_events_per_visitor_max;
+                let is_behind = watermark.is_some_and(|watermark| event_time < watermark);
+                let expected = is_behind || !has_room;
+                ensure!(
+                    *found == expected,
+                    "record {}: late is {found}, and should be {expected}",
+                    record.offset.0
+                );
+                if !expected {
+                    held.push((event_time, key));
+                }
+            }
+            held.retain(|(event_time, _)| {
+                watermark.is_none_or(|watermark| *event_time >= watermark)
+            });
         }
         Ok(())
     }
+}
+
+/// Site and id, which is all that a row of `duplicates` tells.
+pub fn id_of(row: &Value) -> [&str; 2] {
+    ["site", "event_id"].map(|column| text(row, column))
+}
+
+/// What was refused, of its record or its row.
+fn refused(row: &Value) -> Result<Value> {
+    serde_json::from_str(text(row, "payload")).context("a refused payload")
 }
 
 /// Numbers may stand as texts that tell them to the last digit.

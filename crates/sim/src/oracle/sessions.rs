@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use footfall_event::Partition;
-use footfall_log::{Kind, Record};
-use footfall_sessionizer::Rules;
 use serde_json::Value;
 
-use super::{Found, close_cause, config_id, editions, fixed_rules, is_live, shown};
+use super::records::id_of;
+use super::{
+    Found, close_cause, controls, editions, fixed_rules, is_live, is_of_no_session, shown,
+};
 use crate::broker::Broker;
 use crate::tables::{text, time, whole};
 
@@ -16,21 +17,17 @@ impl Found {
     /// Sessions are the runs of each visitor's events, cut at the gap and at the cap: late ones were
     /// repaired.
     pub fn sessions_are_those_of_the_events(&self) -> Result<()> {
-        let mut visitors: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        let mut visitors: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
         for event in &self.events {
-            visitors.entry(text(event, "visitor_id")).or_default().push(event);
+            if is_of_no_session(event) {
+                ensure!(event["session_id"].is_null(), "it is of no session, and has one: {event}");
+            } else {
+                visitors.entry(visitor_of(event)).or_default().push(event);
+            }
         }
-        let editions = editions();
-        let by: BTreeMap<&str, &Rules> = self
-            .sessions
-            .iter()
-            .filter_map(|row| {
-                Some((text(row, "session_id"), editions.get(text(row, "config_id"))?))
-            })
-            .collect();
         let (gap, cap) = (fixed_rules().session_gap.0, fixed_rules().session_cap.0);
         let (mut expected, mut of_loads) = (BTreeSet::new(), BTreeSet::new());
-        for (visitor_id, events) in &mut visitors {
+        for (visitor, events) in &mut visitors {
             events.sort_by_key(|event| {
                 (time(event, "event_time"), whole(event, "seq"), text(event, "event_id"))
             });
@@ -54,21 +51,15 @@ impl Found {
                     rest[..end].iter().find(|event| text(event, "session_id") != session_id);
                 ensure!(
                     others.is_none(),
-                    "{visitor_id}: an event of {session_id} is in another session:\n{}",
+                    "{visitor:?}: an event of {session_id} is in another session:\n{}",
                     shown(&rest[..end])
                 );
-                // Beyond the cap an event is in no figure but these.
-                let rules = by.get(session_id).context("a session by rules that nobody gave")?;
-                let counted = end.min(rules.events_per_session_max as usize);
-                let purchases =
-                    rest[..counted].iter().filter(|event| text(event, "event_name") == "purchase");
-                let count = purchases.count() as i64;
                 let late = rest[..end].iter().filter(|event| event["late"] == true).count() as i64;
-                ensure!(!session_id.is_empty(), "{visitor_id}: an event has no session");
+                ensure!(!session_id.is_empty(), "{visitor:?}: an event has no session");
                 if rest[..end].iter().any(|event| !is_live(event)) {
                     of_loads.insert(session_id);
                 }
-                expected.insert((session_id, began, last, end as i64, cause, count, late));
+                expected.insert((session_id, began, last, end as i64, cause, late));
                 rest = &rest[end..];
             }
         }
@@ -82,7 +73,6 @@ impl Found {
                     time(row, "ended_at").unwrap_or(0),
                     whole(row, "event_count"),
                     close_cause(row, of_loads.contains(text(row, "session_id"))),
-                    whole(row, "conversion_count"),
                     whole(row, "revision"),
                 )
             })
@@ -104,24 +94,13 @@ impl Found {
         let of = |event: &Value| {
             (time(event, "event_time"), whole(event, "seq"), text(event, "event_id").to_owned())
         };
-        for event in &self.events {
+        for event in self.events.iter().filter(|event| !event["session_id"].is_null()) {
             let first = first_events.entry(text(event, "session_id")).or_insert(event);
             if of(event) < of(first) {
                 *first = event;
             }
         }
-        // A repair folds all sessions of a run, for a late event or for one that a load had as well.
-        let doubled = self.duplicates.iter().filter(|row| !is_live(row));
-        let doubled: BTreeSet<&str> = doubled.map(|row| text(row, "event_id")).collect();
-        let is_reason = |event: &&Value| {
-            event["late"] == true || !is_live(event) || doubled.contains(text(event, "event_id"))
-        };
-        let repaired: BTreeSet<&str> = self
-            .runs()
-            .into_iter()
-            .filter(|run| run.iter().any(is_reason))
-            .flat_map(|run| run.into_iter().map(|event| text(event, "session_id")))
-            .collect();
+        let repaired = self.repaired_sessions();
         let in_force: Vec<Vec<(i64, String)>> = (0..broker.partitions())
             .map(|partition| controls(&broker.records(Partition(partition as i32))))
             .collect();
@@ -151,12 +130,26 @@ impl Found {
         Ok(())
     }
 
+    /// Those of runs that a repair folds: all sessions of a run, for a late event or for one that a load had as well.
+    pub fn repaired_sessions(&self) -> BTreeSet<&str> {
+        let doubled = self.duplicates.iter().filter(|row| !is_live(row));
+        let doubled: BTreeSet<[&str; 2]> = doubled.map(id_of).collect();
+        let is_reason = |event: &&Value| {
+            event["late"] == true || !is_live(event) || doubled.contains(&id_of(event))
+        };
+        self.runs()
+            .into_iter()
+            .filter(|run| run.iter().any(is_reason))
+            .flat_map(|run| run.into_iter().map(|event| text(event, "session_id")))
+            .collect()
+    }
+
     /// The events of each visitor between two pauses longer than the gap, of whichever logs.
     fn runs(&self) -> Vec<Vec<&Value>> {
         let at = |event: &Value| time(event, "event_time").unwrap_or(0);
-        let mut visitors: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        let mut visitors: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
         for event in &self.events {
-            visitors.entry(text(event, "visitor_id")).or_default().push(event);
+            visitors.entry(visitor_of(event)).or_default().push(event);
         }
         let gap = fixed_rules().session_gap.0;
         let mut runs = Vec::new();
@@ -169,8 +162,7 @@ impl Found {
     }
 }
 
-/// Where rules came into force in a partition, and their ids.
-fn controls(records: &[Record]) -> Vec<(i64, String)> {
-    let controls = records.iter().filter(|record| record.kind == Kind::Control);
-    controls.map(|record| (record.offset.0, config_id(&record.payload))).collect()
+/// A visitor is one of a site.
+fn visitor_of(event: &Value) -> (&str, &str) {
+    (text(event, "site"), text(event, "visitor_id"))
 }
