@@ -16,7 +16,7 @@ use crate::stages::{Stage, TABLES, kind_of};
 /// All that writes to disk.
 const WRITES: &str = "write,pwrite64,fsync,fdatasync,linkat,rename,renameat,unlink";
 /// How long strace may take to write its last lines.
-const LAST_LINES: Duration = Duration::from_secs(10);
+const LAST_LINES: Duration = Duration::from_secs(60);
 
 /// Where a process is to be killed.
 pub struct Aim {
