@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 
 /// How long a client shall wait after a 503, in seconds.
@@ -50,6 +52,13 @@ pub fn empty(status: StatusCode) -> Answer {
 
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, "text/plain; charset=utf-8", body.into())
+}
+
+/// A transparent GIF of one pixel, which nobody is to keep: whoever has it sends nothing.
+pub fn pixel() -> Answer {
+    const PIXEL: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+    let answer = answer(StatusCode::OK, "image/gif", Bytes::from_static(PIXEL));
+    with(answer, CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
 /// `{"error": message}`: a sentence for whoever reads the client's log.

@@ -34,10 +34,19 @@ pub enum Purpose {
     Validate,
 }
 
+/// Where a request has its events.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Body,
+    /// An image of a page asks, and is answered with one.
+    Query,
+}
+
 /// Collects the events of one request.
 pub async fn collect(
     shared: &Arc<Shared>,
     protocol: Protocol,
+    source: Source,
     purpose: Purpose,
     request: &mut Request<Incoming>,
     guest: &Guest,
@@ -53,9 +62,18 @@ pub async fn collect(
     {
         return not_appended(&error);
     }
-    let (bytes_max, within) = (settings.body_bytes_max, settings.body_timeout);
-    let reading = body::read(request.body_mut(), &shared.bodies, bytes_max, within);
-    let body = match reading.await {
+    let body = match source {
+        Source::Body => {
+            let (bytes_max, within) = (settings.body_bytes_max, settings.body_timeout);
+            body::read(request.body_mut(), &shared.bodies, bytes_max, within).await
+        }
+        Source::Query => {
+            let query = protocol.body_of_query(request.uri().query().unwrap_or_default());
+            let hold = Hold::new(&shared.bodies, query.len());
+            hold.map(|hold| Body::Whole { bytes: query.into(), hold })
+        }
+    };
+    let body = match body {
         Ok(body) => body,
         Err(why) => return no_body(shared, &why),
     };
@@ -80,12 +98,14 @@ pub async fn collect(
         Judgement::Overloaded => no_body(shared, &NoBody::Overloaded),
         Judgement::Append { verdicts, status, error, hold } => {
             let keeping = (purpose == Purpose::Keep).then_some((shared.as_ref(), began));
-            conclude(keeping, verdicts, status, error.as_deref(), hold).await
+            let answer = conclude(keeping, verdicts, status, error.as_deref(), hold).await;
+            let is_image = source == Source::Query && answer.status() == StatusCode::OK;
+            if is_image { answer::pixel() } else { answer }
         }
     }
 }
 
-fn denied(why: &Denial) -> Answer {
+pub fn denied(why: &Denial) -> Answer {
     match why {
         Denial::Missing | Denial::Unknown => answer::unauthorized(&why.to_string()),
         Denial::Page(_) => answer::error(StatusCode::FORBIDDEN, &why.to_string()),
@@ -95,7 +115,7 @@ fn denied(why: &Denial) -> Answer {
 /// What the request's head says; `Err` says why its sender is not admitted.
 fn head(shared: &Shared, protocol: Protocol, request: &Request<Incoming>) -> Result<Head, Denial> {
     let headers = request.headers();
-    let access = keys::access(&shared.settings.keys, headers)?;
+    let access = keys::access(&shared.settings.keys, headers, request.uri().query())?;
     if access == Access::Missing && !protocol.has_key_in_body() {
         return Err(Denial::Missing);
     }

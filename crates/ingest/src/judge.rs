@@ -15,7 +15,7 @@ use crate::IngestSettings;
 use crate::body::{Body, Cut, Hold};
 use crate::gzip::{self, NotInflated};
 use crate::keys::{Access, Denial};
-use crate::protocol::{Names, Piece, Protocol, Split, place};
+use crate::protocol::{Names, Piece, Protocol, Split, Unpacked, place};
 use crate::refusal::Payload;
 use door::{BotMemo, Door};
 pub use verdicts::Verdicts;
@@ -129,10 +129,10 @@ fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     }
     let mut verdicts = Verdicts::new(door.head);
     verdicts.expect(split.pieces.len(), body.len());
-    let mut bots = BotMemo::default();
+    let (mut bots, unpacked) = (BotMemo::default(), Unpacked::new());
     let mut bad = None;
     for piece in &split.pieces {
-        bad = judge_event(&door, &split, *piece, &mut bots, &mut verdicts).err();
+        bad = judge_event(&door, &split, *piece, &unpacked, &mut bots, &mut verdicts).err();
     }
     // A batch is taken whatever its events are: a client would drop the good with the bad.
     let error = bad.filter(|_| !split.is_batch).map(|bad| bad.to_string());
@@ -140,10 +140,11 @@ fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     Judgement::Append { verdicts, status, error, hold }
 }
 
-fn judge_event(
+fn judge_event<'a>(
     door: &Door<'_>,
-    split: &Split<'_>,
-    piece: Piece<'_>,
+    split: &Split<'a>,
+    piece: Piece<'a>,
+    unpacked: &'a Unpacked,
     bots: &mut BotMemo,
     verdicts: &mut Verdicts,
 ) -> Result<(), BadField> {
@@ -158,7 +159,7 @@ fn judge_event(
         let bad = BadField::new(Reason::TooLarge, "event", message);
         return Err(verdicts.reject(door, bad, &payload, protocol.names(text)));
     }
-    let mut event = match protocol.parse(text, split, &door.settings.limits) {
+    let mut event = match protocol.parse(text, split, unpacked, &door.settings.limits) {
         Ok(event) => event,
         Err(bad) => {
             let bad = place(bad, text);

@@ -10,6 +10,9 @@ use footfall_guard::{SecretHash, bearer};
 
 use crate::{Key, origins};
 
+/// A header of its own, for clients that cannot set `Authorization`.
+const WRITE_KEY: &str = "x-write-key";
+
 /// What a request's head says about its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -25,7 +28,7 @@ pub enum Access {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     #[error(
-        "a write key is required: as the user name of Basic authorization, or as a Bearer token"
+        "a write key is required: as the user name of Basic authorization, as a Bearer token, in the header X-Write-Key, or as `writeKey` in the query"
     )]
     Missing,
     #[error("the write key is not known here")]
@@ -35,19 +38,32 @@ pub enum Denial {
     Page(String),
 }
 
-/// The access that a request's head gives.
+/// The access that a request's head gives: a header's key comes before one in the query, which is all that a
+/// browser's beacon can send.
 ///
 /// # Errors
 /// `Unknown`, `Page`.
-pub fn access(keys: &[Key], headers: &HeaderMap) -> Result<Access, Denial> {
+pub fn access(keys: &[Key], headers: &HeaderMap, query: Option<&str>) -> Result<Access, Denial> {
     if keys.is_empty() {
         return Ok(Access::Open);
     }
-    if !headers.contains_key(AUTHORIZATION) {
+    let shown = if headers.contains_key(AUTHORIZATION) {
+        shown_key(headers).ok_or(Denial::Unknown)?
+    } else if let Some(key) = headers.get(WRITE_KEY) {
+        key.as_bytes().to_vec()
+    } else if let Some(key) = query.and_then(query_key) {
+        key.into_bytes()
+    } else {
         return Ok(Access::Missing);
-    }
-    let shown = shown_key(headers).ok_or(Denial::Unknown)?;
+    };
     site_of(keys, &shown, origins::origin(headers).as_deref()).map(Access::Site)
+}
+
+/// The write key of a query.
+pub fn query_key(query: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let (_, key) = pairs.find(|(name, _)| name == "writeKey")?;
+    (!key.is_empty()).then(|| key.into_owned())
 }
 
 /// The site that `shown` opens to a page of `origin`, or to who is no page. Every key is compared in
@@ -111,7 +127,22 @@ mod tests {
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
         }
-        assert_eq!(access(&keys(), &headers), expected, "{authorization:?}");
+        assert_eq!(access(&keys(), &headers, None), expected, "{authorization:?}");
+    }
+
+    #[test]
+    fn a_key_may_stand_in_a_header_of_its_own_or_in_the_query() {
+        let (mut headers, site) =
+            (HeaderMap::new(), |name: &str| Ok(Access::Site(name.to_owned())));
+        let of_query = |query: &str| access(&keys(), &HeaderMap::new(), Some(query));
+        assert_eq!(of_query("writeKey=two"), site("blog"));
+        assert_eq!(of_query("a=b&writeKey=t%77o&status=summary"), site("blog"));
+        assert_eq!(of_query("writeKey=four"), Err(Denial::Unknown));
+        assert_eq!(of_query("writekey=two&writeKey="), Ok(Access::Missing));
+        headers.insert("X-Write-Key", "two".parse().unwrap());
+        assert_eq!(access(&keys(), &headers, Some("writeKey=one")), site("blog"));
+        headers.insert(AUTHORIZATION, "Bearer one".parse().unwrap());
+        assert_eq!(access(&keys(), &headers, None), site("shop"));
     }
 
     #[test]
@@ -150,7 +181,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
             headers.insert(ORIGIN, origin.parse().unwrap());
-            let admitted = access(&keys(), &headers);
+            let admitted = access(&keys(), &headers, None);
             assert_eq!(admitted.is_ok(), is_admitted, "{key} {origin}: {admitted:?}");
         }
     }

@@ -19,6 +19,7 @@ mod refusal;
 mod replay;
 mod serve;
 mod service;
+mod settings;
 mod stream;
 
 pub use config::{IngestSettings, Key};

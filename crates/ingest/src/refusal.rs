@@ -63,15 +63,21 @@ pub fn cut(mut bad: BadField) -> BadField {
     bad
 }
 
+/// Under which names a write key may stand in a body. Snowplow's app is named by it.
+pub const KEYS: [&str; 2] = ["writeKey", "\"aid\""];
+
 /// A text without the write keys in it, be it JSON, cut, or of another form: they are credentials.
 fn without_keys(text: &str) -> String {
-    const NAME: &str = "writeKey";
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(NAME) {
-        let after = &rest[at + NAME.len()..];
+    let next = |rest: &str| {
+        let found = KEYS.iter().filter_map(|name| Some((rest.find(name)?, name.len())));
+        found.min()
+    };
+    while let Some((at, name_bytes)) = next(rest) {
+        let after = &rest[at + name_bytes..];
         let value = value_in(after);
-        shown.push_str(&rest[..at + NAME.len() + value.start]);
+        shown.push_str(&rest[..at + name_bytes + value.start]);
         rest = &after[value.end..];
     }
     shown.push_str(rest);
@@ -148,6 +154,8 @@ mod tests {
             (r#"{"writeKey":"WK_A"#, r#"{"writeKey":""#),
             ("{writeKey: 'WK_A', b", "{writeKey: '', b"),
             ("a=1&writeKey=WK_A&b=2", "a=1&writeKey=&b=2"),
+            (r#"{"e":"pv","aid":"WK_A","tv":"js"}"#, r#"{"e":"pv","aid":"","tv":"js"}"#),
+            (r#"{"said":"so"}"#, r#"{"said":"so"}"#),
             (r#"{"writeKey":"","b":"c"}"#, r#"{"writeKey":"","b":"c"}"#),
             (r#"["writeKey","b"]"#, r#"["writeKey","b"]"#),
             ("writeKey", "writeKey"),

@@ -15,6 +15,7 @@ use crate::body::{Body, Hold};
 use crate::judge::{Encoding, Head, Judgement, judge};
 use crate::keys::Access;
 use crate::protocol::{Call, Protocol, form_of};
+use crate::refusal::KEYS;
 
 /// A row of `rejected`, as it stands in the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,6 +39,7 @@ pub enum PayloadForm {
     Track,
     Page,
     Identify,
+    Snowplow,
 }
 
 /// What became of a row.
@@ -123,7 +125,8 @@ fn judge_again(
 fn unfit(row: &RejectedRow, topic: &str) -> Option<String> {
     let (stored, bytes) = (row.payload.len() as i64, row.payload_bytes);
     // Write keys are blanked, which makes a payload shorter.
-    let is_blanked = bytes <= REJECTED_PAYLOAD_BYTES_MAX as i64 && row.payload.contains("writeKey");
+    let is_blanked = bytes <= REJECTED_PAYLOAD_BYTES_MAX as i64
+        && KEYS.iter().any(|name| row.payload.contains(name));
     if bytes > stored && !is_blanked {
         return Some(format!(
             "the payload is cut: {stored} of {bytes} bytes are stored; have its client send it again"
@@ -145,6 +148,7 @@ const fn protocol_of(form: PayloadForm) -> Protocol {
         PayloadForm::Track => Protocol::Segment(Call::One("track")),
         PayloadForm::Page => Protocol::Segment(Call::One("page")),
         PayloadForm::Identify => Protocol::Segment(Call::One("identify")),
+        PayloadForm::Snowplow => Protocol::Snowplow,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use footfall_log::EventLog;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, EXPECT, HeaderValue};
+use hyper::header::{ALLOW, EXPECT, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{self, Answer};
 use crate::body;
 use crate::clock::ClockWatch;
-use crate::collect::{Purpose, collect};
+use crate::collect::{Purpose, Source, collect, denied};
 use crate::crowd::Guest;
 use crate::protocol::{Call, Protocol};
-use crate::{IngestSettings, Metrics, origins};
+use crate::settings::{self, Sdk};
+use crate::{IngestSettings, Metrics, keys, origins};
 
 /// Answers that leave a body unread: what is left of it is passed over, so that they are not lost on a
 /// client which sends before it listens.
@@ -43,23 +44,55 @@ pub struct Shared {
     pub shutdown: CancellationToken,
 }
 
+#[derive(Clone, Copy)]
 enum Route {
     Collect(Protocol),
+    /// The same of what a query tells, by GET.
+    Pixel(Protocol),
+    /// What an SDK asks before it sends.
+    Settings(Sdk),
     /// What [`Route::Collect`] answers for Footfall's own events, and nothing is kept.
     Validate,
+    /// Taken, and nothing is done.
+    Ignore,
     Live,
     Ready,
     Metrics,
 }
 
-/// All paths there are.
-const ROUTES: [(&str, Route); 9] = [
+const BATCH: Route = Route::Collect(Protocol::Segment(Call::Batch));
+
+const fn call(kind: &'static str) -> Route {
+    Route::Collect(Protocol::Segment(Call::One(kind)))
+}
+
+/// All paths there are, but for Segment's settings, whose path holds a key. Segment's calls have two: those of
+/// one letter are the browser's.
+const ROUTES: [(&str, Route); 25] = [
     ("/v1/events", Route::Collect(Protocol::Events)),
     ("/v1/validate", Route::Validate),
-    ("/v1/batch", Route::Collect(Protocol::Segment(Call::Batch))),
-    ("/v1/track", Route::Collect(Protocol::Segment(Call::One("track")))),
-    ("/v1/page", Route::Collect(Protocol::Segment(Call::One("page")))),
-    ("/v1/identify", Route::Collect(Protocol::Segment(Call::One("identify")))),
+    ("/v1/batch", BATCH),
+    ("/v1/track", call("track")),
+    ("/v1/page", call("page")),
+    ("/v1/screen", call("screen")),
+    ("/v1/identify", call("identify")),
+    ("/v1/group", call("group")),
+    ("/v1/alias", call("alias")),
+    ("/v1/b", BATCH),
+    ("/v1/t", call("track")),
+    ("/v1/p", call("page")),
+    ("/v1/s", call("screen")),
+    ("/v1/i", call("identify")),
+    ("/v1/g", call("group")),
+    ("/v1/a", call("alias")),
+    ("/com.snowplowanalytics.snowplow/tp2", Route::Collect(Protocol::Snowplow)),
+    ("/i", Route::Pixel(Protocol::Snowplow)),
+    // RudderStack's, of a page that is left.
+    ("/beacon/v1/batch", BATCH),
+    ("/sourceConfig", Route::Settings(Sdk::RudderStack)),
+    ("/sourceConfig/", Route::Settings(Sdk::RudderStack)),
+    // Segment's browser SDK tells how it fares; it is asked not to, and is not told off.
+    ("/v1/m", Route::Ignore),
     ("/livez", Route::Live),
     ("/readyz", Route::Ready),
     ("/metrics", Route::Metrics),
@@ -68,9 +101,21 @@ const ROUTES: [(&str, Route); 9] = [
 impl Route {
     const fn method(&self) -> Method {
         match self {
-            Route::Collect(_) | Route::Validate => Method::POST,
-            Route::Live | Route::Ready | Route::Metrics => Method::GET,
+            Route::Collect(_) | Route::Validate | Route::Ignore => Method::POST,
+            Route::Pixel(_) | Route::Settings(_) | Route::Live | Route::Ready | Route::Metrics => {
+                Method::GET
+            }
         }
+    }
+
+    /// Pages of shops ask for it.
+    const fn is_of_pages(&self) -> bool {
+        !matches!(self, Route::Live | Route::Ready | Route::Metrics)
+    }
+
+    fn find(path: &str) -> Option<Route> {
+        let known = ROUTES.iter().find(|(known, _)| *known == path).map(|(_, route)| *route);
+        known.or_else(|| settings::segment_key(path).map(|_| Route::Settings(Sdk::Segment)))
     }
 }
 
@@ -100,23 +145,54 @@ async fn route(
     guest: &Guest,
 ) -> Answer {
     let path = request.uri().path();
-    match ROUTES.iter().find(|(known, _)| *known == path) {
-        None => not_found(path),
-        Some((_, Route::Collect(_) | Route::Validate)) if *request.method() == Method::OPTIONS => {
-            origins::preflight(&shared.settings.keys, request.headers())
-        }
-        Some((_, route)) if route.method() != *request.method() => not_allowed(path, route),
-        Some((_, Route::Collect(_) | Route::Validate)) if is_excess => too_many_connections(shared),
-        Some((_, Route::Collect(protocol))) => {
-            collect(shared, *protocol, Purpose::Keep, request, guest).await
-        }
-        Some((_, Route::Validate)) => {
-            collect(shared, Protocol::Events, Purpose::Validate, request, guest).await
-        }
-        Some((_, Route::Live)) => answer::text(StatusCode::OK, "ok\n"),
-        Some((_, Route::Ready)) => ready(shared).await,
-        Some((_, Route::Metrics)) => metrics(shared),
+    let Some(route) = Route::find(path) else { return not_found(path) };
+    let method = request.method();
+    if *method == Method::OPTIONS && route.is_of_pages() {
+        return origins::preflight(&shared.settings.keys, request.headers());
     }
+    if route.method() != *method {
+        return not_allowed(path, route);
+    }
+    match route {
+        Route::Collect(_) | Route::Pixel(_) | Route::Validate if is_excess => {
+            too_many_connections(shared)
+        }
+        Route::Collect(protocol) => {
+            collect(shared, protocol, Source::Body, Purpose::Keep, request, guest).await
+        }
+        Route::Pixel(protocol) => {
+            collect(shared, protocol, Source::Query, Purpose::Keep, request, guest).await
+        }
+        Route::Validate => {
+            collect(shared, Protocol::Events, Source::Body, Purpose::Validate, request, guest).await
+        }
+        Route::Settings(sdk) => settings_of(shared, sdk, request),
+        Route::Ignore => answer::empty(StatusCode::NO_CONTENT),
+        Route::Live => answer::text(StatusCode::OK, "ok\n"),
+        Route::Ready => ready(shared).await,
+        Route::Metrics => metrics(shared),
+    }
+}
+
+/// An SDK that asks with a key that is not known here is told so, or nobody would know why nothing comes.
+fn settings_of(shared: &Shared, sdk: Sdk, request: &Request<Incoming>) -> Answer {
+    let (uri, headers) = (request.uri(), request.headers());
+    let key = match sdk {
+        Sdk::Segment => settings::segment_key(uri.path()).map(str::to_owned),
+        Sdk::RudderStack => uri.query().and_then(keys::query_key),
+    };
+    let Some(key) = key else {
+        return answer::error(StatusCode::BAD_REQUEST, "writeKey: is required in the query");
+    };
+    let keys = &shared.settings.keys;
+    let origin = origins::origin(headers);
+    if !keys.is_empty()
+        && let Err(why) = keys::site_of(keys, key.as_bytes(), origin.as_deref())
+    {
+        return denied(&why);
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    settings::of(sdk, &key, host)
 }
 
 fn too_many_connections(shared: &Shared) -> Answer {
@@ -148,7 +224,7 @@ fn not_found(path: &str) -> Answer {
     answer::error(StatusCode::NOT_FOUND, &message)
 }
 
-fn not_allowed(path: &str, route: &Route) -> Answer {
+fn not_allowed(path: &str, route: Route) -> Answer {
     let method = route.method();
     let message = format!("{path} takes {method} only");
     let answer = answer::error(StatusCode::METHOD_NOT_ALLOWED, &message);

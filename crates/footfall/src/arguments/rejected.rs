@@ -89,7 +89,7 @@ pub struct ReplayArguments {
     /// Every row of the table.
     #[arg(long)]
     pub all: bool,
-    /// By which path the payloads came, where they do not tell: /v1/events, or Segment's.
+    /// By which path the payloads came, where they do not tell: /v1/events, Segment's or Snowplow's.
     #[arg(long = "as", value_enum, value_name = "PATH")]
     pub form: Option<ReplayForm>,
     /// Tell what would be taken, and keep nothing.
@@ -108,6 +108,7 @@ pub enum ReplayForm {
     Track,
     Page,
     Identify,
+    Snowplow,
 }
 
 impl From<ReplayForm> for footfall_ingest::PayloadForm {
@@ -118,6 +119,7 @@ impl From<ReplayForm> for footfall_ingest::PayloadForm {
             ReplayForm::Track => Self::Track,
             ReplayForm::Page => Self::Page,
             ReplayForm::Identify => Self::Identify,
+            ReplayForm::Snowplow => Self::Snowplow,
         }
     }
 }

@@ -122,11 +122,11 @@ impl Verdicts {
         std::mem::take(&mut self.records).into_iter().map(slice).collect()
     }
 
-    /// 202 as Footfall says it, 200 as Segment does.
+    /// 202 as Footfall says it, 200 as others do.
     pub fn taken(&self) -> StatusCode {
         match self.dialect {
             Dialect::Events => StatusCode::ACCEPTED,
-            Dialect::Segment => StatusCode::OK,
+            Dialect::Segment | Dialect::Snowplow => StatusCode::OK,
         }
     }
 
@@ -153,7 +153,7 @@ impl Verdicts {
                 body.push(b',');
             }
             (None, Dialect::Segment) => body.extend_from_slice(b"{\"success\":true,"),
-            (None, Dialect::Events) => body.push(b'{'),
+            (None, Dialect::Events | Dialect::Snowplow) => body.push(b'{'),
         }
         let (accepted, rejected) = (self.accepted, self.rejected_count());
         let counts = format!("\"accepted\":{accepted},\"rejected\":{rejected}");

@@ -114,19 +114,24 @@ pub fn number(raw: &str) -> Option<f64> {
     serde_json::from_str(raw).ok()
 }
 
-/// An amount as a number, or as a text that holds one.
-pub fn money(raw: &str) -> Option<Money> {
-    let units = match text(raw) {
+/// A number, or a text that holds one.
+pub fn number_or_text(raw: &str) -> Option<f64> {
+    match text(raw) {
         Some(text) => text.trim().parse().ok(),
         None => number(raw),
-    };
-    units.and_then(Money::from_units)
+    }
+}
+
+/// An amount as a number, or as a text that holds one.
+pub fn money(raw: &str) -> Option<Money> {
+    number_or_text(raw).and_then(Money::from_units)
 }
 
 /// Writes a JSON object field by field.
 #[derive(Default)]
 pub struct Object {
     json: String,
+    names: HashSet<String>,
 }
 
 impl Object {
@@ -136,6 +141,15 @@ impl Object {
         self.json.push_str(&serde_json::Value::from(key).to_string());
         self.json.push(':');
         self.json.push_str(raw);
+    }
+
+    /// As `push`, under a name that nothing has yet: with `prefix` before it where it is taken.
+    pub fn push_new(&mut self, key: &str, prefix: &str, raw: &str) {
+        let mut name = key.to_owned();
+        while !self.names.insert(name.clone()) {
+            name.insert_str(0, prefix);
+        }
+        self.push(&name, raw);
     }
 
     /// `None` if nothing was pushed.

@@ -3,7 +3,9 @@
 
 mod events;
 mod fields;
+mod fill;
 mod segment;
+mod snowplow;
 
 use std::borrow::Cow;
 
@@ -13,21 +15,24 @@ use serde_json::value::RawValue;
 
 use fields::Fields;
 pub use segment::Call;
+pub use snowplow::Unpacked;
 
 /// A family of protocols: a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Events,
     Segment,
+    Snowplow,
 }
 
 impl Dialect {
-    pub const ALL: [Dialect; 2] = [Dialect::Events, Dialect::Segment];
+    pub const ALL: [Dialect; 3] = [Dialect::Events, Dialect::Segment, Dialect::Snowplow];
 
     pub const fn name(self) -> &'static str {
         match self {
             Dialect::Events => "events",
             Dialect::Segment => "segment",
+            Dialect::Snowplow => "snowplow",
         }
     }
 }
@@ -38,6 +43,7 @@ pub enum Protocol {
     /// Footfall's own: an event, an array of events, or a line for each.
     Events,
     Segment(Call),
+    Snowplow,
 }
 
 /// The events of a body, not looked into yet.
@@ -69,12 +75,13 @@ impl Protocol {
         match self {
             Protocol::Events => Dialect::Events,
             Protocol::Segment(_) => Dialect::Segment,
+            Protocol::Snowplow => Dialect::Snowplow,
         }
     }
 
     /// May a write key stand in the body?
     pub fn has_key_in_body(self) -> bool {
-        matches!(self, Protocol::Segment(_))
+        matches!(self, Protocol::Segment(_) | Protocol::Snowplow)
     }
 
     /// Splits a body into at most `events_max` events, without looking into them.
@@ -85,6 +92,7 @@ impl Protocol {
         match self {
             Protocol::Events => events::split(body, events_max),
             Protocol::Segment(call) => segment::split(call, body, events_max),
+            Protocol::Snowplow => snowplow::split(body, events_max),
         }
     }
 
@@ -96,11 +104,21 @@ impl Protocol {
         self,
         text: &'a str,
         split: &Split<'a>,
+        unpacked: &'a Unpacked,
         limits: &Limits,
     ) -> Result<Event<'a>, BadField> {
         match self {
             Protocol::Events => parse_event(text),
             Protocol::Segment(call) => segment::parse(call, text, &split.envelope, limits),
+            Protocol::Snowplow => snowplow::parse(text, unpacked, limits),
+        }
+    }
+
+    /// What came in a query as the body that it stands for.
+    pub fn body_of_query(self, query: &str) -> String {
+        match self {
+            Protocol::Events | Protocol::Segment(_) => query.to_owned(),
+            Protocol::Snowplow => snowplow::of_query(query),
         }
     }
 
@@ -109,30 +127,35 @@ impl Protocol {
         match self {
             Protocol::Events => bad,
             Protocol::Segment(call) => segment::rename(call, bad, text),
+            Protocol::Snowplow => snowplow::rename(bad),
         }
     }
 
     /// What can be read of an event that could not be parsed.
     pub fn names(self, text: &str) -> Names<'_> {
+        if self == Protocol::Snowplow {
+            return snowplow::names(text);
+        }
         let Ok(mut fields) = Fields::parse(text) else { return Names::default() };
         let mut id = |name| fields.take(name).and_then(fields::id);
         match self {
             Protocol::Events => {
                 Names { event_id: id("event_id"), visitor_id: id("visitor_id"), site: id("site") }
             }
-            Protocol::Segment(_) => {
+            Protocol::Segment(_) | Protocol::Snowplow => {
                 Names { event_id: id("messageId"), visitor_id: id("anonymousId"), site: None }
             }
         }
     }
 }
 
-/// By which path a payload came, as far as it tells: what names an `event_name` is Footfall's own, what
+/// By which path a payload came, as far as it tells: what names a tracker's version is Snowplow's, what names an `event_name` is Footfall's own, what
 /// has names of Segment's is one of its calls, and else it is Footfall's.
 pub fn form_of(payload: &str) -> Protocol {
     let Ok(fields) = Fields::parse(payload) else { return Protocol::Events };
     let has = |name| fields.get(name).is_some();
     match () {
+        () if has("e") && has("tv") || has("schema") && has("data") => Protocol::Snowplow,
         () if has("event_name") => Protocol::Events,
         () if has("batch") => Protocol::Segment(Call::Batch),
         () if has("traits") => Protocol::Segment(Call::One("identify")),

@@ -2,6 +2,7 @@
 //! What fits a column fills it; everything else stays in `properties`, so that nothing sent is lost.
 
 mod columns;
+mod ecommerce;
 
 use std::borrow::Cow;
 
@@ -108,12 +109,20 @@ fn name<'a>(
     };
     match kind.as_ref() {
         "" => return Err(BadField::new(Reason::Missing, "type", "is required, such as `track`")),
-        "track" => match fields.take("event").map(fields::text) {
+        "track" => match fields.get("event").map(fields::text) {
             Some(None) => return Err(wrong_type("event", "a text")),
-            Some(Some(name)) if !name.is_empty() => event.set_text(Text::EventName, name),
+            Some(Some(name)) if !name.is_empty() => match ecommerce::ga4_name(&name) {
+                // Its own name stays beside it.
+                Some(ga4) => event.set_text(Text::EventName, ga4),
+                None => {
+                    fields.take("event");
+                    event.set_text(Text::EventName, name);
+                }
+            },
             _ => return Err(BadField::new(Reason::Missing, "event", "is required by `track`")),
         },
         "page" => event.set_text(Text::EventName, "page_view"),
+        "screen" => event.set_text(Text::EventName, "screen_view"),
         _ => event.set_text(Text::EventName, kind.clone()),
     }
     Ok(kind)

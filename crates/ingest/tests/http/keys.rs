@@ -188,8 +188,8 @@ async fn a_browser_that_asks_first_is_told_what_it_may_send() {
     assert!(head.starts_with("http/1.1 204"), "{head}");
     for said in [
         "access-control-allow-origin: https://shop.example",
-        "access-control-allow-methods: post",
-        "access-control-allow-headers: authorization, content-type, content-encoding",
+        "access-control-allow-methods: get, post",
+        "access-control-allow-headers: authorization",
         "vary: origin",
     ] {
         assert!(head.contains(said), "no {said} in {head}");

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod bounds;
+mod browsers;
 mod keys;
 mod lifecycle;
 mod replay;

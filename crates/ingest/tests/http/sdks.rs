@@ -75,7 +75,7 @@ async fn segments_node_sdk() {
     let ids = ["n1", "n2", "n3", "n4", "n5", "n6"];
     let records = records(headers, body.to_string().as_bytes(), &ids).await;
     let names: Vec<&str> = records.iter().map(|r| r["event_name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["identify", "page_view", "Order Completed", "group", "alias", "screen"]);
+    assert_eq!(names, ["identify", "page_view", "purchase", "group", "alias", "screen_view"]);
     assert!(records.iter().all(|record| age(record) == 500_000), "sentAt corrects the clock");
     let visitors: Vec<&str> = records.iter().map(|r| r["visitor_id"].as_str().unwrap()).collect();
     assert_eq!(visitors, ["a9", "a9", "a9", "u:u9", "u:u9", "a9"]);
@@ -83,6 +83,7 @@ async fn segments_node_sdk() {
     let order = &records[2];
     assert_eq!((&order["order_id"], &order["value"]), (&json!("o9"), &json!(44.7)));
     assert_eq!(order["items"][0]["item_name"], "Lamp");
+    assert_eq!(order["properties"]["event"], "Order Completed", "its own name is kept");
     assert_eq!(order["properties"]["products"], lamp, "an item has no column for the sku");
     assert_eq!(order["properties"]["context"], library);
     assert_eq!(order["user_agent"], Value::Null, "a server's says nothing about the visitor");

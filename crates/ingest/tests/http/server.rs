@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let mut body = vec![0; bytes.parse().unwrap()];
         self.0.read_exact(&mut body).await.unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Some(Answer { status, head, body: String::from_utf8(body).unwrap() })
+        Some(Answer { status, head, body: String::from_utf8_lossy(&body).into_owned() })
     }
 }
 

@@ -56,7 +56,7 @@ fn a_batch_of_all_types() {
             r#"{"event_id":"m1","site":"shop","visitor_id":"a1","user_id":"u1","event_name":"identify","properties":{"traits":{"email":"x@example.com"}}}"#,
             r#"{"event_id":"m2","site":"shop","visitor_id":"a1","event_name":"page_view","page_url":"https://shop.example/p/1","page_path":"/p/1","properties":{"name":"Product"}}"#,
             r#"{"event_id":"m3","site":"shop","visitor_id":"u:u1","user_id":"u1","event_name":"group","properties":{"groupId":"g1"}}"#,
-            r#"{"event_id":"m4","site":"shop","visitor_id":"a1","event_name":"screen","properties":{"name":"Home"}}"#,
+            r#"{"event_id":"m4","site":"shop","visitor_id":"a1","event_name":"screen_view","properties":{"name":"Home"}}"#,
         ],
     );
 }
@@ -71,7 +71,7 @@ fn an_order_fills_the_columns_of_trade() {
         Call::One("track"),
         body,
         &[
-            r#"{"event_id":"m1","site":"shop","visitor_id":"u:7","user_id":"7","event_name":"Order Completed","order_id":"o-1","currency":"EUR","coupon":"FALL","value":42.5000,"items":[{"item_id":"p1","item_name":"Boot","item_brand":"B","item_category":"Shoes","item_variant":"red","price":37.6000,"quantity":1.0}],"properties":{"shipping":4.90}}"#,
+            r#"{"event_id":"m1","site":"shop","visitor_id":"u:7","user_id":"7","event_name":"purchase","order_id":"o-1","currency":"EUR","coupon":"FALL","value":42.5000,"items":[{"item_id":"p1","item_name":"Boot","item_brand":"B","item_category":"Shoes","item_variant":"red","price":37.6000,"quantity":1.0}],"properties":{"shipping":4.90,"event":"Order Completed"}}"#,
         ],
     );
 }
@@ -97,7 +97,7 @@ fn a_single_product_is_an_item() {
         Call::One("track"),
         body,
         &[
-            r#"{"event_id":"m","site":"shop","event_name":"Product Viewed","search_term":"boots","items":[{"item_id":"p1","item_name":"Boot","price":9.0000}],"properties":{"url":"https://shop.example/p/1"}}"#,
+            r#"{"event_id":"m","site":"shop","event_name":"view_item","search_term":"boots","items":[{"item_id":"p1","item_name":"Boot","price":9.0000}],"properties":{"url":"https://shop.example/p/1","event":"Product Viewed"}}"#,
         ],
     );
 }

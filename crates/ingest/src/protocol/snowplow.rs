@@ -1,0 +1,260 @@
+//! Snowplow's tracker protocol (docs.snowplow.io, "Snowplow Tracker Protocol"): events are flat lists of texts under short
+//! names; what describes itself, events of one's own and contexts, is JSON in such a text, plain or as base64.
+
+mod schemas;
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use footfall_event::{BadField, Event, Limits, Micros, Reason, Text, check_raw, check_site};
+use typed_arena::Arena;
+
+use super::fields::{self, Fields, Object};
+use super::fill::{fill, fill_text};
+use super::{Names, Split, bad_json, split_array, text_of};
+use schemas::SelfDescribing;
+
+/// JSON that was packed into an event, for as long as the event borrows from it.
+pub type Unpacked = Arena<String>;
+
+/// Trackers differ in whether they pad.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Columns under their names in the protocol.
+const COLUMNS: [(&str, Text); 11] = [
+    ("eid", Text::EventId),
+    ("duid", Text::VisitorId),
+    ("uid", Text::UserId),
+    ("sid", Text::ClientSessionId),
+    ("url", Text::PageUrl),
+    ("page", Text::PageTitle),
+    ("refr", Text::Referrer),
+    ("ua", Text::UserAgent),
+    ("lang", Text::Language),
+    ("ip", Text::Ip),
+    ("tr_id", Text::OrderId),
+];
+
+/// Names of a structured event's parts in `properties`, those of Snowplow's table.
+const STRUCTURED: [(&str, &str); 4] = [
+    ("se_ca", "se_category"),
+    ("se_la", "se_label"),
+    ("se_pr", "se_property"),
+    ("se_va", "se_value"),
+];
+
+/// # Errors
+/// When it is no `payload_data`, or holds more than `events_max` events.
+pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
+    let text = text_of(body)?;
+    let mut fields = Fields::parse(text).map_err(bad_json)?;
+    let Some(data) = fields.take("data") else {
+        if fields.get("e").is_some() {
+            // What came by GET.
+            let (pieces, key) = (vec![Ok(text)], key_of(&text));
+            return Ok(Split {
+                pieces,
+                holder: "data",
+                is_batch: true,
+                key,
+                envelope: Default::default(),
+            });
+        }
+        return Err(BadField::new(Reason::Missing, "data", "is required, an array of events"));
+    };
+    if !data.starts_with('[') {
+        return Err(BadField::new(Reason::BadType, "data", "expected an array of events"));
+    }
+    let pieces = split_array(data, "data", events_max)?;
+    let key = pieces.first().and_then(|first| key_of(first.as_ref().ok()?));
+    Ok(Split { pieces, holder: "data", is_batch: true, key, envelope: Default::default() })
+}
+
+/// The write key: trackers have no other place for one than the name of the app.
+fn key_of<'a>(text: &&'a str) -> Option<Cow<'a, str>> {
+    Fields::parse(text).ok()?.take("aid").and_then(fields::text)
+}
+
+pub fn parse<'a>(
+    text: &'a str,
+    unpacked: &'a Unpacked,
+    limits: &Limits,
+) -> Result<Event<'a>, BadField> {
+    let mut fields = Fields::parse(text).map_err(bad_json)?;
+    let mut event = Event::default();
+    for (name, column) in COLUMNS {
+        if let Some(raw) = fields.take(name).filter(|raw| *raw != "null") {
+            let text = fields::id(raw).ok_or_else(|| expected(name, "a text"))?;
+            event.set_text(column, text);
+        }
+    }
+    // What an older tracker knows the visitor by.
+    fields.fill("nuid", |raw| fill_text(&mut event, Text::VisitorId, raw, limits));
+    fields.fill("tnuid", |raw| fill_text(&mut event, Text::VisitorId, raw, limits));
+    if let Some(app) = fields.take("aid").and_then(fields::text)
+        && check_site(&app).is_ok()
+    {
+        event.set_text(Text::Site, app);
+    }
+    take_times(&mut event, &mut fields)?;
+    let mut rest = Object::default();
+    name(&mut event, &mut fields, unpacked, limits, &mut rest)?;
+    let contexts = packed(&mut fields, "co", "cx", unpacked)?;
+    let contexts = contexts.map(|(name, json)| contexts_of(name, json)).transpose()?;
+    let left = schemas::fill_from_contexts(&mut event, contexts.unwrap_or_default(), limits);
+    for (key, raw) in fields.iter().filter(|(_, raw)| *raw != "null") {
+        check_raw(raw).map_err(|message| BadField::new(Reason::BadType, key, message))?;
+        rest.push_new(key, "snowplow_", raw);
+    }
+    if let Some(left) = left {
+        rest.push_new("contexts", "snowplow_", &left);
+    }
+    event.properties = rest.finish().map(Cow::Owned);
+    Ok(event)
+}
+
+/// A `ttm` is true, and needs no correction by the time of sending.
+fn take_times(event: &mut Event<'_>, fields: &mut Fields<'_>) -> Result<(), BadField> {
+    let (created, sent) = (millis(fields, "dtm")?, millis(fields, "stm")?);
+    (event.client.timestamp, event.client.sent_at) = match millis(fields, "ttm")? {
+        None => (created, sent),
+        is_true => (is_true, None),
+    };
+    Ok(())
+}
+
+fn millis(fields: &mut Fields<'_>, name: &str) -> Result<Option<Micros>, BadField> {
+    let Some(raw) = fields.take(name).filter(|raw| *raw != "null") else { return Ok(None) };
+    let text = fields::id(raw).unwrap_or_default();
+    let millis: Option<i64> = text.trim().parse().ok();
+    let time = millis.and_then(|millis| millis.checked_mul(1_000)).map(Micros);
+    let told: String = text.chars().take(40).collect();
+    let bad = || BadField::new(Reason::BadTime, name, format!("`{told}` is not a time in ms"));
+    time.map(Some).ok_or_else(bad)
+}
+
+/// Sets the event's name by its type, and what belongs to that type.
+fn name<'a>(
+    event: &mut Event<'a>,
+    fields: &mut Fields<'a>,
+    unpacked: &'a Unpacked,
+    limits: &Limits,
+    rest: &mut Object,
+) -> Result<(), BadField> {
+    let missing = |name: &str, what: &str| BadField::new(Reason::Missing, name, what);
+    let kind = fields.take("e").and_then(fields::text).unwrap_or_default();
+    match kind.as_ref() {
+        "pv" => event.set_text(Text::EventName, "page_view"),
+        "pp" => event.set_text(Text::EventName, "page_ping"),
+        "se" => {
+            let action = fields.take("se_ac").and_then(fields::text);
+            let action = action.filter(|action| !action.is_empty());
+            let action = action.ok_or_else(|| missing("se_ac", "is required, the action"))?;
+            event.set_text(Text::EventName, action);
+            for (short, name) in STRUCTURED {
+                if let Some(raw) = fields.take(short) {
+                    rest.push_new(name, "snowplow_", raw);
+                }
+            }
+        }
+        "ue" => {
+            let packed = packed(fields, "ue_pr", "ue_px", unpacked)?;
+            let (name, json) = packed.ok_or_else(|| missing("ue_pr", "is required, the event"))?;
+            let inner = SelfDescribing::parse(json).map_err(|why| expected(name, &why))?;
+            let inner = SelfDescribing::parse(inner.data).map_err(|why| expected(name, &why))?;
+            schemas::fill_from_event(event, &inner, limits, rest)
+                .map_err(|why| expected(name, &why))?;
+        }
+        "tr" => {
+            event.set_text(Text::EventName, "purchase");
+            fields.fill("tr_tt", |raw| fill(&mut event.value, fields::money(raw)));
+            fields.fill("tr_cu", |raw| fill_text(event, Text::Currency, raw, limits));
+        }
+        "ti" => {
+            event.set_text(Text::EventName, "transaction_item");
+            fields.fill("ti_id", |raw| fill_text(event, Text::OrderId, raw, limits));
+            fields.fill("ti_cu", |raw| fill_text(event, Text::Currency, raw, limits));
+            event.items.extend(schemas::transaction_item(fields, limits));
+        }
+        "" => return Err(missing("e", "is required, such as `pv`")),
+        _ => event.set_text(Text::EventName, kind.clone()),
+    }
+    Ok(())
+}
+
+/// JSON that stands in a text, plain under one name or as base64 under another; the name that it had.
+fn packed<'a>(
+    fields: &mut Fields<'a>,
+    plain: &'static str,
+    encoded: &'static str,
+    unpacked: &'a Unpacked,
+) -> Result<Option<(&'static str, &'a str)>, BadField> {
+    let text = |fields: &mut Fields<'a>, name: &str| {
+        let raw = fields.take(name).filter(|raw| *raw != "null");
+        raw.map(|raw| fields::text(raw).ok_or_else(|| expected(name, "JSON in a text"))).transpose()
+    };
+    if let Some(json) = text(fields, plain)?.filter(|json| !json.is_empty()) {
+        return Ok(Some((plain, &*unpacked.alloc(json.into_owned()))));
+    }
+    let Some(base64) = text(fields, encoded)?.filter(|base64| !base64.is_empty()) else {
+        return Ok(None);
+    };
+    let is_standard = |letter| letter == '+' || letter == '/';
+    let base64 = match base64.contains(is_standard) {
+        true => Cow::Owned(base64.replace('+', "-").replace('/', "_")),
+        false => base64,
+    };
+    let bytes = BASE64.decode(base64.trim().as_bytes());
+    let bytes = bytes.map_err(|error| expected(encoded, &format!("base64: {error}")))?;
+    let json = String::from_utf8(bytes).map_err(|_| expected(encoded, "base64 of UTF-8"))?;
+    Ok(Some((encoded, &*unpacked.alloc(json))))
+}
+
+fn contexts_of<'a>(name: &str, json: &'a str) -> Result<Vec<SelfDescribing<'a>>, BadField> {
+    let outer = SelfDescribing::parse(json).map_err(|why| expected(name, &why))?;
+    let contexts: Result<Vec<&serde_json::value::RawValue>, _> = serde_json::from_str(outer.data);
+    let contexts = contexts.map_err(|_| expected(name, "an array of contexts as `data`"))?;
+    contexts
+        .into_iter()
+        .map(|context| SelfDescribing::parse(context.get()).map_err(|why| expected(name, &why)))
+        .collect()
+}
+
+fn expected(path: &str, what: &str) -> BadField {
+    BadField::new(Reason::BadType, path, format!("expected {what}"))
+}
+
+/// What can be read of an event that could not be parsed.
+pub fn names(text: &str) -> Names<'_> {
+    let Ok(mut fields) = Fields::parse(text) else { return Names::default() };
+    let mut id = |name| fields.take(name).and_then(fields::id);
+    Names { event_id: id("eid"), visitor_id: id("duid"), site: None }
+}
+
+/// What is wrong with a column, by the name that fills it.
+pub fn rename(mut bad: BadField) -> BadField {
+    let known = COLUMNS.iter().find(|(_, column)| column.name() == bad.path);
+    if let Some((name, _)) = known {
+        bad.path = (*name).to_owned();
+    } else if bad.path == "timestamp" {
+        bad.path = "dtm".to_owned();
+    }
+    bad
+}
+
+/// A query string as the event that it is: an object of texts.
+pub fn of_query(query: &str) -> String {
+    let mut object = Object::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        object.push(&name, &serde_json::Value::from(value.as_ref()).to_string());
+    }
+    object.finish().unwrap_or_else(|| "{}".to_owned())
+}
+
+#[cfg(test)]
+mod tests;
