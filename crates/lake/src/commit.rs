@@ -27,7 +27,7 @@ use decision::{Standing, Verdict};
 /// from those still to be committed by their age alone, so a writer must not come back to one later.
 const FILE_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// The same of a load, which writes for as long as it reads.
-const LOAD_FILE_AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
+pub(crate) const LOAD_FILE_AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
 /// Each attempt that another writer's version is in the way of is one that another writer made.
 const ATTEMPTS_MAX: usize = 30;
 
@@ -278,14 +278,19 @@ impl TableWriter {
         }
     }
 
-    /// Where the ids of a commit stand in the snapshot held.
+    /// Where the ids of a commit stand, all of them in the snapshot held: where one cannot be looked up, the table is
+    /// opened anew, and what was looked up before is of another.
     async fn standing(&mut self, commit: &Commit) -> Result<Standing, LakeError> {
-        let mut standing = Standing::new();
-        for progress in &commit.progress {
-            let version = self.progress(&progress.app_id).await?;
-            standing.insert(progress.app_id.clone(), version);
+        loop {
+            let (held, mut standing) = (self.version(), Standing::new());
+            for progress in &commit.progress {
+                let version = self.progress(&progress.app_id).await?;
+                standing.insert(progress.app_id.clone(), version);
+            }
+            if self.version() == held {
+                return Ok(standing);
+            }
         }
-        Ok(standing)
     }
 
     async fn try_commit(&mut self, commit: &Commit) -> Result<u64, DeltaTableError> {

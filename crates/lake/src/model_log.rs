@@ -161,6 +161,8 @@ impl DeltaLog for ModelLog {
     }
 
     async fn transaction_version(&self, app_id: &str) -> Result<Option<i64>, DeltaTableError> {
+        let what = self.what("look");
+        self.logs.between.before(&what).await.map_err(DeltaTableError::Generic)?;
         Ok(self.transactions.get(app_id).copied())
     }
 

@@ -6,11 +6,16 @@ use deltalake_core::checkpoints::cleanup_metadata;
 use deltalake_core::operations::vacuum::VacuumMode;
 use footfall_event::schema::Table;
 
+use crate::commit::LOAD_FILE_AGE_MAX;
 use crate::{Lake, LakeError};
 
 /// A query reads the version it began with, and a writer commits the files it wrote: neither takes a
 /// day. It is also how far back `verify` and others can read a table.
 const KEPT_FOR: Duration = Duration::days(1);
+const _: () = assert!(
+    LOAD_FILE_AGE_MAX.as_secs() as i64 <= KEPT_FOR.num_seconds() / 2,
+    "a file that is still to be committed must not be old"
+);
 
 /// Deletes the files that no version of the last day has, those of writers that died included, and
 /// the log entries before it that a checkpoint stands for; how many files.

@@ -85,13 +85,21 @@ pub async fn ids(lake: &Lake) -> Vec<String> {
 
 /// A lake in memory whose tables' logs are the model; not made yet.
 pub fn modelled_lake() -> Lake {
-    let logs = ModelTables::default().reached_through(Arc::new(Nothing));
-    Lake::in_store(Arc::new(InMemory::new()), Arc::new(logs)).unwrap()
+    modelled_lake_through(&Arc::new(InMemory::new()), &ModelTables::default(), Arc::new(Nothing))
+}
+
+/// The same of tables that others reach too, with something in between.
+pub fn modelled_lake_through(
+    store: &Arc<InMemory>,
+    tables: &ModelTables,
+    between: Arc<dyn Between>,
+) -> Lake {
+    Lake::in_store(store.clone(), Arc::new(tables.reached_through(between))).unwrap()
 }
 
 /// Lets everything pass.
 #[derive(Debug)]
-struct Nothing;
+pub struct Nothing;
 
 #[async_trait::async_trait]
 impl Between for Nothing {

@@ -1,11 +1,15 @@
 //! Two writers on one table, answers that were lost, and files that are too old: of the real log, and of
 //! its model.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use footfall_event::Micros;
+use object_store::memory::InMemory;
 use tokio::time::Instant;
 
 use super::*;
-use crate::testing::{TABLE, files, ids, made_lake};
+use crate::testing::{Nothing, TABLE, files, ids, made_lake, modelled_lake_through, settings};
+use crate::{Between, ModelTables};
 
 /// Each runs on the log as Delta's library keeps it, and on the model.
 macro_rules! on_both {
@@ -141,6 +145,37 @@ async fn equal_progress_with_files_of_another_is_no_commit_of_ones_own(lake: &La
     let ours = commit(files(lake, "ours").await, &[("p", None, 10)]);
     assert_eq!(second.commit(&ours).await.unwrap(), lost(&[("p", Some(10))]));
     assert_eq!(ids(lake).await, ["theirs"]);
+}
+
+/// A look-up that fails, of those of one process.
+#[derive(Debug)]
+struct FailsAtLook(AtomicUsize);
+
+#[async_trait::async_trait]
+impl Between for FailsAtLook {
+    async fn before(&self, what: &str) -> Result<(), String> {
+        let fails = what.starts_with("look") && self.0.fetch_sub(1, Ordering::Relaxed) == 0;
+        if fails { Err("the log is gone".to_owned()) } else { Ok(()) }
+    }
+
+    async fn after(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Else one id would be as it was before, and the commit behind what came since.
+#[tokio::test]
+async fn all_ids_of_a_commit_are_looked_up_in_one_version() {
+    let (store, tables) = (Arc::new(InMemory::new()), ModelTables::default());
+    let lake = modelled_lake_through(&store, &tables, Arc::new(Nothing));
+    lake.make(&settings()).await.unwrap();
+    let others = Arc::new(FailsAtLook(AtomicUsize::new(1)));
+    let mut ours = open(&modelled_lake_through(&store, &tables, others)).await;
+    let theirs = commit(files(&lake, "theirs").await, &[("p", None, 20)]);
+    open(&lake).await.commit(&theirs).await.unwrap();
+    let both = commit(files(&lake, "ours").await, &[("p", None, 15), ("q", None, 5)]);
+    assert_eq!(ours.commit(&both).await.unwrap(), lost(&[("p", Some(20))]));
+    assert_eq!(ids(&lake).await, ["theirs"]);
 }
 
 #[tokio::test]
