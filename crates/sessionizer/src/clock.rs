@@ -5,7 +5,7 @@ use footfall_event::Micros;
 use serde::{Deserialize, Serialize};
 
 /// A larger step forward is a leap: a broker's clock may be a year ahead for a second.
-const LEAP: Micros = Micros(5 * Micros::MINUTE.0);
+pub const LEAP: Micros = Micros(5 * Micros::MINUTE.0);
 /// How far past a leap a later record must lie to confirm it.
 const CONFIRMED_AFTER: Micros = Micros(5 * Micros::SECOND.0);
 

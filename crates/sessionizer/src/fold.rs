@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use footfall_event::{EventKey, Micros, Offset};
 
+use crate::clock::LEAP;
 use crate::dedupe::Dedupe;
 use crate::held::{Held, HeldEvents, HeldPlace, Signalled};
 use crate::ledger::Ledger;
@@ -247,6 +248,8 @@ impl Fold {
         }
         match self.clock.watermark() {
             Some(watermark) if hit.event_time < watermark => Status::Late,
+            // The collector's clock was wrong: held, it would be in no table until then.
+            _ if hit.event_time > self.now(append_time).max(append_time) + LEAP => Status::Late,
             _ if self.has_no_room(hit) => Status::Late,
             _ => Status::OnTime,
         }

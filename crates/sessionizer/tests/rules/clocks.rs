@@ -15,6 +15,22 @@ fn nothing_is_late_before_the_first_record_is_confirmed() {
     );
 }
 
+/// Held, it would be in no table for as long as its clock was wrong.
+#[test]
+fn an_event_far_ahead_of_log_time_is_late() {
+    check(
+        "12:00:00 v1 click id=a
+         12:05:01 v1 click id=b @12:00:01
+         12:05:01.000001 v1 click id=c @12:00:01
+         8772:00:00 v1 click id=d @12:00:02
+         stop",
+        "record a on_time
+         record b on_time
+         record c late
+         record d late",
+    );
+}
+
 #[test]
 fn a_clock_a_year_ahead_for_a_second_is_not_believed() {
     check(
