@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 const SEEDS_MIN: u64 = 60;
 
 /// What happens, and in how many seeds at least once; it is drawn some three times as often.
-const HAPPENS: [(&str, u64); 24] = [
+const HAPPENS: [(&str, u64); 26] = [
     ("death", 1),
     ("failure", 1),
     ("delay", 1),
@@ -31,6 +31,8 @@ const HAPPENS: [(&str, u64); 24] = [
     ("commit", 1),
     ("rewrite", 1),
     ("acknowledged", 1),
+    ("deleted", 120),
+    ("publish", 1),
 ];
 
 /// What should have happened in so many seeds and did not, or too seldom; nothing where they are few.

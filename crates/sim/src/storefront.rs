@@ -24,6 +24,9 @@ pub const OTHER_SITE: &str = "outlet";
 /// How often one event is sent before its client gives up.
 const ATTEMPTS_MAX: usize = 8;
 
+/// How long an event may be on its way to the door.
+pub const LATENCY_MAX: Micros = Micros(200_000);
+
 const HOURS: Duration = Duration::from_secs(3 * 3_600);
 
 /// What visitors do.
@@ -104,6 +107,9 @@ impl Door {
     /// Posts a body of events; whether it was acknowledged. What is refused is kept as that.
     async fn post(&self, body: &[Value]) -> bool {
         let process = self.process();
+        // Only by the time of receipt is it known when an event was sent.
+        let latency = Micros(self.world.chance().random_range(0..LATENCY_MAX.0));
+        tokio::time::sleep(Duration::from_micros(latency.0 as u64)).await;
         let received = self.world.now();
         let partitions = self.broker.partitions();
         let records = body.iter().map(|event| record(event, received, partitions)).collect();

@@ -14,8 +14,9 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// 2026-03-01T12:00:00Z, when every run begins.
-const BEGIN: Micros = Micros(1_772_366_400_000_000);
+/// 2026-03-01T12:00:00Z, or a minute before the next midnight: when runs begin.
+const NOON: Micros = Micros(1_772_366_400_000_000);
+const BEFORE_MIDNIGHT: Micros = Micros(NOON.0 + 12 * Micros::HOUR.0 - Micros::MINUTE.0);
 
 thread_local! {
     /// Whose clock the program reads in this thread.
@@ -29,7 +30,7 @@ impl SimulatedClock {
     pub fn of(world: &Arc<World>) -> SimulatedClock {
         RUNNING.set(Some(world.clone()));
         simulate_clock(Some(|| {
-            RUNNING.with_borrow(|world| world.as_ref().map_or(BEGIN, |world| world.told()))
+            RUNNING.with_borrow(|world| world.as_ref().map_or(NOON, |world| world.told()))
         }));
         SimulatedClock
     }
@@ -80,6 +81,7 @@ pub enum Met {
 pub struct World {
     chance: Mutex<ChaCha8Rng>,
     weather: Mutex<Weather>,
+    begin: Micros,
     began: Instant,
     /// How far the processes' clock is ahead of the true time.
     ahead: Mutex<Micros>,
@@ -108,8 +110,11 @@ impl Trace {
 impl World {
     /// `shows`: whether the trace is printed as it comes.
     pub fn new(seed: u64, shows: bool) -> World {
+        let mut chance = ChaCha8Rng::seed_from_u64(seed);
+        let begin = if chance.random_bool(0.3) { BEFORE_MIDNIGHT } else { NOON };
         World {
-            chance: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
+            chance: Mutex::new(chance),
+            begin,
             weather: Mutex::new(Weather::CALM),
             began: Instant::now(),
             ahead: Mutex::default(),
@@ -157,7 +162,7 @@ impl World {
 
     /// The true time, which no process knows.
     pub fn now(&self) -> Micros {
-        BEGIN + Micros(self.began.elapsed().as_micros() as i64)
+        self.begin + Micros(self.began.elapsed().as_micros() as i64)
     }
 
     /// The time that processes are told.

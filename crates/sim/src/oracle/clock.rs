@@ -3,7 +3,7 @@
 use super::{SECOND, fixed_rules};
 
 /// A step forward of log time beyond it is a leap, and how far a record must lie past one to confirm it.
-const LEAP: i64 = 300 * SECOND;
+pub const LEAP: i64 = 300 * SECOND;
 const CONFIRMED: i64 = 5 * SECOND;
 
 /// Log time, as docs/semantics.md has it.

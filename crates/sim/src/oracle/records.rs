@@ -1,14 +1,15 @@
 //! What became of each event that was sent, and of each record of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use footfall_log::{Kind, Record};
 use serde_json::Value;
 
-use super::clock::Clock;
+use super::clock::{Clock, LEAP};
 use super::{Found, controls, editions, fixed_rules, is_live};
-use crate::storefront::{Key, Ledger, key_of};
+use crate::rules::TIGHT_SESSIONS;
+use crate::storefront::{Key, LATENCY_MAX, Ledger, key_of};
 use crate::tables::{text, time, whole};
 
 impl Found {
@@ -42,8 +43,11 @@ impl Found {
             let told = (text(row, "event_name"), text(&properties, "note"));
             let meant = (event.event_name.as_str(), event.note.as_str());
             ensure!(told == meant, "event {key:?} is {told:?} and was {meant:?}");
-            let told = (time(row, "event_time"), text(row, "page_path"));
-            let meant = (Some(event.at.0), event.page_path.as_str());
+            // The way to the door counts as the event's.
+            let told = time(row, "event_time").context("a time")?;
+            let is_on_its_way = (event.at.0..=event.at.0 + LATENCY_MAX.0).contains(&told);
+            ensure!(is_on_its_way, "event {key:?} is of {told} and was of {}", event.at.0);
+            let (told, meant) = (text(row, "page_path"), event.page_path.as_str());
             ensure!(told == meant, "event {key:?} is {told:?} and was {meant:?}");
             // A load has fewer columns of what came live as well.
             let sent = event.columns.iter().filter(|_| is_live(row));
@@ -133,6 +137,10 @@ impl Found {
         let is_late: BTreeMap<i64, bool> = Found::of(&self.events, partition)
             .map(|row| (whole(row, "log_offset"), row["late"].as_bool().unwrap_or(false)))
             .collect();
+        let refused_a_session: BTreeSet<i64> = Found::of(&self.events, partition)
+            .filter(|row| row["overflow"] == true && row["session_id"].is_null())
+            .map(|row| whole(row, "log_offset"))
+            .collect();
         let (editions, controls) = (editions(), controls(records));
         let (mut clock, mut held) = (Clock::default(), Vec::<(i64, Key)>::new());
         for record in records {
@@ -151,7 +159,14 @@ impl Found {
                     && (held.iter().filter(is_own).count() as u64)
                         < rules.held_events_per_visitor_max;
                 let is_behind = watermark.is_some_and(|watermark| event_time < watermark);
-                let expected = is_behind || !has_room;
+                let now = clock.log_time.unwrap_or(0).max(record.append_time.0);
+                let expected = is_behind || event_time > now + LEAP || !has_room;
+                let is_refused = refused_a_session.contains(&record.offset.0);
+                ensure!(
+                    !is_refused || rules.open_sessions_max == TIGHT_SESSIONS,
+                    "record {} has no session, and there was room for one",
+                    record.offset.0
+                );
                 ensure!(
                     *found == expected,
                     "record {}: late is {found}, and should be {expected}",
