@@ -8,12 +8,12 @@ use footfall_tests::{Certificate, Footfall, wait_until};
 use tempfile::TempDir;
 
 /// A secret that was shown, and the lines that configure it.
-struct Made {
-    secret: String,
-    lines: String,
+pub struct Made {
+    pub secret: String,
+    pub lines: String,
 }
 
-fn make(footfall: &Footfall, arguments: &[&str]) -> Result<Made> {
+pub fn make(footfall: &Footfall, arguments: &[&str]) -> Result<Made> {
     let output = footfall.run(arguments)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{arguments:?}: {said}");

@@ -28,6 +28,7 @@ mod repair;
 mod replay;
 mod retention;
 mod sample;
+mod sdks;
 mod shell;
 mod upgrade;
 mod verify;

@@ -93,6 +93,9 @@ pub fn parse<'a>(
             event.set_text(column, text);
         }
     }
+    if let Some(path) = event.text(Text::PageUrl).and_then(path_of).map(str::to_owned) {
+        event.set_text(Text::PagePath, path);
+    }
     // What an older tracker knows the visitor by.
     fields.fill("nuid", |raw| fill_text(&mut event, Text::VisitorId, raw, limits));
     fields.fill("tnuid", |raw| fill_text(&mut event, Text::VisitorId, raw, limits));
@@ -116,6 +119,14 @@ pub fn parse<'a>(
     }
     event.properties = rest.finish().map(Cow::Owned);
     Ok(event)
+}
+
+/// The path of a URL, which trackers do not send by itself.
+fn path_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    Some(if path.is_empty() { "/" } else { path })
 }
 
 /// A `ttm` is true, and needs no correction by the time of sending.

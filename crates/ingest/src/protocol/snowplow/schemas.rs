@@ -10,6 +10,9 @@ use super::super::fill::{fill, fill_named, fill_text, fill_whole, take_item};
 const TRACKER: &str = "com.snowplowanalytics.snowplow";
 const ECOMMERCE: &str = "com.snowplowanalytics.snowplow.ecommerce";
 
+/// Which fields fill which text.
+type Fills = &'static [(&'static str, Text)];
+
 /// JSON that names its schema: `{"schema": "iglu:VENDOR/NAME/jsonschema/VERSION", "data": …}`.
 pub struct SelfDescribing<'a> {
     schema: &'a str,
@@ -52,7 +55,7 @@ const ACTIONS: [(&str, &str); 10] = [
 
 /// Snowplow's own events that are known here by another name, and which of their fields fill a text; of several
 /// for one column the first that is there.
-const EVENTS: [(&str, &str, &[(&str, Text)]); 4] = [
+const EVENTS: [(&str, &str, Fills); 4] = [
     ("link_click", "click", &[("elementId", Text::Target), ("targetUrl", Text::Target)]),
     (
         "button_click",
@@ -129,7 +132,7 @@ fn fill_terms(event: &mut Event<'_>, raw: &str, limits: &Limits) -> bool {
 }
 
 /// Which fields of which context fill which text.
-const CONTEXTS: [(&str, &str, &[(&str, Text)]); 8] = [
+const CONTEXTS: [(&str, &str, Fills); 8] = [
     (TRACKER, "web_page", &[("id", Text::PageViewId)]),
     (
         TRACKER,

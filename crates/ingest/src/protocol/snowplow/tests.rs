@@ -75,7 +75,7 @@ fn a_page_view_with_its_contexts() {
     );
     check(
         &text,
-        r#"{"event_id":"e1","site":"shop","visitor_id":"d1","user_id":"u1","client_session_id":"s1","event_name":"page_view","page_view_id":"pv1","page_url":"https://shop.example/p/1","page_type":"product","page_title":"Boot","referrer":"https://g.example/","language":"de-DE","seq":4,"properties":{"tv":"js-4.10.1","p":"web","contexts":[{"schema":"iglu:com.snowplowanalytics.snowplow/client_session/jsonschema/1-0-2","data":{"sessionIndex":1}},{"schema":"iglu:com.snowplowanalytics.snowplow.ecommerce/page/jsonschema/1-0-0","data":{"locale":"de"}},{"schema":"iglu:com.acme/thing/jsonschema/1-0-0","data":{"size":3}}]}}"#,
+        r#"{"event_id":"e1","site":"shop","visitor_id":"d1","user_id":"u1","client_session_id":"s1","event_name":"page_view","page_view_id":"pv1","page_url":"https://shop.example/p/1","page_path":"/p/1","page_type":"product","page_title":"Boot","referrer":"https://g.example/","language":"de-DE","seq":4,"properties":{"tv":"js-4.10.1","p":"web","contexts":[{"schema":"iglu:com.snowplowanalytics.snowplow/client_session/jsonschema/1-0-2","data":{"sessionIndex":1}},{"schema":"iglu:com.snowplowanalytics.snowplow.ecommerce/page/jsonschema/1-0-0","data":{"locale":"de"}},{"schema":"iglu:com.acme/thing/jsonschema/1-0-0","data":{"size":3}}]}}"#,
     );
 }
 
@@ -246,6 +246,19 @@ fn a_body_is_split_and_shows_its_key() {
     assert_eq!(bad("{}"), "data: is required, an array of events");
     assert_eq!(bad(r#"{"data":{}}"#), "data: expected an array of events");
     assert!(bad(r#"{"data":[1,2,3]}"#).starts_with("data: holds more than 2 events"));
+}
+
+#[test]
+fn a_path_is_that_of_its_url() {
+    for (url, path) in [
+        ("https://shop.example/p/1?a=/b#c", Some("/p/1")),
+        ("https://shop.example", Some("/")),
+        ("https://shop.example?a=b", Some("/")),
+        ("app://home", Some("/")),
+        ("home", None),
+    ] {
+        assert_eq!(path_of(url), path, "{url}");
+    }
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! The SDKs that shops have, as they are: what each of them is told to send is in `events`.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use footfall_tests::{Footfall, Running, repository, wait_until};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::access::make;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// What stands in `events`, a text a row; of visitors whose ids their SDK made up, by the user.
+const ROWS: &str = "SELECT concat_ws(' ', CASE WHEN length(visitor_id) = 2 \
+    THEN visitor_id ELSE user_id END, event_name, page_path, page_title, \
+    utm_source, target, section, order_id, value, currency, items[1]['item_id'], \
+    items[1]['item_name'], items[1]['price'], items[1]['quantity']) AS told FROM events";
+
+/// A running Footfall that knows a key of the shop, from whose pages it is sent.
+struct Shop {
+    running: Running,
+    key: String,
+    page_port: u16,
+    _folder: TempDir,
+}
+
+impl Shop {
+    fn open() -> Result<Shop> {
+        let folder = TempDir::new()?;
+        let footfall = Footfall::at(&folder.path().join("data"));
+        let page_port = TcpListener::bind("localhost:0")?.local_addr()?.port();
+        let origin = format!("http://localhost:{page_port}");
+        let made = make(&footfall, &["key", "new", "--site", "shop", "--origin", &origin])?;
+        let file = folder.path().join("footfall.toml");
+        std::fs::write(&file, &made.lines)?;
+        let running = footfall.config(&file).start("up")?;
+        Ok(Shop { running, key: made.secret, page_port, _folder: folder })
+    }
+
+    /// Runs a client of `tests/clients`, which must end well.
+    fn run(&self, script: &str) -> Result<()> {
+        let output = Command::new("node")
+            .arg(repository().join("tests/clients").join(script))
+            .args([self.running.ingest(), &self.key, &self.page_port.to_string()])
+            .output()
+            .context("node is missing: run ./test")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success() && said.is_empty(), "{script}: {said}");
+        Ok(())
+    }
+
+    /// Waits for so many events, and tells them; none was refused.
+    fn told(&self, count: usize) -> Result<Vec<String>> {
+        let sql = |statement: &str| self.running.sql(statement);
+        wait_until("the events", SOON, || Ok(sql(ROWS)?.len() >= count))?;
+        let text = |row: &Value| row[0].as_str().unwrap_or_default().to_owned();
+        let mut told: Vec<String> = sql(ROWS)?.iter().map(text).collect();
+        told.sort();
+        let others = sql("SELECT * FROM rejected")?;
+        ensure!(others.is_empty(), "refused: {others:?}");
+        ensure!(sql("SELECT 1 FROM events WHERE site <> 'shop'")?.is_empty(), "of another site");
+        Ok(told)
+    }
+}
+
+#[test]
+fn sdks_of_servers() -> Result<()> {
+    let shop = Shop::open()?;
+    for script in ["sdk_segment.js", "sdk_rudderstack.js", "sdk_snowplow.js"] {
+        shop.run(script)?;
+    }
+    assert_eq!(
+        shop.told(13)?,
+        [
+            "a1 Size Chosen sizes",
+            "a1 identify",
+            "a1 page_view /lamps",
+            "a1 purchase o1 44.7000 EUR p1 Lamp 19.9000 2.0",
+            "a1 screen_view",
+            "a2 add_to_cart EUR p1 Lamp 19.9000 2.0",
+            "a2 page_view /lamps",
+            "a3 add_to_cart EUR p1 Lamp 19.9000 2.0",
+            "a3 page_view /lamps Lamps",
+            "a3 size-chosen",
+            "u1 alias",
+            "u1 group",
+            "u2 identify",
+        ]
+    );
+    shop.running.stop()
+}
+
+#[test]
+fn sdks_of_browsers() -> Result<()> {
+    let shop = Shop::open()?;
+    shop.run("sdk_browser.js")?;
+    let page = |who: &str, path: &str| format!("{who} page_view {path} Lamps - Shop news");
+    let added = |who: &str, path: &str| {
+        format!("{who} add_to_cart {path} Lamps - Shop news EUR p1 Lamp 19.9000 2.0")
+    };
+    let beacon = "/rudderstack-beacon";
+    let mut expected = vec![
+        page("b2", "/rudderstack"),
+        added("b2", "/rudderstack"),
+        page("b3", beacon),
+        added("b3", beacon),
+        page("b1", "/segment"),
+        "b1 identify /segment Lamps - Shop news".to_owned(),
+        "b1 view_item /segment Lamps - Shop news EUR p1 Lamp 19.9000".to_owned(),
+        "u5 page_view /snowplow Lamps - Shop".to_owned(),
+        "u5 size-chosen /snowplow".to_owned(),
+        "u6 page_view /snowplow-get Lamps - Shop".to_owned(),
+        "u6 size-chosen /snowplow-get".to_owned(),
+    ];
+    expected.sort();
+    assert_eq!(shop.told(expected.len())?, expected);
+    shop.running.stop()
+}
