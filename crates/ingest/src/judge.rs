@@ -129,7 +129,7 @@ fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     }
     let mut verdicts = Verdicts::new(door.head);
     verdicts.expect(split.pieces.len(), body.len());
-    let (mut bots, unpacked) = (BotMemo::default(), Unpacked::new());
+    let (mut bots, unpacked) = (BotMemo::default(), Unpacked::with_capacity(1));
     let mut bad = None;
     for piece in &split.pieces {
         bad = judge_event(&door, &split, *piece, &unpacked, &mut bots, &mut verdicts).err();

@@ -17,9 +17,10 @@ mod origins;
 mod protocol;
 mod refusal;
 mod replay;
+mod sdk_settings;
 mod serve;
 mod service;
-mod settings;
+
 mod stream;
 
 pub use config::{IngestSettings, Key};

@@ -36,6 +36,7 @@ pub fn rejection(
     payload: &Payload<'_>,
     names: Names<'_>,
     site: &str,
+    keys: &[&str],
     limits: &Limits,
     received: Micros,
 ) -> Rejection {
@@ -49,7 +50,7 @@ pub fn rejection(
         visitor_id: names.visitor_id.filter(fits).map(Cow::into_owned),
         reason: bad.reason.code().to_owned(),
         field: bad.to_string(),
-        payload: without_keys(&rejected_payload(payload.first)),
+        payload: without_keys(&rejected_payload(payload.first), keys),
         payload_bytes: payload.bytes as i64,
         received_time: received,
     }
@@ -63,15 +64,12 @@ pub fn cut(mut bad: BadField) -> BadField {
     bad
 }
 
-/// Under which names a write key may stand in a body. Snowplow's app is named by it.
-pub const KEYS: [&str; 2] = ["writeKey", "\"aid\""];
-
-/// A text without the write keys in it, be it JSON, cut, or of another form: they are credentials.
-fn without_keys(text: &str) -> String {
+/// A text without the write keys that stand behind these names, be it JSON, cut, or of another form: they are credentials.
+fn without_keys(text: &str, keys: &[&str]) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     let next = |rest: &str| {
-        let found = KEYS.iter().filter_map(|name| Some((rest.find(name)?, name.len())));
+        let found = keys.iter().filter_map(|name| Some((rest.find(name)?, name.len())));
         found.min()
     };
     while let Some((at, name_bytes)) = next(rest) {
@@ -117,7 +115,8 @@ mod tests {
     fn row(payload: &[u8], names: Names<'_>) -> Rejection {
         let bad = BadField::new(Reason::BadJson, "body", "is bad");
         let limits = Limits::default();
-        rejection(&bad, &Payload::whole(payload), names, "shop", &limits, Micros(7))
+        let (payload, keys) = (Payload::whole(payload), ["writeKey", "\"aid\""]);
+        rejection(&bad, &payload, names, "shop", &keys, &limits, Micros(7))
     }
 
     #[test]

@@ -15,7 +15,6 @@ use crate::body::{Body, Hold};
 use crate::judge::{Encoding, Head, Judgement, judge};
 use crate::keys::Access;
 use crate::protocol::{Call, Protocol, form_of};
-use crate::refusal::KEYS;
 
 /// A row of `rejected`, as it stands in the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,7 +37,10 @@ pub enum PayloadForm {
     Batch,
     Track,
     Page,
+    Screen,
     Identify,
+    Group,
+    Alias,
     Snowplow,
 }
 
@@ -85,7 +87,8 @@ fn judge_again(
 ) -> (Replayed, Vec<NewRecord>) {
     let RejectedRow { log_partition, log_offset, .. } = *row;
     let replayed = |accepted, refused| Replayed { log_partition, log_offset, accepted, refused };
-    if let Some(why) = unfit(row, log.topic()) {
+    let protocol = form.map_or_else(|| form_of(&row.payload), protocol_of);
+    if let Some(why) = unfit(row, log.topic(), protocol) {
         return (replayed(0, Some(why)), Vec::new());
     }
     // An event that names no site is of the row's, as it was then.
@@ -93,7 +96,7 @@ fn judge_again(
     let bodies = Arc::new(Semaphore::new(settings.bodies_in_flight_bytes_max));
     let Ok(hold) = Hold::new(&bodies, 0) else { return (replayed(0, None), Vec::new()) };
     let head = Head {
-        protocol: form.map_or_else(|| form_of(&row.payload), protocol_of),
+        protocol,
         // With keys it was the key that decided the site.
         access: match settings.keys.is_empty() {
             true => Access::Open,
@@ -122,11 +125,11 @@ fn judge_again(
 }
 
 /// Why a row cannot be replayed, whatever was mended.
-fn unfit(row: &RejectedRow, topic: &str) -> Option<String> {
+fn unfit(row: &RejectedRow, topic: &str, protocol: Protocol) -> Option<String> {
     let (stored, bytes) = (row.payload.len() as i64, row.payload_bytes);
     // Write keys are blanked, which makes a payload shorter.
-    let is_blanked = bytes <= REJECTED_PAYLOAD_BYTES_MAX as i64
-        && KEYS.iter().any(|name| row.payload.contains(name));
+    let has_key = protocol.keys_in_body().iter().any(|name| row.payload.contains(name));
+    let is_blanked = bytes <= REJECTED_PAYLOAD_BYTES_MAX as i64 && has_key;
     if bytes > stored && !is_blanked {
         return Some(format!(
             "the payload is cut: {stored} of {bytes} bytes are stored; have its client send it again"
@@ -147,7 +150,10 @@ const fn protocol_of(form: PayloadForm) -> Protocol {
         PayloadForm::Batch => Protocol::Segment(Call::Batch),
         PayloadForm::Track => Protocol::Segment(Call::One("track")),
         PayloadForm::Page => Protocol::Segment(Call::One("page")),
+        PayloadForm::Screen => Protocol::Segment(Call::One("screen")),
         PayloadForm::Identify => Protocol::Segment(Call::One("identify")),
+        PayloadForm::Group => Protocol::Segment(Call::One("group")),
+        PayloadForm::Alias => Protocol::Segment(Call::One("alias")),
         PayloadForm::Snowplow => Protocol::Snowplow,
     }
 }

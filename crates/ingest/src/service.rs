@@ -16,7 +16,7 @@ use crate::clock::ClockWatch;
 use crate::collect::{Purpose, Source, collect, denied};
 use crate::crowd::Guest;
 use crate::protocol::{Call, Protocol};
-use crate::settings::{self, Sdk};
+use crate::sdk_settings::{self, Sdk};
 use crate::{IngestSettings, Metrics, keys, origins};
 
 /// Answers that leave a body unread: what is left of it is passed over, so that they are not lost on a
@@ -53,8 +53,6 @@ enum Route {
     Settings(Sdk),
     /// What [`Route::Collect`] answers for Footfall's own events, and nothing is kept.
     Validate,
-    /// Taken, and nothing is done.
-    Ignore,
     Live,
     Ready,
     Metrics,
@@ -68,7 +66,7 @@ const fn call(kind: &'static str) -> Route {
 
 /// All paths there are, but for Segment's settings, whose path holds a key. Segment's calls have two: those of
 /// one letter are the browser's.
-const ROUTES: [(&str, Route); 25] = [
+const ROUTES: [(&str, Route); 24] = [
     ("/v1/events", Route::Collect(Protocol::Events)),
     ("/v1/validate", Route::Validate),
     ("/v1/batch", BATCH),
@@ -91,8 +89,6 @@ const ROUTES: [(&str, Route); 25] = [
     ("/beacon/v1/batch", BATCH),
     ("/sourceConfig", Route::Settings(Sdk::RudderStack)),
     ("/sourceConfig/", Route::Settings(Sdk::RudderStack)),
-    // Segment's browser SDK tells how it fares; it is asked not to, and is not told off.
-    ("/v1/m", Route::Ignore),
     ("/livez", Route::Live),
     ("/readyz", Route::Ready),
     ("/metrics", Route::Metrics),
@@ -101,7 +97,7 @@ const ROUTES: [(&str, Route); 25] = [
 impl Route {
     const fn method(&self) -> Method {
         match self {
-            Route::Collect(_) | Route::Validate | Route::Ignore => Method::POST,
+            Route::Collect(_) | Route::Validate => Method::POST,
             Route::Pixel(_) | Route::Settings(_) | Route::Live | Route::Ready | Route::Metrics => {
                 Method::GET
             }
@@ -115,7 +111,7 @@ impl Route {
 
     fn find(path: &str) -> Option<Route> {
         let known = ROUTES.iter().find(|(known, _)| *known == path).map(|(_, route)| *route);
-        known.or_else(|| settings::segment_key(path).map(|_| Route::Settings(Sdk::Segment)))
+        known.or_else(|| sdk_settings::segment_key(path).map(|_| Route::Settings(Sdk::Segment)))
     }
 }
 
@@ -167,7 +163,6 @@ async fn route(
             collect(shared, Protocol::Events, Source::Body, Purpose::Validate, request, guest).await
         }
         Route::Settings(sdk) => settings_of(shared, sdk, request),
-        Route::Ignore => answer::empty(StatusCode::NO_CONTENT),
         Route::Live => answer::text(StatusCode::OK, "ok\n"),
         Route::Ready => ready(shared).await,
         Route::Metrics => metrics(shared),
@@ -178,7 +173,7 @@ async fn route(
 fn settings_of(shared: &Shared, sdk: Sdk, request: &Request<Incoming>) -> Answer {
     let (uri, headers) = (request.uri(), request.headers());
     let key = match sdk {
-        Sdk::Segment => settings::segment_key(uri.path()).map(str::to_owned),
+        Sdk::Segment => sdk_settings::segment_key(uri.path()).map(str::to_owned),
         Sdk::RudderStack => uri.query().and_then(keys::query_key),
     };
     let Some(key) = key else {
@@ -192,7 +187,7 @@ fn settings_of(shared: &Shared, sdk: Sdk, request: &Request<Incoming>) -> Answer
         return denied(&why);
     }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    settings::of(sdk, &key, host)
+    sdk_settings::of(sdk, &key, host)
 }
 
 fn too_many_connections(shared: &Shared) -> Answer {

@@ -107,7 +107,10 @@ pub enum ReplayForm {
     Batch,
     Track,
     Page,
+    Screen,
     Identify,
+    Group,
+    Alias,
     Snowplow,
 }
 
@@ -118,7 +121,10 @@ impl From<ReplayForm> for footfall_ingest::PayloadForm {
             ReplayForm::Batch => Self::Batch,
             ReplayForm::Track => Self::Track,
             ReplayForm::Page => Self::Page,
+            ReplayForm::Screen => Self::Screen,
             ReplayForm::Identify => Self::Identify,
+            ReplayForm::Group => Self::Group,
+            ReplayForm::Alias => Self::Alias,
             ReplayForm::Snowplow => Self::Snowplow,
         }
     }

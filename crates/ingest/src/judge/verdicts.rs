@@ -87,7 +87,8 @@ impl Verdicts {
         let event_id = names.event_id.clone();
         let (names, site) = door.names(names);
         let (limits, received) = (&door.settings.limits, door.head.received);
-        let row = refusal::rejection(&bad, payload, names, site, limits, received);
+        let keys = door.head.protocol.keys_in_body();
+        let row = refusal::rejection(&bad, payload, names, site, keys, limits, received);
         let visitor = row.visitor_id.as_ref().unwrap_or(&row.id);
         let partition = partition_of(&row.site, visitor, self.partitions);
         let written = serde_json::to_writer(&mut self.payloads, &row);

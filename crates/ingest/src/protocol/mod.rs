@@ -84,6 +84,14 @@ impl Protocol {
         matches!(self, Protocol::Segment(_) | Protocol::Snowplow)
     }
 
+    /// How keys are called in a body, as a text that stands before their values.
+    pub fn keys_in_body(self) -> &'static [&'static str] {
+        match self {
+            Protocol::Events | Protocol::Segment(_) => &["writeKey"],
+            Protocol::Snowplow => &["\"aid\""],
+        }
+    }
+
     /// Splits a body into at most `events_max` events, without looking into them.
     ///
     /// # Errors
@@ -155,8 +163,8 @@ pub fn form_of(payload: &str) -> Protocol {
     let Ok(fields) = Fields::parse(payload) else { return Protocol::Events };
     let has = |name| fields.get(name).is_some();
     match () {
-        () if has("e") && has("tv") || has("schema") && has("data") => Protocol::Snowplow,
         () if has("event_name") => Protocol::Events,
+        () if has("e") && has("tv") || has("schema") && has("data") => Protocol::Snowplow,
         () if has("batch") => Protocol::Segment(Call::Batch),
         () if has("traits") => Protocol::Segment(Call::One("identify")),
         () if has("event") || has("messageId") || has("anonymousId") => {

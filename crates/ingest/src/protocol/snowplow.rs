@@ -56,7 +56,7 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     let Some(data) = fields.take("data") else {
         if fields.get("e").is_some() {
             // What came by GET.
-            let (pieces, key) = (vec![Ok(text)], key_of(&text));
+            let (pieces, key) = (vec![Ok(text)], key_of(text));
             return Ok(Split {
                 pieces,
                 holder: "data",
@@ -71,12 +71,12 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
         return Err(BadField::new(Reason::BadType, "data", "expected an array of events"));
     }
     let pieces = split_array(data, "data", events_max)?;
-    let key = pieces.first().and_then(|first| key_of(first.as_ref().ok()?));
+    let key = pieces.first().and_then(|first| key_of((*first).ok()?));
     Ok(Split { pieces, holder: "data", is_batch: true, key, envelope: Default::default() })
 }
 
 /// The write key: trackers have no other place for one than the name of the app.
-fn key_of<'a>(text: &&'a str) -> Option<Cow<'a, str>> {
+fn key_of<'a>(text: &'a str) -> Option<Cow<'a, str>> {
     Fields::parse(text).ok()?.take("aid").and_then(fields::text)
 }
 
@@ -244,7 +244,7 @@ fn expected(path: &str, what: &str) -> BadField {
 pub fn names(text: &str) -> Names<'_> {
     let Ok(mut fields) = Fields::parse(text) else { return Names::default() };
     let mut id = |name| fields.take(name).and_then(fields::id);
-    Names { event_id: id("eid"), visitor_id: id("duid"), site: None }
+    Names { event_id: id("eid"), visitor_id: id("duid"), site: id("aid") }
 }
 
 /// What is wrong with a column, by the name that fills it.

@@ -116,6 +116,22 @@ async fn a_page_is_told_that_it_may_send_what_its_sdk_wants_to() {
     server.stop().await;
 }
 
+/// Without keys an app names its site, also where its event is refused; of no other protocol is anything blanked.
+#[tokio::test]
+async fn a_refused_event_is_of_its_apps_site() {
+    let server = Server::start(IngestSettings::default()).await;
+    let path = "/com.snowplowanalytics.snowplow/tp2";
+    let tracked = br#"{"data":[{"e":"se","eid":"s1","aid":"outlet","tv":"js-4"}]}"#;
+    assert_eq!(server.post(path, "", tracked).await.status, 200);
+    let own = br#"[{"event_id":"o1","aid":"kept"}]"#;
+    assert_eq!(server.post("/v1/events", "", own).await.status, 202);
+    let rows = server.rows().await;
+    let of = |id: &str| &rows.iter().find(|row| row.json["id"] == id).unwrap().json;
+    assert_eq!(of("s1")["site"], "outlet");
+    assert!(of("o1")["payload"].as_str().unwrap().contains("kept"));
+    server.stop().await;
+}
+
 /// With no keys a collector listens on this machine alone, and asks nobody.
 #[tokio::test]
 async fn without_keys_every_page_may_send() {

@@ -127,6 +127,13 @@ async fn a_payload_tells_its_protocol_or_is_told_it() {
     let page = r#"{"messageId":"m3","properties":{"path":"/p"}}"#;
     assert!(refusal(&one(&server, row(page), None).await).contains("`track`"));
     assert_eq!(one(&server, row(page), Some(PayloadForm::Page)).await.accepted, 1);
+    let screen = r#"{"messageId":"m4","name":"Home"}"#;
+    assert_eq!(one(&server, row(screen), Some(PayloadForm::Screen)).await.accepted, 1);
+    let tracked = r#"{"e":"pp","eid":"s1","duid":"v","aid":"","tv":"js-4"}"#;
+    assert_eq!(one(&server, row(tracked), None).await.accepted, 1);
+    // What names its event is Footfall's own, whatever else it says.
+    let own = r#"{"event_name":"own","e":"1","tv":"2","schema":"3","data":"4"}"#;
+    assert_eq!(one(&server, row(own), None).await.accepted, 1);
     let mut names: Vec<String> = server
         .rows()
         .await
@@ -134,7 +141,7 @@ async fn a_payload_tells_its_protocol_or_is_told_it() {
         .map(|row| row.json["event_name"].as_str().unwrap().to_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["Bought", "page_view", "page_view"]);
+    assert_eq!(names, ["Bought", "own", "page_ping", "page_view", "page_view", "screen_view"]);
     server.stop().await;
 }
 

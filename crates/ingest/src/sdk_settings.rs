@@ -28,7 +28,7 @@ pub fn of(sdk: Sdk, key: &str, host: Option<&str>) -> Answer {
             if let Some(host) = host {
                 segment["apiHost"] = json!(format!("{host}/v1"));
             }
-            // Else one in a hundred pages tells Segment how its SDK fares.
+            // Else the SDK tells Segment how it fares.
             let metrics = json!({"sampleRate": 0});
             json!({"integrations": {"Segment.io": segment}, "plan": {}, "metrics": metrics})
         }
