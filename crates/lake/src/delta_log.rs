@@ -10,6 +10,7 @@ use deltalake_core::kernel::{Action, StructType, Transaction};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
+use footfall_event::Micros;
 use footfall_event::schema::Table;
 
 use crate::old_files::vacuum;
@@ -34,7 +35,12 @@ pub trait DeltaLogs: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// `Delta`.
-    async fn delete_old_files(&self, lake: &Lake, table: Table) -> Result<usize, LakeError>;
+    async fn delete_old_files(
+        &self,
+        lake: &Lake,
+        table: Table,
+        now: Micros,
+    ) -> Result<usize, LakeError>;
 
     /// The table's log at its newest version.
     ///
@@ -134,8 +140,13 @@ impl DeltaLogs for StoredLogs {
         }
     }
 
-    async fn delete_old_files(&self, lake: &Lake, table: Table) -> Result<usize, LakeError> {
-        vacuum(lake, table).await
+    async fn delete_old_files(
+        &self,
+        lake: &Lake,
+        table: Table,
+        now: Micros,
+    ) -> Result<usize, LakeError> {
+        vacuum(lake, table, now).await
     }
 
     async fn open(&self, lake: &Lake, table: Table) -> Result<Box<dyn DeltaLog>, LakeError> {

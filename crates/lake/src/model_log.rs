@@ -13,6 +13,7 @@ use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::TransactionError;
 use deltalake_core::kernel::{Action, Add, Remove, Transaction};
 use deltalake_core::protocol::DeltaOperation;
+use footfall_event::Micros;
 use footfall_event::schema::Table;
 use futures::TryStreamExt;
 
@@ -105,7 +106,7 @@ impl DeltaLogs for ModelLogs {
     }
 
     /// A simulation deletes old files by itself: an hour is old there.
-    async fn delete_old_files(&self, _: &Lake, _: Table) -> Result<usize, LakeError> {
+    async fn delete_old_files(&self, _: &Lake, _: Table, _: Micros) -> Result<usize, LakeError> {
         Ok(0)
     }
 

@@ -4,6 +4,7 @@ use chrono::Duration;
 use deltalake_core::DeltaTable;
 use deltalake_core::checkpoints::cleanup_metadata;
 use deltalake_core::operations::vacuum::VacuumMode;
+use footfall_event::Micros;
 use footfall_event::schema::Table;
 
 use crate::commit::LOAD_FILE_AGE_MAX;
@@ -17,23 +18,26 @@ const _: () = assert!(
     "a file that is still to be committed must not be old"
 );
 
-/// Deletes the files that no version of the last day has, those of writers that died included, and
+/// Deletes the files that no version of the day before `now` has, those of writers that died included, and
 /// the log entries before it that a checkpoint stands for; how many files.
 ///
 /// # Errors
 /// `Delta`.
-pub async fn delete_old_files(lake: &Lake, table: Table) -> Result<usize, LakeError> {
-    lake.logs().delete_old_files(lake, table).await
+pub async fn delete_old_files(lake: &Lake, table: Table, now: Micros) -> Result<usize, LakeError> {
+    lake.logs().delete_old_files(lake, table, now).await
 }
 
-pub(crate) async fn vacuum(lake: &Lake, table: Table) -> Result<usize, LakeError> {
+pub(crate) async fn vacuum(lake: &Lake, table: Table, now: Micros) -> Result<usize, LakeError> {
+    // Delta goes by the machine's clock.
+    let ahead = Duration::microseconds((Micros::clock() - now).0.max(0));
+    let retention = KEPT_FOR + ahead;
     let failed = |source| LakeError::Delta { table, source };
     let mut delta = lake.unloaded(table)?;
     delta.load().await.map_err(failed)?;
     let vacuum = |delta: DeltaTable, is_dry: bool| {
         delta
             .vacuum()
-            .with_retention_period(KEPT_FOR)
+            .with_retention_period(retention)
             .with_enforce_retention_duration(false)
             .with_mode(VacuumMode::Full)
             .with_dry_run(is_dry)
@@ -47,6 +51,8 @@ pub(crate) async fn vacuum(lake: &Lake, table: Table) -> Result<usize, LakeError
             (delta, done.files_deleted.len())
         }
     };
-    cleanup_metadata(&delta, None).await.map_err(failed)?;
+    if ahead < KEPT_FOR {
+        cleanup_metadata(&delta, None).await.map_err(failed)?;
+    }
     Ok(deleted)
 }

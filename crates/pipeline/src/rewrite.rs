@@ -16,7 +16,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use footfall_event::Micros;
 use footfall_event::schema::Table;
-use footfall_lake::{Lake, LakeError, TableFile, delete_old_files, read_file};
+use footfall_lake::{Lake, LakeError, TableFile, TableWriter, delete_old_files, read_file};
 use footfall_sessionizer::Rules;
 use futures::stream::{BoxStream, iter};
 use futures::{StreamExt, TryStreamExt};
@@ -53,13 +53,25 @@ pub async fn rewrite(
 ) -> Result<Rewritten, PipelineError> {
     let repaired = repair::repair(lake, rules, settled).await?;
     let mut done = Rewritten { repaired, ..Rewritten::default() };
+    let now = believed_now(lake).await?;
     for table in Table::ALL {
-        let expired = remove_old_days(lake, table, retention, Micros::clock()).await?;
+        let expired = remove_old_days(lake, table, retention, now).await?;
         done.expired.insert(table, expired);
         done.compacted.insert(table, compaction::compact(lake, table).await?);
-        done.deleted.insert(table, delete_old_files(lake, table).await?);
+        done.deleted.insert(table, delete_old_files(lake, table, now).await?);
     }
     Ok(done)
+}
+
+/// The time that what is deleted is old by. A clock that is ahead must not make old what is young, so it is held
+/// against the newest day of the live receipts, whose hours are the log's, which believes no clock at once. Where
+/// nothing was read live, the clock has to do.
+async fn believed_now(lake: &Lake) -> Result<Micros, LakeError> {
+    let files = TableWriter::open(lake, Table::Receipts).await?.files()?;
+    let live = files.iter().filter(|file| file.load().is_none());
+    let newest = live.map(|file| file.day).max();
+    let clock = Micros::clock();
+    Ok(newest.map_or(clock, |day| clock.min(day.next().start())))
 }
 
 /// The rows of files, in the order of the files: the columns of `columns`, ascending.

@@ -127,6 +127,35 @@ async fn a_run_that_lost_events_is_not_repaired() {
     verified(&shop).await;
 }
 
+/// The newest receipt is of the 2nd of January, and the clock of whoever runs this is months ahead of it: neither
+/// a day nor a file is older than by the receipt.
+#[tokio::test]
+async fn by_a_clock_that_is_ahead_of_the_log_nothing_goes() {
+    let (shop, history) = (shop().await, shop().await);
+    for table in DERIVED {
+        shop.commit(table, 1, None).await;
+    }
+    shop.live((0, 1), Some(STARTED), 1).await;
+    let days = |days| Retention(BTreeMap::from([(Table::Events, Micros(days * Micros::DAY.0))]));
+    let kept = async |shop: &Shop, retention: Retention| {
+        let (rules, mut settled) = (Arc::new(rules()), SettledFiles::default());
+        rewrite(&shop.lake, &rules, &retention, &mut settled).await.unwrap();
+        shop.ask("SELECT count(*) FROM events").await.concat()
+    };
+    let left_behind = shop.table(Table::Events).join("event_date=2025-12-29/left-behind.parquet");
+    std::fs::write(&left_behind, "rows that a writer is about to commit").unwrap();
+    let stored = std::fs::File::open(&left_behind).unwrap();
+    let soon = std::time::SystemTime::UNIX_EPOCH
+        + std::time::Duration::from_micros((STARTED + Micros::DAY).0 as u64);
+    stored.set_modified(soon).unwrap();
+    // The 3rd is not over, as far as the log tells.
+    assert_eq!(kept(&shop, days(6)).await, "6");
+    assert_eq!(kept(&shop, days(4)).await, "4");
+    assert!(left_behind.exists());
+    // Without a live log the clock has to do.
+    assert_eq!(kept(&history, days(6)).await, "0");
+}
+
 #[tokio::test]
 async fn without_a_retention_all_is_kept() {
     let shop = shop().await;
