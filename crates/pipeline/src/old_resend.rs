@@ -191,19 +191,43 @@ mod tests {
     use super::*;
     use crate::testing::{STARTED, Shop, TOPIC, at};
 
+    fn suspect(event_time: Micros) -> Suspect {
+        Suspect {
+            offset: Offset(7),
+            event_time,
+            site: "shop".to_owned(),
+            visitor_id: Some("v".to_owned()),
+            event_id: "a".to_owned(),
+        }
+    }
+
+    /// The door takes what is a week old; the clocks of the two sendings may differ by a day.
+    #[tokio::test]
+    async fn a_first_sending_is_looked_for_a_day_beyond_what_the_door_takes() {
+        let shop = Shop::new().await;
+        shop.load("1", &[&at(0, "a", "")]).await;
+        let (stop, week) = (CancellationToken::new(), Micros(7 * Micros::DAY.0));
+        let mut resends = OldResends::new(&shop.lake, "load:1", Partition(0), week, stop);
+        let stands = STARTED - Micros::DAY;
+        let (before, behind) = (Micros::DAY, Micros(8 * Micros::DAY.0));
+        for (time, is_resent) in [
+            (stands - before - Micros(1), false),
+            (stands - before, true),
+            (stands + behind, true),
+            (stands + behind + Micros(1), false),
+        ] {
+            let found = resends.among(&[suspect(time)]).await.unwrap();
+            assert_eq!(!found.is_empty(), is_resent, "{time}");
+        }
+    }
+
     /// It may have come between two readings of the log.
     #[tokio::test]
     async fn the_row_of_a_load_makes_no_resend() {
         let shop = Shop::new().await;
         shop.load("1", &[&at(0, "a", "")]).await;
         let stop = CancellationToken::new();
-        let suspect = Suspect {
-            offset: Offset(7),
-            event_time: STARTED - Micros::DAY,
-            site: "shop".to_owned(),
-            visitor_id: Some("v".to_owned()),
-            event_id: "a".to_owned(),
-        };
+        let suspect = suspect(STARTED - Micros::DAY);
         for (log, resent) in [(TOPIC, None), ("load:1", Some(Offset(7)))] {
             let reach = Micros(7 * Micros::DAY.0);
             let mut resends = OldResends::new(&shop.lake, log, Partition(0), reach, stop.clone());

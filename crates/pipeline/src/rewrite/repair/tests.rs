@@ -84,6 +84,39 @@ async fn a_late_event_makes_one_session_of_two() {
     check(&[&[&a, &b], &[&c]], &["c"]).await;
 }
 
+/// Events half an hour apart, which is the gap to the microsecond, from noon of the 28th to the evening of the 1st.
+/// The late one is in the middle, so that the run's ends lie days before and behind it, each of them beyond a midnight
+/// that an event falls on.
+#[tokio::test]
+async fn a_run_is_followed_over_midnight_both_ways() {
+    let begin = STARTED - Micros(4 * Micros::DAY.0 + Micros::DAY.0 / 2);
+    let event = |number: i64| {
+        let time = begin + Micros(number * 30 * Micros::MINUTE.0);
+        format!(r#"{{"event_id":"{number:03}","visitor_id":"v","timestamp":"{time}"}}"#)
+    };
+    let all: Vec<String> = (0..210).map(event).collect();
+    let others: Vec<&str> = all.iter().map(String::as_str).collect();
+    let late = others[100];
+    let others = [&others[..100], &others[101..]].concat();
+    for is_live in [false, true] {
+        let (shop, whole) = (Shop::new().await, Shop::new().await);
+        shop.load("others", &others).await;
+        shop.load("late", &[late]).await;
+        whole.load("whole", &[&others[..], &[late]].concat()).await;
+        if is_live {
+            for table in [Table::Sessions, Table::Needs, Table::PageViews] {
+                shop.commit(table, 1, None).await;
+            }
+            shop.live((0, 1), Some(STARTED + Micros(9 * Micros::DAY.0)), 1).await;
+        }
+        assert_eq!(repaired(&shop).await.repaired.late_events, 1);
+        let sessions = "SELECT event_id, session_id FROM events ORDER BY 1";
+        assert_eq!(shop.ask(sessions).await, whole.ask(sessions).await, "live: {is_live}");
+        let counts = "SELECT started_at, event_count FROM sessions ORDER BY 1";
+        assert_eq!(shop.ask(counts).await, whole.ask(counts).await, "live: {is_live}");
+    }
+}
+
 #[tokio::test]
 async fn other_visitors_and_other_runs_stay_what_they_are() {
     let other = |id: &str| at(100, id, "").replace(r#""visitor_id":"v""#, r#""visitor_id":"w""#);
