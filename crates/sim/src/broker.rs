@@ -47,6 +47,8 @@ struct Kept {
     begin: usize,
     /// From offset 0 on, those that retention took included.
     records: Vec<Record>,
+    /// The first that anybody could read: those before it went before there was a pipeline.
+    first: usize,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,19 @@ impl Broker {
     pub fn empty(&self, partition: Partition) {
         let kept = &mut self.state().partitions[partition.0 as usize];
         kept.begin = kept.records.len();
+    }
+
+    /// The first record that anybody could read.
+    pub fn first(&self, partition: Partition) -> usize {
+        self.state().partitions[partition.0 as usize].first
+    }
+
+    /// So many records came, and retention took them, before there was a pipeline.
+    pub fn begin_emptied(&self, partition: Partition, count: usize) {
+        self.make_anew(partition, count);
+        self.empty(partition);
+        let kept = &mut self.state().partitions[partition.0 as usize];
+        kept.first = kept.begin;
     }
 
     /// Somebody deletes the topic and makes it anew, and so many records come.

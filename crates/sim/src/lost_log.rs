@@ -1,4 +1,4 @@
-//! What may become of the log once all is in the tables: retention takes what was read, which is nothing to a
+//! What may become of the log: retention takes what was read, or what came before anybody read, which is nothing to a
 //! lake; or it takes more, or somebody makes the topic anew, which must be refused.
 
 use std::time::Duration;
@@ -14,10 +14,61 @@ use crate::definitions::Definitions;
 use crate::oracle;
 use crate::scenario::{SECOND, Scenario};
 
+/// How soon the first receipt is there.
+const RECEIVED_WITHIN: Duration = Duration::from_secs(60);
 /// How soon a pipeline must see that the topic is another.
 const REFUSED_WITHIN: Duration = Duration::from_secs(60);
 
 impl Scenario {
+    /// In some runs the log begins behind records that nobody read.
+    pub fn begin_emptied(&self) {
+        if self.world.chance().random_bool(0.12) {
+            for partition in (0..self.broker.partitions() as i32).map(Partition) {
+                let count = self.world.chance().random_range(0..4);
+                self.world.trace("broker", "begins emptied", &count.to_string());
+                self.broker.begin_emptied(partition, count);
+            }
+        }
+    }
+
+    /// In a few runs the pipeline dies, and the log is lost, before there is a snapshot: only the tables tell of it.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub async fn lose_the_log_at_once(&mut self, lake: &Lake) -> Result<bool> {
+        if !self.world.chance().random_bool(0.06) {
+            return Ok(false);
+        }
+        for probe in self.probes("first") {
+            self.probe(probe).visit().await;
+        }
+        let began = self.world.elapsed();
+        let (partition, read) = loop {
+            ensure!(self.world.elapsed() < began + RECEIVED_WITHIN, "nothing was received");
+            tokio::time::sleep(SECOND / 10).await;
+            if let Some(received) = oracle::received(lake).await? {
+                break received;
+            }
+        };
+        if !lake.list(&snapshots(partition)).await?.is_empty() {
+            return Ok(false);
+        }
+        self.pipelines.iter().for_each(|running| running.process.die());
+        while !self.pipelines.is_empty() {
+            tokio::time::sleep(SECOND).await;
+            self.bury().await?;
+        }
+        let count = self.world.chance().random_range(0..=read.0 as usize);
+        self.world.trace("broker", "lost at once", &format!("{} {count}", partition.0));
+        if count < read.0 as usize {
+            self.broker.make_anew(partition, count);
+        } else {
+            self.broker.empty(partition);
+        }
+        self.require_refused(lake, "the log was lost before there was a snapshot").await?;
+        Ok(true)
+    }
+
     /// After some runs, one of these; what stands for all rows, where there are more.
     ///
     /// # Errors
@@ -99,9 +150,14 @@ impl Scenario {
     }
 }
 
+/// The folder of a partition's snapshots.
+fn snapshots(partition: Partition) -> String {
+    format!("_footfall/snapshots/{TOPIC}/{}", partition.0)
+}
+
 /// Up to which record the newest snapshot speaks; its name tells it.
 pub async fn snapshot_at(lake: &Lake, partition: Partition) -> Result<Offset> {
-    let names = lake.list(&format!("_footfall/snapshots/{TOPIC}/{}", partition.0)).await?;
+    let names = lake.list(&snapshots(partition)).await?;
     let newest = names.last().context("no snapshot")?;
     let digits: String = newest.chars().filter(char::is_ascii_digit).collect();
     Ok(Offset(digits.parse()?))

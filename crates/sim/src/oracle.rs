@@ -2,6 +2,7 @@
 //! with what it checks.
 
 mod clock;
+mod open_sessions;
 mod receipts;
 mod records;
 mod sessions;
@@ -11,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::{Context, Result};
-use footfall_event::Partition;
 use footfall_event::schema::Table;
+use footfall_event::{Offset, Partition};
 use footfall_lake::Lake;
 use footfall_log::{Kind, Record};
 use footfall_sessionizer::Rules;
@@ -43,7 +44,19 @@ pub async fn has_events_of(lake: &Lake, visitors: &[String]) -> Result<bool> {
 /// # Errors
 /// When the lake cannot be read.
 pub async fn has_receipts(lake: &Lake) -> Result<bool> {
-    Ok(rows(lake, Table::Receipts).await?.iter().any(is_live))
+    Ok(received(lake).await?.is_some())
+}
+
+/// A partition that was read live, and up to where a receipt tells of it.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn received(lake: &Lake) -> Result<Option<(Partition, Offset)>> {
+    let receipts = rows(lake, Table::Receipts).await?;
+    let told = |row: &Value| {
+        (Partition(whole(row, "log_partition") as i32), Offset(whole(row, "to_offset")))
+    };
+    Ok(receipts.iter().filter(|row| is_live(row)).map(told).max())
 }
 
 /// The events that are in no session, and the newest receipts.
@@ -113,11 +126,11 @@ pub async fn check(
     let found = Found::read(lake).await?;
     found.each_event_once(ledger)?;
     for partition in 0..broker.partitions() {
-        let records = broker.records(Partition(partition as i32));
         let here = i64::from(partition);
-        found.each_record_once(here, &records).with_context(|| format!("partition {here}"))?;
-        found.late_is_late(here, &records).with_context(|| format!("partition {here}"))?;
-        found.receipts_add_up(here, &records).with_context(|| format!("partition {here}"))?;
+        let of = Partition(partition as i32);
+        found
+            .partition_adds_up(here, &broker.records(of), broker.first(of))
+            .with_context(|| format!("partition {here}"))?;
     }
     found.loads_add_up()?;
     found.sessions_are_those_of_the_events()?;
@@ -149,6 +162,14 @@ impl Found {
             duplicates: rows(lake, Table::Duplicates).await?,
             receipts: rows(lake, Table::Receipts).await?,
         })
+    }
+
+    /// Of records that nobody could read, as they went before the first pipeline came, nothing is said.
+    fn partition_adds_up(&self, partition: i64, records: &[Record], first: usize) -> Result<()> {
+        self.each_record_once(partition, records)?;
+        self.late_is_late(partition, &records[first..])?;
+        self.those_without_room_are_refused(partition, records)?;
+        self.receipts_add_up(partition, records, first as i64)
     }
 
     fn of(rows: &[Value], partition: i64) -> impl Iterator<Item = &Value> {
@@ -235,9 +256,13 @@ fn is_live(row: &Value) -> bool {
 /// An event without a visitor, a hidden one, or one that came when as many sessions were open as may be; no repair
 /// has given it one.
 fn is_of_no_session(event: &Value) -> bool {
-    let [column, value] = HIDDEN;
     let is_refused = event["overflow"] == true && event["session_id"].is_null();
-    text(event, "visitor_id").is_empty() || text(event, column) == value || is_refused
+    text(event, "visitor_id").is_empty() || is_hidden(event) || is_refused
+}
+
+fn is_hidden(event: &Value) -> bool {
+    let [column, value] = HIDDEN;
+    text(event, column) == value
 }
 
 /// Where rules came into force in a partition, and their ids.

@@ -22,9 +22,6 @@ pub const RAGE_TARGET: Equals = ["event_name", "click"];
 pub const STEPS: [(&str, Equals); 2] =
     [("view", ["page_type", "product"]), ("purchase", ["event_name", "purchase"])];
 
-/// How many sessions may be open by the tight rules.
-pub const TIGHT_SESSIONS: u64 = 2;
-
 /// Which of the rules that a shop changes to and fro.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edition {
@@ -52,7 +49,7 @@ impl Edition {
             Edition::Tight => Rules {
                 held_events_max: 8,
                 held_events_per_visitor_max: 4,
-                open_sessions_max: TIGHT_SESSIONS,
+                open_sessions_max: 2,
                 ..first
             },
             Edition::Second => Rules {

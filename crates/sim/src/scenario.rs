@@ -135,7 +135,11 @@ impl Scenario {
             session_cap: self.edition.rules().session_cap,
         })
         .await?;
+        self.begin_emptied();
         self.start_pipeline().await?;
+        if self.lose_the_log_at_once(&lake).await? {
+            return Ok(self.outcome(oracle::rows_of_events(&lake).await?));
+        }
         let clients = self.open_shop(size);
         self.storm(size.steps, &lake).await?;
         self.world.calm_down();
@@ -147,8 +151,12 @@ impl Scenario {
         self.settle(&lake).await?;
         let rows = self.check(&lake, definitions).await?;
         let rows = self.lose_the_log(&lake, definitions).await?.unwrap_or(rows);
+        Ok(self.outcome(rows))
+    }
+
+    fn outcome(&self, rows: u64) -> Outcome {
         let events = self.ledger.sent().len();
-        Ok(Outcome { events, counts: self.world.counts(), trace: self.world.digest(), rows })
+        Outcome { events, counts: self.world.counts(), trace: self.world.digest(), rows }
     }
 
     /// Holds all tables against the definitions; stands for their rows.

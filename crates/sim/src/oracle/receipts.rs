@@ -12,12 +12,12 @@ use super::{Found, is_live};
 use crate::tables::{text, time, whole};
 
 impl Found {
-    /// Its ranges follow each other without a gap, and count what the tables hold.
-    pub fn receipts_add_up(&self, partition: i64, records: &[Record]) -> Result<()> {
+    /// Its ranges follow each other without a gap from record `first` on, and count what the tables hold.
+    pub fn receipts_add_up(&self, partition: i64, records: &[Record], first: i64) -> Result<()> {
         let ranges = Found::of(&self.receipts, partition).filter(|row| row["site"].is_null());
         let mut ranges: Vec<&Value> = ranges.collect();
         ranges.sort_by_key(|row| whole(row, "from_offset"));
-        let (mut at, mut clock) = (0, Clock::default());
+        let (mut at, mut clock) = (first, Clock::default());
         for row in ranges {
             let (from, to) = (whole(row, "from_offset"), whole(row, "to_offset"));
             ensure!(from == at && to > from, "a range is {from} to {to}, and begins at {at}");

@@ -1,6 +1,6 @@
 //! What became of each event that was sent, and of each record of the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use footfall_log::{Kind, Record};
@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::clock::{Clock, LEAP};
 use super::{Found, controls, editions, fixed_rules, is_live};
-use crate::rules::TIGHT_SESSIONS;
 use crate::storefront::{Key, LATENCY_MAX, Ledger, key_of};
 use crate::tables::{text, time, whole};
 
@@ -137,10 +136,6 @@ impl Found {
         let is_late: BTreeMap<i64, bool> = Found::of(&self.events, partition)
             .map(|row| (whole(row, "log_offset"), row["late"].as_bool().unwrap_or(false)))
             .collect();
-        let refused_a_session: BTreeSet<i64> = Found::of(&self.events, partition)
-            .filter(|row| row["overflow"] == true && row["session_id"].is_null())
-            .map(|row| whole(row, "log_offset"))
-            .collect();
         let (editions, controls) = (editions(), controls(records));
         let (mut clock, mut held) = (Clock::default(), Vec::<(i64, Key)>::new());
         for record in records {
@@ -161,12 +156,6 @@ impl Found {
                 let is_behind = watermark.is_some_and(|watermark| event_time < watermark);
                 let now = clock.log_time.unwrap_or(0).max(record.append_time.0);
                 let expected = is_behind || event_time > now + LEAP || !has_room;
-                let is_refused = refused_a_session.contains(&record.offset.0);
-                ensure!(
-                    !is_refused || rules.open_sessions_max == TIGHT_SESSIONS,
-                    "record {} has no session, and there was room for one",
-                    record.offset.0
-                );
                 ensure!(
                     *found == expected,
                     "record {}: late is {found}, and should be {expected}",
