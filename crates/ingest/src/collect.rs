@@ -40,6 +40,8 @@ pub enum Source {
     Body,
     /// An image of a page asks, and is answered with one.
     Query,
+    /// Of what holds for all of them, or of one, a query tells; of each of several a body.
+    Both,
 }
 
 /// Collects the events of one request.
@@ -67,10 +69,13 @@ pub async fn collect(
             let (bytes_max, within) = (settings.body_bytes_max, settings.body_timeout);
             body::read(request.body_mut(), &shared.bodies, bytes_max, within).await
         }
-        Source::Query => {
-            let query = protocol.body_of_query(request.uri().query().unwrap_or_default());
-            let hold = Hold::new(&shared.bodies, query.len());
-            hold.map(|hold| Body::Whole { bytes: query.into(), hold })
+        Source::Query => of_query(shared, protocol, request, b""),
+        Source::Both => {
+            let (bytes_max, within) = (settings.body_bytes_max, settings.body_timeout);
+            match body::read(request.body_mut(), &shared.bodies, bytes_max, within).await {
+                Ok(Body::Whole { bytes, .. }) => of_query(shared, protocol, request, &bytes),
+                other => other,
+            }
         }
     };
     let body = match body {
@@ -103,6 +108,19 @@ pub async fn collect(
             if is_image { answer::pixel() } else { answer }
         }
     }
+}
+
+/// What a query tells, and a body beside it, in the form that is judged.
+fn of_query(
+    shared: &Shared,
+    protocol: Protocol,
+    request: &Request<Incoming>,
+    body: &[u8],
+) -> Result<Body, NoBody> {
+    let query = request.uri().query().unwrap_or_default();
+    let bytes = protocol.body_of_query(query, &String::from_utf8_lossy(body));
+    let hold = Hold::new(&shared.bodies, bytes.len())?;
+    Ok(Body::Whole { bytes: bytes.into(), hold })
 }
 
 pub fn denied(why: &Denial) -> Answer {

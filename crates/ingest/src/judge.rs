@@ -149,29 +149,35 @@ fn judge_event<'a>(
     verdicts: &mut Verdicts,
 ) -> Result<(), BadField> {
     let (protocol, max) = (door.head.protocol, door.settings.event_bytes_max);
-    let payload = Payload::whole(piece.map_or_else(|bytes| bytes, str::as_bytes));
+    let limits = &door.settings.limits;
+    let reject = |verdicts: &mut Verdicts, bad: BadField, names: Names<'_>| {
+        let payload = protocol.alone(piece, split);
+        verdicts.reject(door, bad, &Payload::whole(&payload), names)
+    };
     let Ok(text) = piece else {
         let bad = BadField::new(Reason::BadJson, "body", "is not UTF-8");
-        return Err(verdicts.reject(door, bad, &payload, Names::default()));
+        return Err(reject(verdicts, bad, Names::default()));
     };
     if text.len() > max {
         let message = format!("{} bytes, more than event_bytes_max, {max}", text.len());
         let bad = BadField::new(Reason::TooLarge, "event", message);
-        return Err(verdicts.reject(door, bad, &payload, protocol.names(text)));
+        return Err(reject(verdicts, bad, protocol.names(text, split, limits)));
     }
-    let mut event = match protocol.parse(text, split, unpacked, &door.settings.limits) {
+    let mut event = match protocol.parse(text, split, unpacked, limits) {
         Ok(event) => event,
         Err(bad) => {
             let bad = place(bad, text);
-            return Err(verdicts.reject(door, bad, &payload, protocol.names(text)));
+            return Err(reject(verdicts, bad, protocol.names(text, split, limits)));
         }
     };
     let has_id = event.text(Text::EventId).is_some();
     if !has_id {
-        event.set_text(Text::EventId, given_id(door.head, verdicts.decided()));
+        let index = verdicts.decided();
+        let own = protocol.id_of(&event, text, split, index);
+        event.set_text(Text::EventId, own.unwrap_or_else(|| given_id(door.head, index)));
     }
     door.complete(&mut event, bots);
-    match event.check(&door.settings.limits, door.head.received) {
+    match event.check(limits, door.head.received) {
         Ok(times) => {
             event.is_replayed = door.head.replay_of.is_some();
             verdicts.accept(&event, times);
@@ -183,7 +189,7 @@ fn judge_event<'a>(
             let event_id = name(Text::EventId).filter(|_| has_id);
             let names =
                 Names { event_id, visitor_id: name(Text::VisitorId), site: name(Text::Site) };
-            Err(verdicts.reject(door, bad, &payload, names))
+            Err(reject(verdicts, bad, names))
         }
     }
 }

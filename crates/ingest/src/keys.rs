@@ -13,6 +13,9 @@ use crate::{Key, origins};
 /// A header of its own, for clients that cannot set `Authorization`.
 const WRITE_KEY: &str = "x-write-key";
 
+/// Names of a key in a query: ours, which RudderStack's beacon has as well, and that of GA4's Measurement Protocol.
+const IN_QUERY: [&str; 2] = ["writeKey", "api_secret"];
+
 /// What a request's head says about its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -62,7 +65,7 @@ pub fn access(keys: &[Key], headers: &HeaderMap, query: Option<&str>) -> Result<
 /// The write key of a query.
 pub fn query_key(query: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
-    let (_, key) = pairs.find(|(name, _)| name == "writeKey")?;
+    let (_, key) = pairs.find(|(name, _)| IN_QUERY.contains(&name.as_ref()))?;
     (!key.is_empty()).then(|| key.into_owned())
 }
 

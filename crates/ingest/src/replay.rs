@@ -42,6 +42,8 @@ pub enum PayloadForm {
     Group,
     Alias,
     Snowplow,
+    Ga4,
+    Cloudevents,
 }
 
 /// What became of a row.
@@ -155,6 +157,8 @@ const fn protocol_of(form: PayloadForm) -> Protocol {
         PayloadForm::Group => Protocol::Segment(Call::One("group")),
         PayloadForm::Alias => Protocol::Segment(Call::One("alias")),
         PayloadForm::Snowplow => Protocol::Snowplow,
+        PayloadForm::Ga4 => Protocol::Ga4,
+        PayloadForm::Cloudevents => Protocol::CloudEvents,
     }
 }
 

@@ -49,6 +49,8 @@ enum Route {
     Collect(Protocol),
     /// The same of what a query tells, by GET.
     Pixel(Protocol),
+    /// The same of what a query and a body tell, by POST or, without a body, by GET.
+    Hit(Protocol),
     /// What an SDK asks before it sends.
     Settings(Sdk),
     /// What [`Route::Collect`] answers for Footfall's own events, and nothing is kept.
@@ -66,8 +68,9 @@ const fn call(kind: &'static str) -> Route {
 
 /// All paths there are, but for Segment's settings, whose path holds a key. Segment's calls have two: those of
 /// one letter are the browser's.
-const ROUTES: [(&str, Route); 24] = [
+const ROUTES: [(&str, Route); 27] = [
     ("/v1/events", Route::Collect(Protocol::Events)),
+    ("/v1/cloudevents", Route::Collect(Protocol::CloudEvents)),
     ("/v1/validate", Route::Validate),
     ("/v1/batch", BATCH),
     ("/v1/track", call("track")),
@@ -87,6 +90,8 @@ const ROUTES: [(&str, Route); 24] = [
     ("/i", Route::Pixel(Protocol::Snowplow)),
     // RudderStack's, of a page that is left.
     ("/beacon/v1/batch", BATCH),
+    ("/mp/collect", Route::Collect(Protocol::Ga4)),
+    ("/g/collect", Route::Hit(Protocol::Ga4)),
     ("/sourceConfig", Route::Settings(Sdk::RudderStack)),
     ("/sourceConfig/", Route::Settings(Sdk::RudderStack)),
     ("/livez", Route::Live),
@@ -97,7 +102,7 @@ const ROUTES: [(&str, Route); 24] = [
 impl Route {
     const fn method(&self) -> Method {
         match self {
-            Route::Collect(_) | Route::Validate => Method::POST,
+            Route::Collect(_) | Route::Hit(_) | Route::Validate => Method::POST,
             Route::Pixel(_) | Route::Settings(_) | Route::Live | Route::Ready | Route::Metrics => {
                 Method::GET
             }
@@ -146,11 +151,12 @@ async fn route(
     if *method == Method::OPTIONS && route.is_of_pages() {
         return origins::preflight(&shared.settings.keys, request.headers());
     }
-    if route.method() != *method {
+    let is_hit = matches!(route, Route::Hit(_)) && *method == Method::GET;
+    if route.method() != *method && !is_hit {
         return not_allowed(path, route);
     }
     match route {
-        Route::Collect(_) | Route::Pixel(_) | Route::Validate if is_excess => {
+        Route::Collect(_) | Route::Pixel(_) | Route::Hit(_) | Route::Validate if is_excess => {
             too_many_connections(shared)
         }
         Route::Collect(protocol) => {
@@ -158,6 +164,9 @@ async fn route(
         }
         Route::Pixel(protocol) => {
             collect(shared, protocol, Source::Query, Purpose::Keep, request, guest).await
+        }
+        Route::Hit(protocol) => {
+            collect(shared, protocol, Source::Both, Purpose::Keep, request, guest).await
         }
         Route::Validate => {
             collect(shared, Protocol::Events, Source::Body, Purpose::Validate, request, guest).await

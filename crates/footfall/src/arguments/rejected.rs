@@ -112,6 +112,8 @@ pub enum ReplayForm {
     Group,
     Alias,
     Snowplow,
+    Ga4,
+    Cloudevents,
 }
 
 impl From<ReplayForm> for footfall_ingest::PayloadForm {
@@ -126,6 +128,8 @@ impl From<ReplayForm> for footfall_ingest::PayloadForm {
             ReplayForm::Group => Self::Group,
             ReplayForm::Alias => Self::Alias,
             ReplayForm::Snowplow => Self::Snowplow,
+            ReplayForm::Ga4 => Self::Ga4,
+            ReplayForm::Cloudevents => Self::Cloudevents,
         }
     }
 }

@@ -126,8 +126,8 @@ impl Verdicts {
     /// 202 as Footfall says it, 200 as others do.
     pub fn taken(&self) -> StatusCode {
         match self.dialect {
-            Dialect::Events => StatusCode::ACCEPTED,
-            Dialect::Segment | Dialect::Snowplow => StatusCode::OK,
+            Dialect::Events | Dialect::CloudEvents => StatusCode::ACCEPTED,
+            Dialect::Segment | Dialect::Snowplow | Dialect::Ga4 => StatusCode::OK,
         }
     }
 
@@ -154,7 +154,7 @@ impl Verdicts {
                 body.push(b',');
             }
             (None, Dialect::Segment) => body.extend_from_slice(b"{\"success\":true,"),
-            (None, Dialect::Events | Dialect::Snowplow) => body.push(b'{'),
+            (None, _) => body.push(b'{'),
         }
         let (accepted, rejected) = (self.accepted, self.rejected_count());
         let counts = format!("\"accepted\":{accepted},\"rejected\":{rejected}");

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use footfall_event::{Column, Event, Item, Limits, Text, Whole};
+use footfall_event::{Column, Event, Item, Limits, Text, Whole, check_raw};
 
 use super::fields::{self, Fields};
 
@@ -12,6 +12,23 @@ const OWN: [Text; 5] = [Text::EventId, Text::Site, Text::VisitorId, Text::UserId
 
 /// Greatest whole number that a JSON number holds exactly.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Checks what is to stand in `properties`, one level down.
+///
+/// # Errors
+/// A sentence.
+pub fn check_part(raw: &str) -> Result<(), String> {
+    let is_plain = !raw.starts_with(['{', '[']) && !raw.contains('\\');
+    if is_plain { Ok(()) } else { check_raw(&format!("[{raw}]")) }
+}
+
+/// The path of a URL, which not all clients send by itself.
+pub fn path_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    Some(if path.is_empty() { "/" } else { path })
+}
 
 /// Fields that have the name of a column and fit it fill it.
 pub fn fill_named<'a>(event: &mut Event<'a>, fields: &mut Fields<'a>, limits: &Limits) {

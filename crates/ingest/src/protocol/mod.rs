@@ -1,11 +1,15 @@
 //! The clients' protocols: each turns a body into canonical events, and nothing else.
 //! Keys, ids, checks and answers are left to the callers.
 
+mod cloudevents;
 mod events;
 mod fields;
 mod fill;
+mod ga4;
 mod segment;
 mod snowplow;
+#[cfg(test)]
+mod testing;
 
 use std::borrow::Cow;
 
@@ -17,22 +21,30 @@ use fields::Fields;
 pub use segment::Call;
 pub use snowplow::Unpacked;
 
+/// What is said beside events is read with each of them: so much of it in all.
+const BESIDE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A family of protocols: a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Events,
     Segment,
     Snowplow,
+    Ga4,
+    CloudEvents,
 }
 
 impl Dialect {
-    pub const ALL: [Dialect; 3] = [Dialect::Events, Dialect::Segment, Dialect::Snowplow];
+    pub const ALL: [Dialect; 5] =
+        [Dialect::Events, Dialect::Segment, Dialect::Snowplow, Dialect::Ga4, Dialect::CloudEvents];
 
     pub const fn name(self) -> &'static str {
         match self {
             Dialect::Events => "events",
             Dialect::Segment => "segment",
             Dialect::Snowplow => "snowplow",
+            Dialect::Ga4 => "ga4",
+            Dialect::CloudEvents => "cloudevents",
         }
     }
 }
@@ -44,6 +56,9 @@ pub enum Protocol {
     Events,
     Segment(Call),
     Snowplow,
+    /// The Measurement Protocol, and what gtag.js sends once it is put into the same form.
+    Ga4,
+    CloudEvents,
 }
 
 /// The events of a body, not looked into yet.
@@ -56,7 +71,8 @@ pub struct Split<'a> {
     pub is_batch: bool,
     /// A write key in the body.
     pub key: Option<Cow<'a, str>>,
-    envelope: segment::Envelope<'a>,
+    /// What is said beside the events, of all of them.
+    envelope: Fields<'a>,
 }
 
 /// One event's text, or its bytes where they are not UTF-8.
@@ -76,19 +92,22 @@ impl Protocol {
             Protocol::Events => Dialect::Events,
             Protocol::Segment(_) => Dialect::Segment,
             Protocol::Snowplow => Dialect::Snowplow,
+            Protocol::Ga4 => Dialect::Ga4,
+            Protocol::CloudEvents => Dialect::CloudEvents,
         }
     }
 
     /// May a write key stand in the body?
     pub fn has_key_in_body(self) -> bool {
-        matches!(self, Protocol::Segment(_) | Protocol::Snowplow)
+        !matches!(self, Protocol::Events | Protocol::CloudEvents)
     }
 
     /// How keys are called in a body, as a text that stands before their values.
     pub fn keys_in_body(self) -> &'static [&'static str] {
         match self {
-            Protocol::Events | Protocol::Segment(_) => &["writeKey"],
+            Protocol::Events | Protocol::Segment(_) | Protocol::CloudEvents => &["writeKey"],
             Protocol::Snowplow => &["\"aid\""],
+            Protocol::Ga4 => &["\"tid\""],
         }
     }
 
@@ -97,10 +116,21 @@ impl Protocol {
     /// # Errors
     /// What keeps it from being split.
     pub fn split(self, body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
-        match self {
+        let split = match self {
             Protocol::Events => events::split(body, events_max),
             Protocol::Segment(call) => segment::split(call, body, events_max),
             Protocol::Snowplow => snowplow::split(body, events_max),
+            Protocol::Ga4 => ga4::split(body, events_max),
+            Protocol::CloudEvents => cloudevents::split(body, events_max),
+        }?;
+        let beside: usize = split.envelope.iter().map(|(_, raw)| raw.len()).sum();
+        match beside.saturating_mul(split.pieces.len()) > BESIDE_BYTES_MAX {
+            true => Err(BadField::new(
+                Reason::TooLarge,
+                "body",
+                format!("says {beside} bytes of all of its events; send them in smaller batches"),
+            )),
+            false => Ok(split),
         }
     }
 
@@ -119,14 +149,39 @@ impl Protocol {
             Protocol::Events => parse_event(text),
             Protocol::Segment(call) => segment::parse(call, text, &split.envelope, limits),
             Protocol::Snowplow => snowplow::parse(text, unpacked, limits),
+            Protocol::Ga4 => ga4::parse(text, &split.envelope, limits),
+            Protocol::CloudEvents => cloudevents::parse(text, limits),
         }
     }
 
-    /// What came in a query as the body that it stands for.
-    pub fn body_of_query(self, query: &str) -> String {
+    /// The id of parsed event number `index`, if what it and its body say tells it from all others.
+    pub fn id_of(
+        self,
+        event: &Event<'_>,
+        text: &str,
+        split: &Split<'_>,
+        index: usize,
+    ) -> Option<String> {
         match self {
-            Protocol::Events | Protocol::Segment(_) => query.to_owned(),
+            Protocol::Ga4 => ga4::id_of(event, text, &split.envelope, index),
+            _ => None,
+        }
+    }
+
+    /// One event as it is kept when it is refused: so that it can be understood by itself.
+    pub fn alone<'p>(self, piece: Piece<'p>, split: &Split<'_>) -> Cow<'p, [u8]> {
+        match (self, piece) {
+            (Protocol::Ga4, Ok(text)) => Cow::Owned(ga4::alone(text, &split.envelope).into_bytes()),
+            (_, piece) => Cow::Borrowed(piece.map_or_else(|bytes| bytes, str::as_bytes)),
+        }
+    }
+
+    /// What came in a query, and in a body beside it, as the body that they stand for.
+    pub fn body_of_query(self, query: &str, body: &str) -> String {
+        match self {
             Protocol::Snowplow => snowplow::of_query(query),
+            Protocol::Ga4 => ga4::body_of(query, body),
+            _ => query.to_owned(),
         }
     }
 
@@ -136,13 +191,18 @@ impl Protocol {
             Protocol::Events => bad,
             Protocol::Segment(call) => segment::rename(call, bad, text),
             Protocol::Snowplow => snowplow::rename(bad),
+            Protocol::Ga4 => ga4::rename(bad),
+            Protocol::CloudEvents => cloudevents::rename(bad, text),
         }
     }
 
     /// What can be read of an event that could not be parsed.
-    pub fn names(self, text: &str) -> Names<'_> {
-        if self == Protocol::Snowplow {
-            return snowplow::names(text);
+    pub fn names<'a>(self, text: &'a str, split: &Split<'a>, limits: &Limits) -> Names<'a> {
+        match self {
+            Protocol::Snowplow => return snowplow::names(text),
+            Protocol::Ga4 => return ga4::names(&split.envelope),
+            Protocol::CloudEvents => return cloudevents::names(text, limits),
+            Protocol::Events | Protocol::Segment(_) => {}
         }
         let Ok(mut fields) = Fields::parse(text) else { return Names::default() };
         let mut id = |name| fields.take(name).and_then(fields::id);
@@ -150,21 +210,22 @@ impl Protocol {
             Protocol::Events => {
                 Names { event_id: id("event_id"), visitor_id: id("visitor_id"), site: id("site") }
             }
-            Protocol::Segment(_) | Protocol::Snowplow => {
-                Names { event_id: id("messageId"), visitor_id: id("anonymousId"), site: None }
-            }
+            _ => Names { event_id: id("messageId"), visitor_id: id("anonymousId"), site: None },
         }
     }
 }
 
 /// By which path a payload came, as far as it tells: what names a tracker's version is Snowplow's, what names an `event_name` is Footfall's own, what
+/// holds `events` is GA4's, what
 /// has names of Segment's is one of its calls, and else it is Footfall's.
 pub fn form_of(payload: &str) -> Protocol {
     let Ok(fields) = Fields::parse(payload) else { return Protocol::Events };
     let has = |name| fields.get(name).is_some();
     match () {
+        () if has("specversion") => Protocol::CloudEvents,
         () if has("event_name") => Protocol::Events,
         () if has("e") && has("tv") || has("schema") && has("data") => Protocol::Snowplow,
+        () if has("events") => Protocol::Ga4,
         () if has("batch") => Protocol::Segment(Call::Batch),
         () if has("traits") => Protocol::Segment(Call::One("identify")),
         () if has("event") || has("messageId") || has("anonymousId") => {

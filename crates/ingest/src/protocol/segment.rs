@@ -6,10 +6,11 @@ mod ecommerce;
 
 use std::borrow::Cow;
 
-use footfall_event::{BadField, Event, Limits, Micros, Reason, Text, check_raw, parse_time};
+use footfall_event::{BadField, Event, Limits, Micros, Reason, Text, parse_time};
 use hashbrown::{HashMap, HashSet};
 
 use super::fields::{self, Fields, Object};
+use super::fill::check_part;
 use super::{Split, bad_json, split_array, text_of};
 
 /// What a path calls.
@@ -18,13 +19,6 @@ pub enum Call {
     Batch,
     /// One event, of this type unless it names its own.
     One(&'static str),
-}
-
-/// What a batch says about all of its events.
-#[derive(Default)]
-pub struct Envelope<'a> {
-    sent_at: Option<&'a str>,
-    context: Option<&'a str>,
 }
 
 /// Columns under their names in Segment's events.
@@ -39,7 +33,7 @@ pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Ba
         // What is wrong with a single event is found when it is parsed.
         let key = Fields::parse(text).ok().and_then(|mut fields| fields.take("writeKey"));
         let pieces = if text.is_empty() { Vec::new() } else { vec![Ok(text)] };
-        let (key, envelope) = (key.and_then(fields::text), Envelope::default());
+        let (key, envelope) = (key.and_then(fields::text), Fields::default());
         return Ok(Split { pieces, holder: "body", is_batch: false, key, envelope });
     }
     let mut fields = Fields::parse(text).map_err(bad_json)?;
@@ -51,14 +45,13 @@ pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Ba
     }
     let pieces = split_array(batch, "batch", events_max)?;
     let key = fields.take("writeKey").and_then(fields::text);
-    let envelope = Envelope { sent_at: fields.take("sentAt"), context: fields.take("context") };
-    Ok(Split { pieces, holder: "batch", is_batch: true, key, envelope })
+    Ok(Split { pieces, holder: "batch", is_batch: true, key, envelope: fields })
 }
 
 pub fn parse<'a>(
     call: Call,
     text: &'a str,
-    envelope: &Envelope<'a>,
+    envelope: &Fields<'a>,
     limits: &Limits,
 ) -> Result<Event<'a>, BadField> {
     let mut fields = Fields::parse(text).map_err(|error| match error.classify() {
@@ -77,7 +70,7 @@ pub fn parse<'a>(
         timestamp => timestamp,
     };
     event.client.sent_at = match time(&mut fields, "sentAt")? {
-        None => envelope.sent_at.map_or(Ok(None), |raw| parse_raw_time("sentAt", raw))?,
+        None => envelope.get("sentAt").map_or(Ok(None), |raw| parse_raw_time("sentAt", raw))?,
         sent_at => sent_at,
     };
     // A credential: it must not reach the tables.
@@ -86,7 +79,7 @@ pub fn parse<'a>(
     let mut properties = object(&mut fields, "properties")?;
     let mut context = object(&mut fields, "context")?;
     if context.is_empty() {
-        context = envelope.context.and_then(Fields::of_object).unwrap_or_default();
+        context = envelope.get("context").and_then(Fields::of_object).unwrap_or_default();
     }
     columns::fill_from_properties(&mut event, &kind, &mut properties, limits);
     let context = columns::fill_from_context(&mut event, context, limits);
@@ -175,12 +168,6 @@ fn rest(
         rest.push(&name, raw);
     }
     Ok(rest.finish())
-}
-
-/// Checks what is to stand in `properties`, one level down.
-fn check_part(raw: &str) -> Result<(), String> {
-    let is_plain = !raw.starts_with(['{', '[']) && !raw.contains('\\');
-    if is_plain { Ok(()) } else { check_raw(&format!("[{raw}]")) }
 }
 
 fn bad_part(path: &str, message: String) -> BadField {

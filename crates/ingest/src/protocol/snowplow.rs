@@ -12,7 +12,7 @@ use footfall_event::{BadField, Event, Limits, Micros, Reason, Text, check_raw, c
 use typed_arena::Arena;
 
 use super::fields::{self, Fields, Object};
-use super::fill::{fill, fill_text};
+use super::fill::{fill, fill_text, path_of};
 use super::{Names, Split, bad_json, split_array, text_of};
 use schemas::SelfDescribing;
 
@@ -119,14 +119,6 @@ pub fn parse<'a>(
     }
     event.properties = rest.finish().map(Cow::Owned);
     Ok(event)
-}
-
-/// The path of a URL, which trackers do not send by itself.
-fn path_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    Some(if path.is_empty() { "/" } else { path })
 }
 
 /// A `ttm` is true, and needs no correction by the time of sending.

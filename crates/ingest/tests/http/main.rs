@@ -8,6 +8,7 @@ mod bounds;
 mod browsers;
 mod keys;
 mod lifecycle;
+mod protocols;
 mod replay;
 mod sdks;
 mod segment;

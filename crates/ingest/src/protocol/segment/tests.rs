@@ -2,41 +2,15 @@
 
 use std::time::Duration;
 
-use footfall_event::{Limits, Micros};
+use footfall_event::Limits;
 
+use super::super::Protocol;
+use super::super::testing::records;
 use super::*;
-
-/// 2026-11-22T10:00:10Z.
-const RECEIVED: Micros = Micros(1_795_341_610_000_000);
-
-/// What becomes of each event of a body: its record without its times, or what is wrong with it.
-fn records(call: Call, body: &str) -> Vec<String> {
-    let split = split(call, body.as_bytes(), 100).unwrap_or_else(|bad| panic!("{bad:?}"));
-    let limits = Limits::default();
-    let record = |piece: &super::super::Piece<'_>| {
-        let text = piece.unwrap();
-        let parsed = parse(call, text, &split.envelope, &limits).and_then(|mut event| {
-            event.set_text(Text::Site, "shop");
-            let times = event.check(&limits, RECEIVED).map_err(|bad| rename(call, bad, text))?;
-            Ok((event, times))
-        });
-        match parsed {
-            Err(bad) => format!("{} {bad}", bad.reason.code()),
-            Ok((event, times)) => {
-                let mut record = Vec::new();
-                event.write_record(times, &mut record);
-                let record = String::from_utf8(record).unwrap();
-                let (head, _times) = record.split_once(",\"event_time\"").unwrap();
-                format!("{head}}}")
-            }
-        }
-    };
-    split.pieces.iter().map(record).collect()
-}
 
 #[track_caller]
 fn check(call: Call, body: &str, expected: &[&str]) {
-    assert_eq!(records(call, body), expected, "{body}");
+    assert_eq!(records(Protocol::Segment(call), body), expected, "{body}");
 }
 
 #[test]
@@ -53,10 +27,10 @@ fn a_batch_of_all_types() {
         Call::Batch,
         body,
         &[
-            r#"{"event_id":"m1","site":"shop","visitor_id":"a1","user_id":"u1","event_name":"identify","properties":{"traits":{"email":"x@example.com"}}}"#,
-            r#"{"event_id":"m2","site":"shop","visitor_id":"a1","event_name":"page_view","page_url":"https://shop.example/p/1","page_path":"/p/1","properties":{"name":"Product"}}"#,
-            r#"{"event_id":"m3","site":"shop","visitor_id":"u:u1","user_id":"u1","event_name":"group","properties":{"groupId":"g1"}}"#,
-            r#"{"event_id":"m4","site":"shop","visitor_id":"a1","event_name":"screen_view","properties":{"name":"Home"}}"#,
+            r#"{"event_id":"m1","visitor_id":"a1","user_id":"u1","event_name":"identify","properties":{"traits":{"email":"x@example.com"}}}"#,
+            r#"{"event_id":"m2","visitor_id":"a1","event_name":"page_view","page_url":"https://shop.example/p/1","page_path":"/p/1","properties":{"name":"Product"}}"#,
+            r#"{"event_id":"m3","visitor_id":"u:u1","user_id":"u1","event_name":"group","properties":{"groupId":"g1"}}"#,
+            r#"{"event_id":"m4","visitor_id":"a1","event_name":"screen_view","properties":{"name":"Home"}}"#,
         ],
     );
 }
@@ -71,7 +45,7 @@ fn an_order_fills_the_columns_of_trade() {
         Call::One("track"),
         body,
         &[
-            r#"{"event_id":"m1","site":"shop","visitor_id":"u:7","user_id":"7","event_name":"purchase","order_id":"o-1","currency":"EUR","coupon":"FALL","value":42.5000,"items":[{"item_id":"p1","item_name":"Boot","item_brand":"B","item_category":"Shoes","item_variant":"red","price":37.6000,"quantity":1.0}],"properties":{"shipping":4.90,"event":"Order Completed"}}"#,
+            r#"{"event_id":"m1","visitor_id":"u:7","user_id":"7","event_name":"purchase","order_id":"o-1","currency":"EUR","coupon":"FALL","value":42.5000,"items":[{"item_id":"p1","item_name":"Boot","item_brand":"B","item_category":"Shoes","item_variant":"red","price":37.6000,"quantity":1.0}],"properties":{"shipping":4.90,"event":"Order Completed"}}"#,
         ],
     );
 }
@@ -84,7 +58,7 @@ fn what_items_cannot_hold_stays_beside_them() {
         Call::One("track"),
         body,
         &[
-            "{\"event_id\":\"m\",\"site\":\"shop\",\"event_name\":\"e\",\"value\":3.0000,\"items\":[{\"item_id\":\"1\"}],\"properties\":{\"revenue\":4,\"products\":[\n        {\"product_id\":1,\"sku\":\"s\"}]}}",
+            "{\"event_id\":\"m\",\"event_name\":\"e\",\"value\":3.0000,\"items\":[{\"item_id\":\"1\"}],\"properties\":{\"revenue\":4,\"products\":[\n        {\"product_id\":1,\"sku\":\"s\"}]}}",
         ],
     );
 }
@@ -97,7 +71,7 @@ fn a_single_product_is_an_item() {
         Call::One("track"),
         body,
         &[
-            r#"{"event_id":"m","site":"shop","event_name":"view_item","search_term":"boots","items":[{"item_id":"p1","item_name":"Boot","price":9.0000}],"properties":{"url":"https://shop.example/p/1","event":"Product Viewed"}}"#,
+            r#"{"event_id":"m","event_name":"view_item","search_term":"boots","items":[{"item_id":"p1","item_name":"Boot","price":9.0000}],"properties":{"url":"https://shop.example/p/1","event":"Product Viewed"}}"#,
         ],
     );
 }
@@ -113,7 +87,7 @@ fn context_fills_what_the_properties_left_open() {
         Call::One("page"),
         body,
         &[
-            r#"{"event_id":"m","site":"shop","visitor_id":"a","client_session_id":"99","event_name":"page_view","page_url":"https://s.example/p/1?q=1","page_path":"/p/1","page_title":"Boot","referrer":"https://g.example/","utm_source":"news","utm_medium":"email","utm_campaign":"fall","utm_term":"t","utm_content":"c","user_agent":"Mozilla/5.0","language":"de-DE","properties":{"context":{"page":{"path":"/other"},"campaign":{"id":5},"library":{"name":"x"}}}}"#,
+            r#"{"event_id":"m","visitor_id":"a","client_session_id":"99","event_name":"page_view","page_url":"https://s.example/p/1?q=1","page_path":"/p/1","page_title":"Boot","referrer":"https://g.example/","utm_source":"news","utm_medium":"email","utm_campaign":"fall","utm_term":"t","utm_content":"c","user_agent":"Mozilla/5.0","language":"de-DE","properties":{"context":{"page":{"path":"/other"},"campaign":{"id":5},"library":{"name":"x"}}}}"#,
         ],
     );
 }
@@ -126,7 +100,7 @@ fn properties_do_not_say_who_an_event_is_of() {
         Call::One("track"),
         body,
         &[
-            r#"{"event_id":"m","site":"shop","event_name":"Ticket Viewed","properties":{"event_id":"concert","site":"other","seq":"x","section":4,"name":"band","segment_name":"n"}}"#,
+            r#"{"event_id":"m","event_name":"Ticket Viewed","properties":{"event_id":"concert","site":"other","seq":"x","section":4,"name":"band","segment_name":"n"}}"#,
         ],
     );
 }
@@ -230,7 +204,7 @@ fn what_does_not_fit_its_column_stays_in_properties() {
         "y".repeat(8_193)
     );
     let expected = format!(
-        r#"{{"event_id":"m","site":"shop","event_name":"e","page_type":"cart","items":[{{"item_name":"Boot","quantity":2.0}}],"properties":{{"coupon":"{long}","product_id":"{long}","context":{{"page":{{"title":"{}"}},"locale":"{long}"}}}}}}"#,
+        r#"{{"event_id":"m","event_name":"e","page_type":"cart","items":[{{"item_name":"Boot","quantity":2.0}}],"properties":{{"coupon":"{long}","product_id":"{long}","context":{{"page":{{"title":"{}"}},"locale":"{long}"}}}}}}"#,
         "y".repeat(8_193)
     );
     check(Call::One("track"), &body, &[&expected]);
@@ -239,7 +213,7 @@ fn what_does_not_fit_its_column_stays_in_properties() {
         Call::One("track"),
         &format!(r#"{{"event":"e","messageId":"m","properties":{{"products":{products}}}}}"#),
         &[&format!(
-            r#"{{"event_id":"m","site":"shop","event_name":"e","properties":{{"products":{products}}}}}"#
+            r#"{{"event_id":"m","event_name":"e","properties":{{"products":{products}}}}}"#
         )],
     );
 }
@@ -249,9 +223,7 @@ fn of_a_repeated_field_the_last_counts() {
     check(
         Call::One("track"),
         r#"{"event":"a","event":"b","messageId":"m","color":1,"color":2,"properties":{"coupon":"x","size":1,"coupon":"y","size":2}}"#,
-        &[
-            r#"{"event_id":"m","site":"shop","event_name":"b","coupon":"y","properties":{"size":2,"color":2}}"#,
-        ],
+        &[r#"{"event_id":"m","event_name":"b","coupon":"y","properties":{"size":2,"color":2}}"#],
     );
 }
 
@@ -261,7 +233,7 @@ fn a_name_is_given_to_one_field_alone() {
         Call::One("track"),
         r#"{"event":"e","messageId":"m","a":1,"segment_a":2,"b":3,"properties":{"a":4,"b":3}}"#,
         &[
-            r#"{"event_id":"m","site":"shop","event_name":"e","properties":{"a":4,"b":3,"segment_a":1,"segment_segment_a":2}}"#,
+            r#"{"event_id":"m","event_name":"e","properties":{"a":4,"b":3,"segment_a":1,"segment_segment_a":2}}"#,
         ],
     );
 }
@@ -278,7 +250,7 @@ fn many_fields_cost_no_more_each_than_few() {
     let (done, parsed) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let (call, limits) = (Call::One("track"), Limits::default());
-        let event = parse(call, &body, &Envelope::default(), &limits).unwrap();
+        let event = parse(call, &body, &Fields::default(), &limits).unwrap();
         done.send(event.properties.unwrap().ends_with("\"f299999\":1}"))
     });
     assert_eq!(parsed.recv_timeout(PATIENCE), Ok(true));

@@ -2,39 +2,14 @@
 
 use footfall_event::{Limits, Micros};
 
+use super::super::Protocol;
+use super::super::testing::records;
 use super::*;
-
-/// 2026-11-22T10:00:10Z.
-const RECEIVED: Micros = Micros(1_795_341_610_000_000);
-
-/// The record of an event without its times, or what is wrong with it.
-fn record(text: &str) -> String {
-    let (limits, unpacked) = (Limits::default(), Unpacked::new());
-    let mut is_named = true;
-    let parsed = parse(text, &unpacked, &limits).and_then(|mut event| {
-        is_named = event.text(Text::Site).is_some();
-        if !is_named {
-            event.set_text(Text::Site, "default");
-        }
-        let times = event.check(&limits, RECEIVED).map_err(rename)?;
-        Ok((event, times))
-    });
-    match parsed {
-        Err(bad) => format!("{} {bad}", bad.reason.code()),
-        Ok((event, times)) => {
-            let mut record = Vec::new();
-            event.write_record(times, &mut record);
-            let record = String::from_utf8(record).unwrap();
-            let (head, _times) = record.split_once(",\"event_time\"").unwrap();
-            let head = if is_named { head } else { &head.replacen(r#""site":"default","#, "", 1) };
-            format!("{head}}}")
-        }
-    }
-}
 
 #[track_caller]
 fn check(text: &str, expected: &str) {
-    assert_eq!(record(text), expected, "{text}");
+    let body = format!(r#"{{"data":[{text}]}}"#);
+    assert_eq!(records(Protocol::Snowplow, &body), [expected], "{text}");
 }
 
 fn encoded(json: &str) -> String {

@@ -1,0 +1,132 @@
+//! What gtag.js sends from a browser (`/g/collect`), as a body of the Measurement Protocol. It is not documented:
+//! this is what is publicly known of it, and may change.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Number, Value};
+
+/// Short names of what holds for all events of a request.
+const OF_ALL: [(&str, &str); 3] = [("cid", "client_id"), ("uid", "user_id"), ("tid", "tid")];
+
+/// Short names of parameters.
+const PARAMETERS: [(&str, &str); 7] = [
+    ("dl", "page_location"),
+    ("dt", "page_title"),
+    ("dr", "page_referrer"),
+    ("ul", "language"),
+    ("sid", "session_id"),
+    ("cu", "currency"),
+    ("_et", "engagement_time_msec"),
+];
+
+/// Short names of an item's fields, which stand before their values.
+const ITEM: [(&str, &str); 7] = [
+    ("id", "item_id"),
+    ("nm", "item_name"),
+    ("br", "item_brand"),
+    ("ca", "item_category"),
+    ("va", "item_variant"),
+    ("pr", "price"),
+    ("qt", "quantity"),
+];
+
+/// A request's query says what holds for all of its events; each line of its body is one of them, or, where there is
+/// none, the query is.
+pub fn body_of(query: &str, body: &str) -> String {
+    let mut all = Map::new();
+    let mut of_query = Map::new();
+    take(query, &mut all, &mut of_query);
+    let lines = body.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut events: Vec<Value> = lines
+        .map(|line| {
+            let mut event = of_query.clone();
+            take(line, &mut all, &mut event);
+            named(event)
+        })
+        .collect();
+    if events.is_empty() && !of_query.is_empty() {
+        events.push(named(of_query));
+    }
+    all.insert("events".to_owned(), Value::from(events));
+    Value::from(all).to_string()
+}
+
+/// An event of its parameters, of which `en` is the name.
+fn named(mut parameters: Map<String, Value>) -> Value {
+    let name = parameters.remove("en").unwrap_or_default();
+    let mut event = Map::new();
+    event.insert("name".to_owned(), name);
+    event.insert("params".to_owned(), Value::from(parameters));
+    Value::from(event)
+}
+
+/// Takes the pairs of a query into what holds for all events, and into the parameters of one.
+fn take(query: &str, all: &mut Map<String, Value>, parameters: &mut Map<String, Value>) {
+    let mut items = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if let Some(long) = long(&OF_ALL, &name) {
+            all.insert(long.to_owned(), Value::from(value));
+        } else if let Some(key) = name.strip_prefix("epn.") {
+            parameters.insert(key.to_owned(), number(value));
+        } else if let Some(key) = name.strip_prefix("ep.") {
+            parameters.insert(key.to_owned(), Value::from(value));
+        } else if let Some(key) = name.strip_prefix("upn.") {
+            user_property(all, key, number(value));
+        } else if let Some(key) = name.strip_prefix("up.") {
+            user_property(all, key, Value::from(value));
+        } else if is_item(&name) {
+            items.push(item(&value));
+        } else {
+            let key = long(&PARAMETERS, &name).unwrap_or(&name);
+            let value = if name == "_et" { number(value) } else { Value::from(value) };
+            parameters.insert(key.to_owned(), value);
+        }
+    }
+    if !items.is_empty() {
+        parameters.insert("items".to_owned(), Value::from(items));
+    }
+}
+
+fn user_property(all: &mut Map<String, Value>, key: &str, value: Value) {
+    let properties = all.entry("user_properties").or_insert_with(|| Value::from(Map::new()));
+    properties[key] = serde_json::json!({ "value": value });
+}
+
+fn long<'l>(names: &[(&str, &'l str)], short: &str) -> Option<&'l str> {
+    names.iter().find(|(known, _)| *known == short).map(|(_, long)| *long)
+}
+
+/// `pr1`, `pr2` …
+fn is_item(name: &str) -> bool {
+    let digits = name.strip_prefix("pr").unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Fields separated by `~`, each behind a name of two letters; `k0`, `v0` and so on name others, and their values.
+fn item(text: &str) -> Value {
+    let mut item = Map::new();
+    let mut key = None;
+    for field in text.split('~') {
+        let Some((short, value)) = field.split_at_checked(2) else { continue };
+        let is_numbered = short.as_bytes()[1].is_ascii_digit();
+        match (short.as_bytes()[0], long(&ITEM, short)) {
+            (b'k', None) if is_numbered => key = Some(value),
+            (b'v', None) if is_numbered => {
+                item.insert(key.take().unwrap_or(short).to_owned(), Value::from(value));
+            }
+            (_, Some(name @ ("price" | "quantity"))) => {
+                item.insert(name.to_owned(), number(Cow::Borrowed(value)));
+            }
+            (_, name) => {
+                item.insert(name.unwrap_or(short).to_owned(), Value::from(value));
+            }
+        }
+    }
+    Value::from(item)
+}
+
+/// A number, if it is one.
+fn number(text: Cow<'_, str>) -> Value {
+    let number: Option<Number> = serde_json::from_str(&text).ok();
+    number.map_or_else(|| Value::from(text), Value::from)
+}
