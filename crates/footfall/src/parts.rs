@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use footfall_guard::{Guard, Tls};
+use footfall_guard::Guard;
 use footfall_ingest::IngestSettings;
 use footfall_lake::{Lake, LakeSettings};
 use footfall_log::{EventLog, KafkaLog, KafkaSettings, LocalLog, LocalSettings};
@@ -59,10 +59,11 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
         (sql.tls.scheme(), addresses.1),
         (signals.tls.scheme(), addresses.2),
     ];
+    let settings = ingest_settings(&config)?;
     let lake = made_lake(&config).await?;
     let log = local_log(&config).await?;
-    parts.ingest(ingest, tls, log.clone(), &config);
-    parts.operator(log.clone(), &config);
+    parts.operator(log.clone(), settings.clone(), &config);
+    parts.ingest(ingest, IngestSettings { tls, ..settings }, log.clone());
     parts.pipeline(pipeline, signals, log, lake, &config).await?;
     parts.query_process(query, own_pipeline, &config)?;
     welcome(urls.map(|(scheme, address)| format!("{scheme}://{address}")), postgres, &config);
@@ -79,9 +80,10 @@ pub async fn ingest(config: Config) -> anyhow::Result<()> {
     let listener = bind(&config.ingest.listen).await?;
     let (scheme, address) = (tls.scheme(), listener.local_addr()?);
     access::require_keys(&config, address)?;
+    let settings = IngestSettings { tls, ..ingest_settings(&config)? };
     let log = kafka_log(&config, brokers).await?;
     let mut parts = Parts::default();
-    parts.ingest(listener, tls, log, &config);
+    parts.ingest(listener, settings, log);
     println!("post events to   {scheme}://{address}/v1/events");
     parts.supervise().await
 }
@@ -182,8 +184,7 @@ impl Running {
 }
 
 impl Parts {
-    fn ingest(&mut self, listener: TcpListener, tls: Tls, log: Arc<dyn EventLog>, config: &Config) {
-        let settings = IngestSettings { tls, ..ingest_settings(config) };
+    fn ingest(&mut self, listener: TcpListener, settings: IngestSettings, log: Arc<dyn EventLog>) {
         let stop = self.ingest.stop.clone();
         self.ingest.tasks.spawn(async move {
             let registry = registry()?;
@@ -193,9 +194,9 @@ impl Parts {
     }
 
     /// The door through which an operator replays what was rejected.
-    fn operator(&mut self, log: Arc<dyn EventLog>, config: &Config) {
+    fn operator(&mut self, log: Arc<dyn EventLog>, settings: IngestSettings, config: &Config) {
         let Some(listener) = operator::listen(&config.data_dir) else { return };
-        let (settings, stop) = (ingest_settings(config), self.ingest.stop.clone());
+        let stop = self.ingest.stop.clone();
         self.ingest.tasks.spawn(async move {
             operator::serve(listener, log, settings, stop).await;
             Ok(())

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use footfall_enrich::{EnrichError, Enricher};
 use footfall_event::Limits;
 use footfall_ingest::IngestSettings;
 use footfall_pipeline::{JobsRun, PipelineSettings, Retention};
@@ -13,10 +14,13 @@ use crate::config::Config;
 use crate::server;
 
 /// What the collector takes, and from whom.
-pub fn ingest_settings(config: &Config) -> IngestSettings {
+///
+/// # Errors
+/// A file that the configuration names cannot be read, or does not hold what it should.
+pub fn ingest_settings(config: &Config) -> Result<IngestSettings, EnrichError> {
     let ingest = &config.ingest;
     let keys = config.keys.iter();
-    IngestSettings {
+    Ok(IngestSettings {
         default_site: ingest.default_site.clone(),
         keys: keys
             .map(|key| footfall_ingest::Key {
@@ -38,8 +42,10 @@ pub fn ingest_settings(config: &Config) -> IngestSettings {
         keep_alive_timeout: ingest.keep_alive_timeout,
         drain_timeout: ingest.drain_timeout,
         allowed_lateness: config.rules.allowed_lateness,
+        enricher: Arc::new(Enricher::new(&config.enrich)?),
+        proxies: ingest.proxies,
         ..IngestSettings::default()
-    }
+    })
 }
 
 /// The rules of one partition. A bound of the whole is shared out, alike wherever it is folded.
@@ -130,7 +136,7 @@ mod tests {
     #[test]
     fn the_collectors_own_defaults_are_those_of_the_configuration() {
         let config = Config::load(None, [], &[], &|_| Ok(())).unwrap();
-        let (ours, theirs) = (ingest_settings(&config), IngestSettings::default());
+        let (ours, theirs) = (ingest_settings(&config).unwrap(), IngestSettings::default());
         assert_eq!(format!("{ours:#?}"), format!("{theirs:#?}"));
     }
 }

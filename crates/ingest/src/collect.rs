@@ -16,6 +16,7 @@ use crate::crowd::Guest;
 use crate::judge::{Encoding, Head, Judgement, Verdicts, judge};
 use crate::keys::{self, Access, Denial};
 use crate::origins;
+use crate::peer;
 use crate::protocol::Protocol;
 use crate::service::Shared;
 
@@ -138,14 +139,18 @@ fn head(shared: &Shared, protocol: Protocol, request: &Request<Incoming>) -> Res
         return Err(Denial::Missing);
     }
     let browser = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let browser = browser.filter(|agent| agent.starts_with("Mozilla/"));
+    let origin = origins::origin(headers);
+    let is_of_visitor = browser.is_some() || origin.is_some();
     let wants_summary =
         request.uri().query().is_some_and(|query| query.split('&').any(|q| q == "status=summary"));
     Ok(Head {
         protocol,
         access,
-        origin: origins::origin(headers),
+        origin,
         received: Micros::clock(),
-        user_agent: browser.filter(|agent| agent.starts_with("Mozilla/")).map(str::to_owned),
+        user_agent: browser.map(str::to_owned),
+        address: is_of_visitor.then(|| peer::address(request, shared.settings.proxies)).flatten(),
         encoding: encoding(headers),
         wants_list: !wants_summary,
         partitions: shared.log.partitions(),

@@ -1,8 +1,10 @@
 //! The collector's settings: every bound, its default and what exceeding it is answered with. Named as
 //! in `config/footfall.toml`, and with its defaults. Reading them from a file is left to the binary.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use footfall_enrich::Enricher;
 use footfall_event::{Limits, Micros, check_site};
 use footfall_guard::Tls;
 use footfall_log::RECORD_BYTES_MAX;
@@ -28,6 +30,10 @@ pub struct IngestSettings {
     pub keys: Vec<Key>,
     /// Its listener's.
     pub tls: Tls,
+    /// What is derived from what events say.
+    pub enricher: Arc<Enricher>,
+    /// How many proxies stand before the collector: each of them adds to `X-Forwarded-For` who asked it.
+    pub proxies: usize,
     /// Bounds on one event; beyond them it is rejected.
     pub limits: Limits,
     /// Largest body as sent, in bytes; beyond it 413, and a row in `rejected`.
@@ -65,6 +71,9 @@ pub struct IngestSettings {
     pub allowed_lateness: Micros,
 }
 
+/// All that needs no file. It takes a while to make.
+static DEFAULT_ENRICHER: LazyLock<Arc<Enricher>> = LazyLock::new(Arc::default);
+
 /// A write key: what it opens, and the SHA-256 of its text.
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -81,6 +90,8 @@ impl Default for IngestSettings {
             default_site: "default".to_owned(),
             keys: Vec::new(),
             tls: Tls::default(),
+            enricher: DEFAULT_ENRICHER.clone(),
+            proxies: 0,
             limits: Limits::default(),
             body_bytes_max: 4 * MIB,
             inflated_bytes_max: 16 * MIB,

@@ -6,6 +6,8 @@ mod door;
 mod mutants;
 mod verdicts;
 
+use std::net::IpAddr;
+
 use footfall_event::{BadField, Micros, Reason, Text};
 use hyper::StatusCode;
 use sha2::{Digest, Sha256};
@@ -17,7 +19,7 @@ use crate::gzip::{self, NotInflated};
 use crate::keys::{Access, Denial};
 use crate::protocol::{Names, Piece, Protocol, Split, Unpacked, place};
 use crate::refusal::Payload;
-use door::{BotMemo, Door};
+use door::{AgentMemo, Door, Facts};
 pub use verdicts::Verdicts;
 
 /// What a request's head said, and when it came.
@@ -30,6 +32,8 @@ pub struct Head {
     pub received: Micros,
     /// Only a browser's: a server's says nothing about the visitor.
     pub user_agent: Option<String>,
+    /// Likewise, and not of this machine.
+    pub address: Option<IpAddr>,
     pub encoding: Encoding,
     /// Shall the answer list every event?
     pub wants_list: bool,
@@ -129,10 +133,11 @@ fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     }
     let mut verdicts = Verdicts::new(door.head);
     verdicts.expect(split.pieces.len(), body.len());
-    let (mut bots, unpacked) = (BotMemo::default(), Unpacked::with_capacity(1));
+    let (facts, unpacked) = (Facts::with_capacity(1), Unpacked::with_capacity(1));
+    let mut agents = AgentMemo::new(&facts);
     let mut bad = None;
     for piece in &split.pieces {
-        bad = judge_event(&door, &split, *piece, &unpacked, &mut bots, &mut verdicts).err();
+        bad = judge_event(&door, &split, *piece, &unpacked, &mut agents, &mut verdicts).err();
     }
     // A batch is taken whatever its events are: a client would drop the good with the bad.
     let error = bad.filter(|_| !split.is_batch).map(|bad| bad.to_string());
@@ -141,11 +146,11 @@ fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
 }
 
 fn judge_event<'a>(
-    door: &Door<'_>,
+    door: &'a Door<'_>,
     split: &Split<'a>,
     piece: Piece<'a>,
     unpacked: &'a Unpacked,
-    bots: &mut BotMemo,
+    agents: &mut AgentMemo<'a>,
     verdicts: &mut Verdicts,
 ) -> Result<(), BadField> {
     let (protocol, max) = (door.head.protocol, door.settings.event_bytes_max);
@@ -176,7 +181,9 @@ fn judge_event<'a>(
         let own = protocol.id_of(&event, text, split, index);
         event.set_text(Text::EventId, own.unwrap_or_else(|| given_id(door.head, index)));
     }
-    door.complete(&mut event, bots);
+    if let Err(failure) = door.complete(&mut event, agents) {
+        verdicts.failed(failure);
+    }
     match event.check(limits, door.head.received) {
         Ok(times) => {
             event.is_replayed = door.head.replay_of.is_some();

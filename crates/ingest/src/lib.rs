@@ -3,7 +3,6 @@
 
 mod answer;
 mod body;
-mod bot;
 mod clock;
 mod collect;
 mod config;
@@ -14,6 +13,7 @@ mod judge;
 mod keys;
 mod metrics;
 mod origins;
+mod peer;
 mod protocol;
 mod refusal;
 mod replay;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use footfall_enrich::Failure;
 use footfall_event::{Micros, Reason};
 use hyper::StatusCode;
 use prometheus::{
@@ -41,6 +42,7 @@ pub struct Metrics {
     accepted: IntCounter,
     rejected: [IntCounter; Reason::ALL.len()],
     requests: [IntCounter; STATUSES.len()],
+    enrichment_failed: [IntCounter; Failure::ALL.len()],
     acknowledge: Histogram,
     bytes: IntCounter,
     in_flight: IntGauge,
@@ -70,6 +72,11 @@ impl Metrics {
         let rejected =
             counters("footfall_ingest_rejected_total", "Rows written to rejected.", "reason")?;
         let requests = counters("footfall_ingest_requests_total", "Answers given.", "status")?;
+        let enrichment_failed = counters(
+            "footfall_ingest_enrichment_failed_total",
+            "Events that went on without a part of what is derived.",
+            "part",
+        )?;
         let accepted = IntCounter::new("footfall_ingest_accepted_total", "Events accepted.")?;
         let bytes = IntCounter::new(
             "footfall_ingest_bytes_total",
@@ -103,6 +110,8 @@ impl Metrics {
             accepted,
             rejected: Reason::ALL.map(|reason| rejected.with_label_values(&[reason.code()])),
             requests: STATUSES.map(|status| requests.with_label_values(&[status.as_str()])),
+            enrichment_failed: Failure::ALL
+                .map(|failure| enrichment_failed.with_label_values(&[failure.name()])),
             acknowledge,
             bytes,
             in_flight,
@@ -121,6 +130,10 @@ impl Metrics {
 
     pub(crate) fn rejected(&self, reason: Reason, rows: u64) {
         self.rejected[reason as usize].inc_by(rows);
+    }
+
+    pub(crate) fn enrichment_failed(&self, failure: Failure, events: u64) {
+        self.enrichment_failed[failure as usize].inc_by(events);
     }
 
     pub(crate) fn answered(&self, status: StatusCode) {

@@ -107,6 +107,7 @@ fn judge_again(
         origin: None,
         received: row.received_time,
         user_agent: None,
+        address: None,
         encoding: Encoding::Plain,
         wants_list: true,
         partitions: log.partitions(),

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::ClockWatch;
 use crate::crowd::{Crowd, Guest, Room};
+use crate::peer::Peer;
 use crate::service::{self, Shared};
 use crate::stream::{Patience, Stream, Turns};
 use crate::{IngestError, IngestSettings, Metrics};
@@ -170,13 +171,17 @@ async fn serve_connection(socket: TcpStream, shared: &Arc<Shared>, is_excess: bo
     // Answers are small and whole: waiting for more of them only delays.
     let _best_effort = socket.set_nodelay(true);
     let connected = Instant::now();
+    let peer = socket.peer_addr().ok().map(|address| Peer(address.ip()));
     let socket = match settings.tls.accept(socket, patience.head).await {
         Ok(socket) => socket,
         Err(error) => return tracing::debug!(%error, "TLS was not agreed on"),
     };
     let stream = TokioIo::new(Stream::new(socket, &turns, patience, connected));
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let turns = &turns;
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         async move {
             turns.turn();
             guest.waited_for();

@@ -19,6 +19,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use footfall_enrich::EnrichSettings;
 use footfall_event::Micros;
 use footfall_event::schema::Table;
 use footfall_guard::Token;
@@ -43,6 +44,8 @@ pub struct Config {
     /// Where the embedded log and the local lake lie.
     pub data_dir: PathBuf,
     pub ingest: Ingest,
+    /// What the collector derives from what events say.
+    pub enrich: EnrichSettings,
     /// Who may post, and for which site. Empty: posts on the loopback are taken.
     pub keys: Vec<Key>,
     /// Who may see data. Empty: whoever reaches a listener, which is on the loopback then.
@@ -86,6 +89,7 @@ pub struct Ingest {
     pub body_timeout: Duration,
     pub drain_timeout: Duration,
     pub max_age: Micros,
+    pub proxies: usize,
 }
 
 #[derive(Clone, PartialEq, Eq)]

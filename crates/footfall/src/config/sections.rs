@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use footfall_enrich::{EnrichSettings, IpKept};
 use footfall_event::Micros;
 use footfall_event::schema::Table;
 use footfall_sessionizer::{Conditions, Rules};
@@ -23,6 +24,7 @@ const TIB: u64 = 1 << 40;
 /// The log takes records of at most 1 MiB, and a record may be four times its event.
 const EVENT_BYTES_MAX: u64 = 224 * KIB;
 const PARTITIONS_MAX: u64 = 1024;
+const PROXIES_MAX: u64 = 16;
 /// Each event that counts may be held in memory.
 const EVENTS_PER_SESSION_MAX: u64 = 1_000_000;
 const COUNT_MAX: u64 = 1_000_000_000;
@@ -35,6 +37,7 @@ pub fn read(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Config {
     Config {
         data_dir: layers.read("data_dir", values::some_text).into(),
         ingest: ingest(layers),
+        enrich: enrich(layers),
         keys: lists::keys(layers),
         tokens: lists::tokens(layers),
         log: log(layers),
@@ -71,6 +74,26 @@ fn ingest(layers: &mut Layers<'_>) -> Ingest {
         body_timeout: duration(layers, "ingest.body_timeout", timeout),
         drain_timeout: duration(layers, "ingest.drain_timeout", Micros(0)..=Micros::HOUR),
         max_age: span(layers, "ingest.max_age", Micros::MINUTE..=YEAR),
+        proxies: count(layers, "ingest.proxies", 0..=PROXIES_MAX) as usize,
+    }
+}
+
+fn enrich(layers: &mut Layers<'_>) -> EnrichSettings {
+    let is_on = |layers: &mut Layers<'_>, key: &str| {
+        layers.read(key, |value| values::choice(value, &[("on", true), ("off", false)]))
+    };
+    let kept = IpKept::ALL.map(|kept| (kept.name(), kept));
+    let file = |layers: &mut Layers<'_>, key: &str| {
+        some(layers.read(key, values::text)).map(std::path::PathBuf::from)
+    };
+    EnrichSettings {
+        user_agent: is_on(layers, "enrich.user_agent"),
+        bots: is_on(layers, "enrich.bots"),
+        channels: is_on(layers, "enrich.channels"),
+        channels_file: file(layers, "enrich.channels_file"),
+        geo_database: file(layers, "enrich.geo_database"),
+        ip: layers.read("enrich.ip", |value| values::choice(value, &kept)),
+        redacted_parameters: layers.read("enrich.redacted_parameters", values::words),
     }
 }
 

@@ -217,6 +217,13 @@ pub fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Result<T, St
     Err(must(value, &format!("be {}", words.join(" or "))))
 }
 
+/// Words separated by commas, or nothing.
+pub fn words(value: &Value<'_>) -> Result<Vec<String>, String> {
+    let text = text(value)?;
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    Ok(words.map(str::to_owned).collect())
+}
+
 /// Levels, and `part=level`, separated by commas.
 pub fn log_filter(value: &Value<'_>) -> Result<String, String> {
     let levels = ["error", "warn", "info", "debug", "trace", "off"];

@@ -35,7 +35,7 @@ pub async fn run(config: &Config, arguments: &ReplayArguments) -> anyhow::Result
         None => Door::Running(Operator::connect(&config.data_dir).await?),
         Some(brokers) => Door::Kafka {
             log: kafka_log(config, brokers).await?,
-            settings: Box::new(ingest_settings(config)),
+            settings: Box::new(ingest_settings(config)?),
         },
     };
     let (mut rows, mut events, mut left) = (0u64, 0u64, 0u64);

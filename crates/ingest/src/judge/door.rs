@@ -1,12 +1,16 @@
 //! What a request knows about its events before they are looked into: whose they are, and what is
 //! added to each of them.
 
+use std::sync::Arc;
+
+use footfall_enrich::{AgentFacts, Failure};
 use footfall_event::{Event, Text};
+use typed_arena::Arena;
 
 use super::Head;
+use crate::IngestSettings;
 use crate::keys::{self, Access, Denial};
 use crate::protocol::{Names, Split};
-use crate::{IngestSettings, bot};
 
 /// A request's head, and the settings it is judged by.
 pub struct Door<'h> {
@@ -45,8 +49,15 @@ impl<'h> Door<'h> {
         Ok(())
     }
 
-    /// Adds what the event lacks and the request knows: site, user agent, and whether it is a bot.
-    pub fn complete<'e>(&'e self, event: &mut Event<'e>, bots: &mut BotMemo) {
+    /// Adds what the event lacks and the request knows, site, user agent and address, and what follows from it.
+    ///
+    /// # Errors
+    /// What failed; all else was done.
+    pub fn complete<'e>(
+        &'e self,
+        event: &mut Event<'e>,
+        agents: &mut AgentMemo<'e>,
+    ) -> Result<(), Failure> {
         match &self.site {
             Some(site) => event.set_text(Text::Site, site.as_str()),
             None if event.text(Text::Site).is_none() => {
@@ -60,12 +71,16 @@ impl<'h> Door<'h> {
         {
             event.set_text(Text::UserAgent, user_agent.as_str());
         }
-        if event.text(Text::Bot).is_none()
-            && let Some(user_agent) = event.text(Text::UserAgent)
-            && let Some(bot) = bots.look_up(user_agent)
+        if event.text(Text::Ip).is_none()
+            && let Some(address) = self.head.address
         {
-            event.set_text(Text::Bot, bot);
+            event.set_text(Text::Ip, address.to_string());
         }
+        let enricher = &self.settings.enricher;
+        let agent = event.text(Text::UserAgent).and_then(|user_agent| {
+            agents.look_up(user_agent, |user_agent| enricher.agent(user_agent))
+        });
+        enricher.enrich(event, agent)
     }
 
     /// The site of what is refused: the key's, else its own, else the default.
@@ -77,19 +92,31 @@ impl<'h> Door<'h> {
     }
 }
 
+/// What is known of the user agents of a request, for as long as its events borrow from it.
+pub type Facts = Arena<Arc<AgentFacts>>;
+
 /// The last user agent looked at: most requests come from one browser.
-#[derive(Default)]
-pub struct BotMemo {
+pub struct AgentMemo<'f> {
+    facts: &'f Facts,
     user_agent: String,
-    bot: Option<String>,
+    found: Option<&'f AgentFacts>,
 }
 
-impl BotMemo {
-    fn look_up(&mut self, user_agent: &str) -> Option<String> {
+impl<'f> AgentMemo<'f> {
+    pub fn new(facts: &'f Facts) -> AgentMemo<'f> {
+        AgentMemo { facts, user_agent: String::new(), found: None }
+    }
+
+    fn look_up(
+        &mut self,
+        user_agent: &str,
+        find: impl Fn(&str) -> Option<Arc<AgentFacts>>,
+    ) -> Option<&'f AgentFacts> {
         if self.user_agent != user_agent {
             user_agent.clone_into(&mut self.user_agent);
-            self.bot = bot::of_user_agent(user_agent);
+            let facts = self.facts;
+            self.found = find(user_agent).map(|found| &**facts.alloc(found));
         }
-        self.bot.clone()
+        self.found
     }
 }

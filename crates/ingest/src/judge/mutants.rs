@@ -40,6 +40,7 @@ fn judge_all(bytes: &[u8]) {
             origin: None,
             received: Micros(1_795_348_800_000_000),
             user_agent: None,
+            address: None,
             encoding: Encoding::Plain,
             wants_list: true,
             partitions: 4,

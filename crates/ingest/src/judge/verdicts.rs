@@ -2,6 +2,7 @@
 //! each in one growing buffer.
 
 use bytes::Bytes;
+use footfall_enrich::Failure;
 use footfall_event::{BadField, Event, Partition, Reason, Text, Times, partition_of, write_text};
 use footfall_log::{Kind, NewRecord};
 use hyper::StatusCode;
@@ -31,6 +32,8 @@ pub struct Verdicts {
     lines: Option<Vec<u8>>,
     accepted: u64,
     rejected: [u32; Reason::ALL.len()],
+    /// Parts of the enrichment that failed.
+    failed: [u32; Failure::ALL.len()],
 }
 
 impl Verdicts {
@@ -43,6 +46,7 @@ impl Verdicts {
             lines: head.wants_list.then(Vec::new),
             accepted: 0,
             rejected: [0; Reason::ALL.len()],
+            failed: [0; Failure::ALL.len()],
         }
     }
 
@@ -73,6 +77,11 @@ impl Verdicts {
             line(lines, "event_id", id);
             lines.extend_from_slice(b",\"status\":\"accepted\"}");
         }
+    }
+
+    /// An event goes on without what failed.
+    pub fn failed(&mut self, failure: Failure) {
+        self.failed[failure as usize] += 1;
     }
 
     /// Keeps a refused payload as a row; gives what is wrong with it, cut to what is kept of it.
@@ -139,6 +148,13 @@ impl Verdicts {
             let rows = self.rejected[reason as usize];
             if rows > 0 {
                 metrics.rejected(reason, rows.into());
+            }
+        }
+        for failure in Failure::ALL {
+            let events = self.failed[failure as usize];
+            if events > 0 {
+                metrics.enrichment_failed(failure, events.into());
+                tracing::warn!(part = failure.name(), events, "events go on without what failed");
             }
         }
     }

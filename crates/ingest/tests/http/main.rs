@@ -6,6 +6,7 @@
 mod bodies;
 mod bounds;
 mod browsers;
+mod enrichment;
 mod keys;
 mod lifecycle;
 mod protocols;

@@ -57,7 +57,10 @@ fn bad_events_name_the_field() {
             of(r#","data":5"#),
             "bad_type data: invalid type: integer `5`, expected an event: a JSON object",
         ),
-        (of(r#","data":{"x":"wide"}"#), "bad_type data.x: expected a number"),
+        (
+            of(r#","data":{"x":"wide"}"#),
+            "bad_type data.x: invalid type: string \"wide\", expected a number",
+        ),
         (
             of(r#","time":"noon""#),
             "bad_time time: `noon` is not a time such as 2026-11-22T10:00:00.000000Z",

@@ -1,0 +1,96 @@
+//! The campaign that a page's address names, and the advertisement's click.
+
+use footfall_event::{Event, Text};
+
+/// Parameters of campaigns, and their columns.
+const CAMPAIGN: [(&str, Text); 5] = [
+    ("utm_source", Text::UtmSource),
+    ("utm_medium", Text::UtmMedium),
+    ("utm_campaign", Text::UtmCampaign),
+    ("utm_term", Text::UtmTerm),
+    ("utm_content", Text::UtmContent),
+];
+
+/// What an advertiser's click id says of where a visit came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Click {
+    pub source: &'static str,
+    pub medium: &'static str,
+}
+
+/// Parameters that hold click ids. Meta gives one to every link out of its pages, be it paid for or not; the others
+/// stand for advertisements.
+const CLICKS: [(&str, Click); 13] = [
+    ("gclid", Click { source: "google", medium: "cpc" }),
+    ("gbraid", Click { source: "google", medium: "cpc" }),
+    ("wbraid", Click { source: "google", medium: "cpc" }),
+    ("dclid", Click { source: "google", medium: "cpm" }),
+    ("msclkid", Click { source: "bing", medium: "cpc" }),
+    ("yclid", Click { source: "yandex", medium: "cpc" }),
+    ("ttclid", Click { source: "tiktok", medium: "cpc" }),
+    ("twclid", Click { source: "twitter", medium: "cpc" }),
+    ("li_fat_id", Click { source: "linkedin", medium: "cpc" }),
+    ("rdt_cid", Click { source: "reddit", medium: "cpc" }),
+    ("epik", Click { source: "pinterest", medium: "cpc" }),
+    ("ScCid", Click { source: "snapchat", medium: "cpc" }),
+    ("fbclid", Click { source: "facebook", medium: "referral" }),
+];
+
+/// Fills campaign and click id from the page's address where the client left them open; gives what the click tells.
+pub fn fill(event: &mut Event<'_>) -> Option<Click> {
+    let query = event.text(Text::PageUrl)?.split_once('?')?.1;
+    let query = query.split('#').next().unwrap_or_default();
+    let (mut found, mut click) = (Vec::new(), None);
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let campaign = CAMPAIGN.iter().find(|(known, _)| name == *known).map(|(_, column)| *column);
+        let clicked = CLICKS.iter().find(|(known, _)| name == *known).map(|(_, click)| *click);
+        click = click.or(clicked.filter(|_| !value.is_empty()));
+        if let Some(column) = campaign.or(clicked.map(|_| Text::ClickId))
+            && event.text(column).is_none()
+            && !value.is_empty()
+            && value.len() <= VALUE_BYTES_MAX
+        {
+            found.push((column, value.into_owned()));
+        }
+    }
+    // Of two for one column the first counts.
+    for (column, value) in found.into_iter().rev() {
+        event.set_text(column, value);
+    }
+    click
+}
+
+/// A longer value is no name.
+const VALUE_BYTES_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(url: &str) -> Event<'_> {
+        let mut event = Event::default();
+        event.set_text(Text::PageUrl, url);
+        event
+    }
+
+    #[test]
+    fn an_address_names_its_campaign() {
+        let mut event = event(
+            "https://shop.example/?a=b&utm_source=news%20letter&utm_medium=email&utm_campaign=&utm_source=second#utm_term=t",
+        );
+        event.set_text(Text::UtmMedium, "told");
+        assert_eq!(fill(&mut event), None);
+        let told = CAMPAIGN.map(|(_, column)| event.text(column));
+        assert_eq!(told, [Some("news letter"), Some("told"), None, None, None]);
+        assert_eq!(event.text(Text::ClickId), None);
+    }
+
+    #[test]
+    fn a_click_id_tells_who_advertised() {
+        let mut clicked = event("https://shop.example/p?fbclid=&msclkid=abc&gclid=def");
+        assert_eq!(fill(&mut clicked), Some(Click { source: "bing", medium: "cpc" }));
+        assert_eq!(clicked.text(Text::ClickId), Some("abc"));
+        assert_eq!(fill(&mut event("https://shop.example/")), None);
+        assert_eq!(fill(&mut Event::default()), None);
+    }
+}
