@@ -35,11 +35,13 @@ pub enum Reason {
     TooLarge,
     TooMany,
     Unsupported,
+    NoConsent,
+    Schema,
     BadRecord,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 13] = [
         Reason::BadJson,
         Reason::BadType,
         Reason::BadTime,
@@ -50,6 +52,8 @@ impl Reason {
         Reason::TooLarge,
         Reason::TooMany,
         Reason::Unsupported,
+        Reason::NoConsent,
+        Reason::Schema,
         Reason::BadRecord,
     ];
 
@@ -65,6 +69,8 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::TooMany => "too_many",
             Reason::Unsupported => "unsupported",
+            Reason::NoConsent => "no_consent",
+            Reason::Schema => "schema",
             Reason::BadRecord => "bad_record",
         }
     }

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use footfall_enrich::{EnrichError, Enricher};
+use footfall_enrich::Enricher;
 use footfall_event::Limits;
-use footfall_ingest::IngestSettings;
+use footfall_ingest::{IngestSettings, Rates, Schemas};
 use footfall_pipeline::{JobsRun, PipelineSettings, Retention};
 use footfall_query::{Declared, DeclaredNeed, DeclaredStep, Pipelines, QuerySettings};
 use footfall_sessionizer::Rules;
@@ -17,7 +17,7 @@ use crate::server;
 ///
 /// # Errors
 /// A file that the configuration names cannot be read, or does not hold what it should.
-pub fn ingest_settings(config: &Config) -> Result<IngestSettings, EnrichError> {
+pub fn ingest_settings(config: &Config) -> anyhow::Result<IngestSettings> {
     let ingest = &config.ingest;
     let keys = config.keys.iter();
     Ok(IngestSettings {
@@ -43,6 +43,9 @@ pub fn ingest_settings(config: &Config) -> Result<IngestSettings, EnrichError> {
         drain_timeout: ingest.drain_timeout,
         allowed_lateness: config.rules.allowed_lateness,
         enricher: Arc::new(Enricher::new(&config.enrich)?),
+        rates: Arc::new(Rates::new(config.gate.rates)),
+        consent: config.gate.consent,
+        schemas: Arc::new(Schemas::read(&config.gate.schemas)?),
         proxies: ingest.proxies,
         ..IngestSettings::default()
     })

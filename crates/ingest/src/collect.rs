@@ -7,7 +7,7 @@ use std::time::Instant;
 use footfall_event::Micros;
 use footfall_log::LogError;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, HeaderMap, USER_AGENT};
+use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderName, USER_AGENT};
 use hyper::{Request, StatusCode};
 
 use crate::answer::{self, Answer};
@@ -23,6 +23,9 @@ use crate::service::Shared;
 /// A body larger than this, or one that may inflate beyond it, is judged away from the threads that
 /// serve sockets, so that it does not hold up other requests.
 const ASIDE_BYTES: usize = 256 * 1024;
+/// Global Privacy Control's.
+const PRIVACY_CONTROL: HeaderName = HeaderName::from_static("sec-gpc");
+
 /// Deflate makes at most 1,032 bytes of one.
 const INFLATION_MAX: usize = 1_032;
 
@@ -151,6 +154,8 @@ fn head(shared: &Shared, protocol: Protocol, request: &Request<Incoming>) -> Res
         received: Micros::clock(),
         user_agent: browser.map(str::to_owned),
         address: is_of_visitor.then(|| peer::address(request, shared.settings.proxies)).flatten(),
+        has_privacy_control: is_of_visitor
+            && headers.get(PRIVACY_CONTROL).is_some_and(|value| value == "1"),
         encoding: encoding(headers),
         wants_list: !wants_summary,
         partitions: shared.log.partitions(),

@@ -10,7 +10,10 @@ use footfall_guard::Tls;
 use footfall_log::RECORD_BYTES_MAX;
 
 use crate::IngestError;
+use crate::consent::ConsentPolicy;
 use crate::gzip::INFLATE_EXTRA_BYTES;
+use crate::rate::Rates;
+use crate::schema::Schemas;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -32,6 +35,12 @@ pub struct IngestSettings {
     pub tls: Tls,
     /// What is derived from what events say.
     pub enricher: Arc<Enricher>,
+    /// How fast visitors and keys may send before what they send is flagged.
+    pub rates: Arc<Rates>,
+    /// What holds of events that do not tell whether they may be kept.
+    pub consent: ConsentPolicy,
+    /// What sites hold their events to.
+    pub schemas: Arc<Schemas>,
     /// How many proxies stand before the collector: each of them adds to `X-Forwarded-For` who asked it.
     pub proxies: usize,
     /// Bounds on one event; beyond them it is rejected.
@@ -91,6 +100,9 @@ impl Default for IngestSettings {
             keys: Vec::new(),
             tls: Tls::default(),
             enricher: DEFAULT_ENRICHER.clone(),
+            rates: Arc::default(),
+            consent: ConsentPolicy::default(),
+            schemas: Arc::default(),
             proxies: 0,
             limits: Limits::default(),
             body_bytes_max: 4 * MIB,

@@ -6,6 +6,9 @@ pub enum IngestError {
     /// Settings that do not fit each other, all of them at once.
     #[error("ingest: {}", .problems.join("; "))]
     Unfit { problems: Vec<String> },
+    /// A site's JSON Schema.
+    #[error("ingest: {path}: {why}")]
+    Schema { path: String, why: String },
     /// The registry already holds metrics of these names.
     #[error("ingest: its metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),

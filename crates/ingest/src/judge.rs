@@ -8,13 +8,14 @@ mod verdicts;
 
 use std::net::IpAddr;
 
-use footfall_event::{BadField, Micros, Reason, Text};
+use footfall_event::{BadField, Event, Micros, Reason, Text};
 use hyper::StatusCode;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::IngestSettings;
 use crate::body::{Body, Cut, Hold};
+use crate::consent::Consent;
 use crate::gzip::{self, NotInflated};
 use crate::keys::{Access, Denial};
 use crate::protocol::{Names, Piece, Protocol, Split, Unpacked, place};
@@ -34,6 +35,8 @@ pub struct Head {
     pub user_agent: Option<String>,
     /// Likewise, and not of this machine.
     pub address: Option<IpAddr>,
+    /// It asks by Global Privacy Control.
+    pub has_privacy_control: bool,
     pub encoding: Encoding,
     /// Shall the answer list every event?
     pub wants_list: bool,
@@ -159,6 +162,10 @@ fn judge_event<'a>(
         let payload = protocol.alone(piece, split);
         verdicts.reject(door, bad, &Payload::whole(&payload), names)
     };
+    let reject_untold = |verdicts: &mut Verdicts, bad: BadField, names: Names<'_>| {
+        let payload = protocol.alone(piece, split);
+        verdicts.reject(door, bad, &Payload::whole(&payload).untold(), names)
+    };
     let Ok(text) = piece else {
         let bad = BadField::new(Reason::BadJson, "body", "is not UTF-8");
         return Err(reject(verdicts, bad, Names::default()));
@@ -184,19 +191,36 @@ fn judge_event<'a>(
     if let Err(failure) = door.complete(&mut event, agents) {
         verdicts.failed(failure);
     }
-    match event.check(limits, door.head.received) {
+    let consent = door.consent(&event);
+    let name = |event: &Event<'_>, column| event.text(column).map(|text| text.to_owned().into());
+    if consent == Consent::Denied {
+        // Its sender did no wrong, and shall not send it again.
+        let why = "was denied: nothing of the event is kept";
+        let bad = BadField::new(Reason::NoConsent, "consent", why);
+        let (event_id, site) = (name(&event, Text::EventId), name(&event, Text::Site));
+        reject_untold(verdicts, bad, Names { event_id, site, visitor_id: None });
+        return Ok(());
+    }
+    event.is_replayed = door.head.replay_of.is_some();
+    if !event.is_replayed {
+        door.settings.rates.flag(&mut event);
+    }
+    consent.strip(&mut event);
+    match event.check(limits, door.head.received).and_then(|times| door.hold(&event, times)) {
         Ok(times) => {
-            event.is_replayed = door.head.replay_of.is_some();
             verdicts.accept(&event, times);
             Ok(())
         }
         Err(bad) => {
             let bad = protocol.rename(bad, text);
-            let name = |column| event.text(column).map(Into::into);
+            let name = |column| name(&event, column);
             let event_id = name(Text::EventId).filter(|_| has_id);
             let names =
                 Names { event_id, visitor_id: name(Text::VisitorId), site: name(Text::Site) };
-            Err(reject(verdicts, bad, names))
+            Err(match consent {
+                Consent::Granted => reject(verdicts, bad, names),
+                _ => reject_untold(verdicts, bad, names),
+            })
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::protocol::Names;
 const FIELD_BYTES_MAX: usize = 512;
 
 /// What was refused, whole or its beginning.
+#[derive(Clone, Copy)]
 pub struct Payload<'a> {
     first: &'a [u8],
     bytes: u64,
@@ -21,6 +22,12 @@ pub struct Payload<'a> {
 impl<'a> Payload<'a> {
     pub fn whole(payload: &'a [u8]) -> Payload<'a> {
         Payload { first: payload, bytes: payload.len() as u64, sha256: None }
+    }
+
+    /// The same, of which nothing may be kept: its size and its digest tell it from others.
+    pub fn untold(self) -> Payload<'static> {
+        let sha256 = self.sha256.unwrap_or_else(|| Sha256::digest(self.first).into());
+        Payload { first: &[], bytes: self.bytes, sha256: Some(sha256) }
     }
 
     /// Of a payload of `bytes`, of which only the beginning is there.

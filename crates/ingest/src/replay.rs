@@ -108,6 +108,7 @@ fn judge_again(
         received: row.received_time,
         user_agent: None,
         address: None,
+        has_privacy_control: false,
         encoding: Encoding::Plain,
         wants_list: true,
         partitions: log.partitions(),
@@ -133,6 +134,9 @@ fn unfit(row: &RejectedRow, topic: &str, protocol: Protocol) -> Option<String> {
     // Write keys are blanked, which makes a payload shorter.
     let has_key = protocol.keys_in_body().iter().any(|name| row.payload.contains(name));
     let is_blanked = bytes <= REJECTED_PAYLOAD_BYTES_MAX as i64 && has_key;
+    if stored == 0 && bytes > 0 {
+        return Some("nothing of it was kept, as its visitor did not consent".to_owned());
+    }
     if bytes > stored && !is_blanked {
         return Some(format!(
             "the payload is cut: {stored} of {bytes} bytes are stored; have its client send it again"

@@ -1,6 +1,7 @@
 //! Reads the lists of the configuration: keys, tokens, steps and needs. Sections are left to `sections`.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use footfall_event::Micros;
 use footfall_guard::{SecretHash, Token};
@@ -32,6 +33,25 @@ pub fn keys(layers: &mut Layers<'_>) -> Vec<Key> {
         }
     }
     keys
+}
+
+/// Each site's file of a JSON Schema.
+pub fn schemas(layers: &mut Layers<'_>) -> Vec<(String, PathBuf)> {
+    let tables = layers.tables("schema");
+    let (mut sites, mut schemas) = (HashMap::new(), Vec::new());
+    for (number, table) in tables.into_iter().enumerate() {
+        let mut entry = Entry { layers, list: "schema", number, table };
+        entry.require_exactly(&["site", "file"]);
+        let site = entry.read("site", values::site);
+        let file = entry.read("file", values::some_text);
+        if let Some(site) = &site {
+            entry.refuse_twice("site", site.clone(), &mut sites);
+        }
+        if let (Some(site), Some(file)) = (site, file) {
+            schemas.push((site, file.into()));
+        }
+    }
+    schemas
 }
 
 pub fn tokens(layers: &mut Layers<'_>) -> Vec<Token> {

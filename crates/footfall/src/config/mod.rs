@@ -23,6 +23,7 @@ use footfall_enrich::EnrichSettings;
 use footfall_event::Micros;
 use footfall_event::schema::Table;
 use footfall_guard::Token;
+use footfall_ingest::{ConsentPolicy, RateSettings};
 use footfall_sessionizer::Rules;
 
 use layers::Layers;
@@ -46,6 +47,7 @@ pub struct Config {
     pub ingest: Ingest,
     /// What the collector derives from what events say.
     pub enrich: EnrichSettings,
+    pub gate: Gate,
     /// Who may post, and for which site. Empty: posts on the loopback are taken.
     pub keys: Vec<Key>,
     /// Who may see data. Empty: whoever reaches a listener, which is on the loopback then.
@@ -90,6 +92,15 @@ pub struct Ingest {
     pub drain_timeout: Duration,
     pub max_age: Micros,
     pub proxies: usize,
+}
+
+/// What of the events that come is kept, and what is flagged.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    pub rates: RateSettings,
+    pub consent: ConsentPolicy,
+    /// Files of JSON Schemas, by the site whose events are held to them.
+    pub schemas: Vec<(String, PathBuf)>,
 }
 
 #[derive(Clone, PartialEq, Eq)]

@@ -8,12 +8,13 @@ use std::time::Duration;
 use footfall_enrich::{EnrichSettings, IpKept};
 use footfall_event::Micros;
 use footfall_event::schema::Table;
+use footfall_ingest::{Consent, ConsentPolicy, Rate, RateSettings};
 use footfall_sessionizer::{Conditions, Rules};
 
 use super::layers::Layers;
 use super::values;
 use super::{
-    CheckSql, Config, Ingest, Log, LogFormat, Pipeline, Query, Telemetry, TlsFiles, lists,
+    CheckSql, Config, Gate, Ingest, Log, LogFormat, Pipeline, Query, Telemetry, TlsFiles, lists,
 };
 
 const KIB: u64 = 1 << 10;
@@ -38,6 +39,7 @@ pub fn read(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Config {
         data_dir: layers.read("data_dir", values::some_text).into(),
         ingest: ingest(layers),
         enrich: enrich(layers),
+        gate: gate(layers),
         keys: lists::keys(layers),
         tokens: lists::tokens(layers),
         log: log(layers),
@@ -95,6 +97,27 @@ fn enrich(layers: &mut Layers<'_>) -> EnrichSettings {
         ip: layers.read("enrich.ip", |value| values::choice(value, &kept)),
         redacted_parameters: layers.read("enrich.redacted_parameters", values::words),
     }
+}
+
+fn gate(layers: &mut Layers<'_>) -> Gate {
+    let rate = |layers: &mut Layers<'_>, whose: &str| {
+        let mut of = |what| count(layers, &format!("gate.{whose}_{what}"), 0..=COUNT_MAX) as u32;
+        Rate { burst: of("burst"), per_second: of("rate") }
+    };
+    let kept = Consent::ALL.map(|consent| (consent.name(), consent));
+    let consent = |layers: &mut Layers<'_>, key: &str| {
+        layers.read(key, |value| values::choice(value, &kept).map(Some))
+    };
+    let (rates, policy) = (
+        RateSettings { visitor: rate(layers, "visitor"), key: rate(layers, "key") },
+        ConsentPolicy::default(),
+    );
+    let consent = ConsentPolicy {
+        unsaid: consent(layers, "gate.consent_unsaid").unwrap_or(policy.unsaid),
+        privacy_control: consent(layers, "gate.global_privacy_control")
+            .unwrap_or(policy.privacy_control),
+    };
+    Gate { rates, consent, schemas: lists::schemas(layers) }
 }
 
 fn log(layers: &mut Layers<'_>) -> Log {

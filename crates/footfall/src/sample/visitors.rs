@@ -182,7 +182,7 @@ impl Visitors {
             click_id: None,
             user_agent: self.rng.pick(AGENTS),
             language: self.rng.pick(LANGUAGES),
-            consent: "denied",
+            consent: "cookieless",
         }
     }
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use footfall_enrich::{AgentFacts, Failure};
-use footfall_event::{Event, Text};
+use footfall_event::{BadField, Event, Text, Times};
 use typed_arena::Arena;
 
 use super::Head;
 use crate::IngestSettings;
+use crate::consent::Consent;
 use crate::keys::{self, Access, Denial};
 use crate::protocol::{Names, Split};
 
@@ -81,6 +82,30 @@ impl<'h> Door<'h> {
             agents.look_up(user_agent, |user_agent| enricher.agent(user_agent))
         });
         enricher.enrich(event, agent)
+    }
+
+    /// What may be kept of an event.
+    pub fn consent(&self, event: &Event<'_>) -> Consent {
+        self.settings.consent.of(event, self.head.has_privacy_control)
+    }
+
+    /// May be kept what could not be read?
+    pub fn may_keep_unread(&self) -> bool {
+        self.settings.consent.unsaid(self.head.has_privacy_control) == Consent::Granted
+    }
+
+    /// Holds a checked event against its site's schema.
+    ///
+    /// # Errors
+    /// The first field that does not fit.
+    pub fn hold(&self, event: &Event<'_>, times: Times) -> Result<Times, BadField> {
+        let record = || {
+            let mut record = Vec::new();
+            event.write_record(times, &mut record);
+            record
+        };
+        let site = event.text(Text::Site).unwrap_or_default();
+        self.settings.schemas.check(site, record).map(|()| times)
     }
 
     /// The site of what is refused: the key's, else its own, else the default.

@@ -41,6 +41,7 @@ fn judge_all(bytes: &[u8]) {
             received: Micros(1_795_348_800_000_000),
             user_agent: None,
             address: None,
+            has_privacy_control: false,
             encoding: Encoding::Plain,
             wants_list: true,
             partitions: 4,

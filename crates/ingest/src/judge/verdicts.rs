@@ -93,6 +93,11 @@ impl Verdicts {
         names: Names<'_>,
     ) -> BadField {
         let bad = refusal::cut(bad);
+        let untold = payload.untold();
+        let (payload, names) = match door.may_keep_unread() {
+            true => (payload, names),
+            false => (&untold, Names { visitor_id: None, ..names }),
+        };
         let event_id = names.event_id.clone();
         let (names, site) = door.names(names);
         let (limits, received) = (&door.settings.limits, door.head.received);

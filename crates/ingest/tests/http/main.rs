@@ -7,6 +7,7 @@ mod bodies;
 mod bounds;
 mod browsers;
 mod enrichment;
+mod gate;
 mod keys;
 mod lifecycle;
 mod protocols;

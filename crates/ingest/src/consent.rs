@@ -1,0 +1,108 @@
+//! Whether a visitor lets an event be kept, and what of it: as the event says, else as the browser's signal does (Global
+//! Privacy Control, globalprivacycontrol.github.io/gpc-spec), else as it is configured.
+
+use footfall_event::{Event, Text};
+
+/// A state of consent, in ascending order of what may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// Nothing: the event is rejected, without its payload.
+    Denied,
+    /// The event, without what tells whose it is.
+    Cookieless,
+    Granted,
+}
+
+/// What holds where an event does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsentPolicy {
+    /// Of browsers that send `Sec-GPC: 1`.
+    pub privacy_control: Consent,
+    pub unsaid: Consent,
+}
+
+impl Default for ConsentPolicy {
+    fn default() -> ConsentPolicy {
+        ConsentPolicy { privacy_control: Consent::Cookieless, unsaid: Consent::Granted }
+    }
+}
+
+/// What tells whose an event is. Of trade nothing does: an order is the shop's as well.
+const IDENTIFYING: [Text; 5] =
+    [Text::VisitorId, Text::UserId, Text::ClientSessionId, Text::ClickId, Text::Ip];
+
+impl Consent {
+    pub const ALL: [Consent; 3] = [Consent::Denied, Consent::Cookieless, Consent::Granted];
+
+    /// As clients and the configuration say it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Consent::Denied => "denied",
+            Consent::Cookieless => "cookieless",
+            Consent::Granted => "granted",
+        }
+    }
+
+    /// Takes out of an event what may not be kept of it.
+    pub fn strip(self, event: &mut Event<'_>) {
+        if self == Consent::Cookieless {
+            for column in IDENTIFYING {
+                event.set_text(column, "");
+            }
+            event.set_text(Text::Consent, self.name());
+        }
+    }
+}
+
+impl ConsentPolicy {
+    /// What holds of an event. Any other text than the three says nothing.
+    pub fn of(self, event: &Event<'_>, has_privacy_control: bool) -> Consent {
+        let said = event.text(Text::Consent);
+        let said = said.and_then(|said| {
+            Consent::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(said))
+        });
+        said.unwrap_or_else(|| self.unsaid(has_privacy_control))
+    }
+
+    /// What holds where nothing is said.
+    pub fn unsaid(self, has_privacy_control: bool) -> Consent {
+        if has_privacy_control { self.privacy_control } else { self.unsaid }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_event_says_comes_before_the_browsers_signal_and_the_rest() {
+        let policy = ConsentPolicy { privacy_control: Consent::Denied, ..Default::default() };
+        for (said, has_signal, expected) in [
+            ("", false, Consent::Granted),
+            ("", true, Consent::Denied),
+            ("granted", true, Consent::Granted),
+            ("Denied", false, Consent::Denied),
+            ("cookieless", true, Consent::Cookieless),
+            ("analytics=1", false, Consent::Granted),
+            ("analytics=1", true, Consent::Denied),
+        ] {
+            let mut event = Event::default();
+            event.set_text(Text::Consent, said);
+            assert_eq!(policy.of(&event, has_signal), expected, "{said} {has_signal}");
+        }
+    }
+
+    #[test]
+    fn without_cookies_nothing_tells_whose_an_event_is() {
+        for (consent, is_left) in [(Consent::Cookieless, false), (Consent::Granted, true)] {
+            let mut event = Event::default();
+            for column in IDENTIFYING.into_iter().chain([Text::OrderId]) {
+                event.set_text(column, "x");
+            }
+            consent.strip(&mut event);
+            assert!(IDENTIFYING.iter().all(|column| event.text(*column).is_some() == is_left));
+            assert_eq!(event.text(Text::OrderId), Some("x"));
+            assert_eq!(event.text(Text::Consent), (!is_left).then_some("cookieless"));
+        }
+    }
+}
