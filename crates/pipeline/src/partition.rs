@@ -48,6 +48,8 @@ pub struct PartitionFold {
     to_hold: BTreeMap<Offset, Signalled>,
     /// Who watches what is read.
     tail: Tail,
+    /// It began anew, and no snapshot was made since.
+    is_unsaved: bool,
 }
 
 /// What became final in a partition up to `position`, with all that rows are made of.
@@ -79,7 +81,14 @@ impl PartitionFold {
         let fold = Fold::new(rules, receipts_from.unwrap_or(begin));
         let (newest, _) = fold.rules().newest();
         let rules_from = vec![(begin, newest)];
-        PartitionFold::with(origin, fold, rules_from, begin, Micros(0), BTreeMap::new())
+        let made =
+            PartitionFold::with(origin, fold, rules_from, begin, Micros(0), BTreeMap::new())?;
+        Ok(PartitionFold { is_unsaved: true, ..made })
+    }
+
+    /// Whether no snapshot tells of it yet.
+    pub fn is_unsaved(&self) -> bool {
+        self.is_unsaved
     }
 
     fn with(
@@ -107,6 +116,7 @@ impl PartitionFold {
             settled_at: None,
             to_hold,
             tail: Tail::default(),
+            is_unsaved: false,
         };
         made.settled_at = made.fold.clock().log_time();
         made.compile()?;
@@ -411,6 +421,7 @@ impl PartitionFold {
         let still = self.rules_from.partition_point(|(from, _)| *from <= resume_from);
         self.rules_from.drain(..still.saturating_sub(1));
         let rules = self.rules_from.clone();
+        self.is_unsaved = false;
         let header = Header::new(self.position, self.last_append_time, resume_from, rules);
         Ok((resume_from, crate::snapshot::encode(&header, &self.fold)?))
     }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 /// In fewer seeds chance decides.
 const SEEDS_MIN: u64 = 60;
 
+/// The same of what few runs have.
+const RARE_SEEDS_MIN: u64 = 200;
+
 /// What happens, and how often in 600 seeds at least: half as often as is usual, or less where few runs have it.
 const SEEDS: u64 = 600;
 const HAPPENS: [(&str, u64); 28] = [
@@ -44,7 +47,9 @@ pub fn missing(counts: &BTreeMap<String, u64>, seeds: u64) -> Vec<String> {
         return Vec::new();
     }
     let count = |what: &str| counts.get(what).copied().unwrap_or(0);
-    let least = |often: u64| often * seeds / SEEDS;
+    // What comes in few runs comes in clumps.
+    let is_rare = |often: u64| often < 10 * SEEDS / SEEDS_MIN && seeds < RARE_SEEDS_MIN;
+    let least = |often: u64| if is_rare(often) { 0 } else { often * seeds / SEEDS };
     let is_seldom = |(what, often): &&(&str, u64)| count(what) < least(*often);
     let told = |(what, often): &(&str, u64)| {
         format!("{what} happened {} times, and should have {} times", count(what), least(*often))

@@ -13,6 +13,7 @@ use crate::broker::TOPIC;
 use crate::definitions::Definitions;
 use crate::oracle;
 use crate::scenario::{SECOND, Scenario};
+use crate::world::Weather;
 
 /// How soon the first receipt is there.
 const RECEIVED_WITHIN: Duration = Duration::from_secs(60);
@@ -31,7 +32,28 @@ impl Scenario {
         }
     }
 
-    /// In a few runs the pipeline dies, and the log is lost, before there is a snapshot: only the tables tell of it.
+    /// Now and then somebody deletes the newest snapshot of each partition, which was broken, and the one before it
+    /// has to do.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub async fn lose_newest_snapshots(&self, lake: &Lake) -> Result<()> {
+        if !self.is_of_one || !self.world.chance().random_bool(0.3) {
+            return Ok(());
+        }
+        let weather = self.world.set_weather(Weather::CALM);
+        for partition in (0..self.broker.partitions() as i32).map(Partition) {
+            let names = lake.list(&snapshots(partition)).await?;
+            if let [.., _, newest] = names.as_slice() {
+                lake.delete(&format!("{}/{newest}", snapshots(partition))).await?;
+                self.world.trace("world", "snapshot lost", &partition.0.to_string());
+            }
+        }
+        self.world.set_weather(weather);
+        Ok(())
+    }
+
+    /// In a few runs the pipeline dies behind its first commit, and the log is made anew.
     ///
     /// # Errors
     /// What does not hold.
@@ -50,22 +72,22 @@ impl Scenario {
                 break received;
             }
         };
-        if !lake.list(&snapshots(partition)).await?.is_empty() {
-            return Ok(false);
+        // Without one only its length would tell that it is another.
+        let received = self.world.elapsed();
+        while lake.list(&snapshots(partition)).await?.is_empty() {
+            let is_due = self.world.elapsed() < received + SECOND;
+            ensure!(is_due, "no snapshot came right behind the first receipt");
+            tokio::time::sleep(SECOND / 10).await;
         }
         self.pipelines.iter().for_each(|running| running.process.die());
         while !self.pipelines.is_empty() {
             tokio::time::sleep(SECOND).await;
             self.bury().await?;
         }
-        let count = self.world.chance().random_range(0..=read.0 as usize);
+        let count = self.world.chance().random_range(0..2 * read.0 as usize);
         self.world.trace("broker", "lost at once", &format!("{} {count}", partition.0));
-        if count < read.0 as usize {
-            self.broker.make_anew(partition, count);
-        } else {
-            self.broker.empty(partition);
-        }
-        self.require_refused(lake, "the log was lost before there was a snapshot").await?;
+        self.broker.make_anew(partition, count);
+        self.require_refused(lake, "the log was made anew behind the first commit").await?;
         Ok(true)
     }
 

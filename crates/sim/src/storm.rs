@@ -90,6 +90,7 @@ impl Scenario {
                 self.door.open_again();
             }
             if self.pipelines.is_empty() {
+                self.lose_newest_snapshots(lake).await?;
                 self.start_pipeline().await?;
             }
         }

@@ -24,9 +24,9 @@ pub struct Interval {
     /// Each partition's last barrier, or when it was first seen.
     barriers: BTreeMap<Partition, Instant>,
     running: Option<JoinHandle<Result<Finished, PipelineError>>>,
-    /// Where each partition's newest snapshot resumes: what the log must keep while the one before
+    /// Where each partition's newest snapshot stands, and where it resumes: what the log must keep while the one before
     /// it is kept.
-    resumes: BTreeMap<Partition, Offset>,
+    resumes: BTreeMap<Partition, (Offset, Offset)>,
 }
 
 /// Where commits and snapshots go, and whom they wait for.
@@ -47,7 +47,7 @@ pub struct Finished {
     pub overtaken: BTreeSet<Partition>,
     /// The lowest log time up to which the tables speak.
     pub log_time: Option<Micros>,
-    published: Vec<(Partition, Offset)>,
+    published: Vec<(Partition, Offset, Offset)>,
 }
 
 /// A partition's snapshot, to be published when all tables stand at its offset.
@@ -112,7 +112,9 @@ impl Interval {
         for fold in folds.filter(|fold| fold.is_whole()) {
             let time = fold.fold().clock().log_time();
             log_time = if log_time.is_none() { time } else { log_time.min(time) };
-            let is_barrier = barriers.contains(&fold.partition());
+            // Until there is a snapshot, a log made anew that has grown as long would be taken for the old one.
+            let is_first = fold.is_unsaved() && (fold.has_news() || fold.spans_much());
+            let is_barrier = is_first || barriers.contains(&fold.partition());
             if !is_barrier && !fold.has_news() && !fold.spans_much() {
                 continue;
             }
@@ -156,9 +158,13 @@ impl Interval {
             // It is never aborted, so it panicked.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        for (partition, resume_from) in std::mem::take(&mut finished.published) {
-            if let Some(before) = self.resumes.insert(partition, resume_from) {
-                finished.released.push((partition, before));
+        for (partition, offset, resume_from) in std::mem::take(&mut finished.published) {
+            // One at the same offset took the place of the one before, and left the one before that.
+            if let Some((before, its_resume)) =
+                self.resumes.insert(partition, (offset, resume_from))
+                && before != offset
+            {
+                finished.released.push((partition, its_resume));
             }
         }
         Ok(Some(finished))
@@ -197,7 +203,7 @@ async fn commit(
                 break;
             }
         }
-        published.push((partition, resume_from));
+        published.push((partition, offset, resume_from));
     }
     Ok(Finished { released: Vec::new(), overtaken, log_time, published })
 }
