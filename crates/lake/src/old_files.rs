@@ -13,6 +13,8 @@ use crate::{Lake, LakeError};
 /// A query reads the version it began with, and a writer commits the files it wrote: neither takes a
 /// day. It is also how far back `verify` and others can read a table.
 const KEPT_FOR: Duration = Duration::days(1);
+/// How far `now` lies behind the clock as a rule.
+const MARGIN: Duration = Duration::hours(1);
 const _: () = assert!(
     LOAD_FILE_AGE_MAX.as_secs() as i64 <= KEPT_FOR.num_seconds() / 2,
     "a file that is still to be committed must not be old"
@@ -28,9 +30,9 @@ pub async fn delete_old_files(lake: &Lake, table: Table, now: Micros) -> Result<
 }
 
 pub(crate) async fn vacuum(lake: &Lake, table: Table, now: Micros) -> Result<usize, LakeError> {
-    // Delta goes by the machine's clock.
+    // Delta goes by the machine's clock. Where that is ahead, files were stored behind `now` too.
     let ahead = Duration::microseconds((Micros::clock() - now).0.max(0));
-    let retention = KEPT_FOR + ahead;
+    let retention = KEPT_FOR + if ahead > MARGIN { ahead + KEPT_FOR } else { Duration::zero() };
     let failed = |source| LakeError::Delta { table, source };
     let mut delta = lake.unloaded(table)?;
     delta.load().await.map_err(failed)?;
@@ -51,7 +53,7 @@ pub(crate) async fn vacuum(lake: &Lake, table: Table, now: Micros) -> Result<usi
             (delta, done.files_deleted.len())
         }
     };
-    if ahead < KEPT_FOR {
+    if ahead <= MARGIN {
         cleanup_metadata(&delta, None).await.map_err(failed)?;
     }
     Ok(deleted)

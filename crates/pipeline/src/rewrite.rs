@@ -13,15 +13,19 @@ mod retention;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::prelude::col;
 use footfall_event::Micros;
 use footfall_event::schema::Table;
-use footfall_lake::{Lake, LakeError, TableFile, TableWriter, delete_old_files, read_file};
+use footfall_lake::{Lake, LakeError, TableFile, delete_old_files, read_file};
 use footfall_sessionizer::Rules;
 use futures::stream::{BoxStream, iter};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::PipelineError;
+use crate::scan::{context, failed, table};
 use retention::remove_old_days;
 
 pub use compaction::Compacted;
@@ -63,15 +67,19 @@ pub async fn rewrite(
     Ok(done)
 }
 
-/// The time that what is deleted is old by. A clock that is ahead must not make old what is young, so it is held
-/// against the newest day of the live receipts, whose hours are the log's, which believes no clock at once. Where
-/// nothing was read live, the clock has to do.
-async fn believed_now(lake: &Lake) -> Result<Micros, LakeError> {
-    let files = TableWriter::open(lake, Table::Receipts).await?.files()?;
-    let live = files.iter().filter(|file| file.load().is_none());
-    let newest = live.map(|file| file.day).max();
+/// The time that what is deleted is old by. A clock that is ahead for a moment must not make old what is young, so it is
+/// held against the newest watermark, which is of log time and believes no clock at once. Where nothing was read live, the
+/// clock has to do.
+async fn believed_now(lake: &Lake) -> Result<Micros, PipelineError> {
+    let receipts = table(&context()?, lake, Table::Receipts).await?;
+    let newest = receipts.aggregate(Vec::new(), vec![max(col("watermark"))]).map_err(failed)?;
+    let rows = newest.collect().await.map_err(failed)?;
+    let watermark = rows.iter().find_map(|rows| {
+        let times = rows.column(0).as_primitive_opt::<TimestampMicrosecondType>()?;
+        (times.len() > 0 && times.is_valid(0)).then(|| Micros(times.value(0)))
+    });
     let clock = Micros::clock();
-    Ok(newest.map_or(clock, |day| clock.min(day.next().start())))
+    Ok(watermark.map_or(clock, |watermark| clock.min(watermark)))
 }
 
 /// The rows of files, in the order of the files: the columns of `columns`, ascending.

@@ -40,17 +40,18 @@ pub async fn remove_old_days(
 ) -> Result<Expired, PipelineError> {
     let Some(kept_for) = retention.0.get(&table) else { return Ok(Expired::default()) };
     let mut writer = TableWriter::open(lake, table).await?;
-    // A clock that was set back gives nothing back.
-    let first_kept = Some((now - *kept_for).day()).max(writer.removed_before().await?);
-    let Some(first_kept) = first_kept else { return Ok(Expired::default()) };
+    // Not by what was removed before: a clock that was ahead once would take each new day for ever.
+    let first_kept = (now - *kept_for).day();
     let files = writer.files()?.into_iter();
     let replaced: Vec<TableFile> = files.filter(|file| file.day < first_kept).collect();
     if replaced.is_empty() {
         return Ok(Expired::default());
     }
+    // A clock that was set back gives nothing back.
+    let removed_before = writer.removed_before().await?.unwrap_or(first_kept).max(first_kept);
     let rows = replaced.iter().filter_map(|file| file.rows).sum();
     let expired = Expired { files: replaced.len(), rows, is_overtaken: false };
-    let marks = vec![(removed_before_app_id(table), i64::from(first_kept.0))];
+    let marks = vec![(removed_before_app_id(table), i64::from(removed_before.0))];
     let rewrite = Rewrite { replaced, changes_rows: true, marks, ..Rewrite::default() };
     if !writer.rewrite(rewrite).await? {
         return Ok(Expired { is_overtaken: true, ..Expired::default() });

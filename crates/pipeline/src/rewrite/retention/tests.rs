@@ -142,18 +142,40 @@ async fn by_a_clock_that_is_ahead_of_the_log_nothing_goes() {
         rewrite(&shop.lake, &rules, &retention, &mut settled).await.unwrap();
         shop.ask("SELECT count(*) FROM events").await.concat()
     };
-    let left_behind = shop.table(Table::Events).join("event_date=2025-12-29/left-behind.parquet");
-    std::fs::write(&left_behind, "rows that a writer is about to commit").unwrap();
-    let stored = std::fs::File::open(&left_behind).unwrap();
-    let soon = std::time::SystemTime::UNIX_EPOCH
-        + std::time::Duration::from_micros((STARTED + Micros::DAY).0 as u64);
-    stored.set_modified(soon).unwrap();
-    // The 3rd is not over, as far as the log tells.
+    let stored = |name: &str, at: Micros| {
+        let path = shop.table(Table::Events).join(format!("event_date=2025-12-29/{name}.parquet"));
+        std::fs::write(&path, "rows that no version has").unwrap();
+        let at = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_micros(at.0 as u64);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+        path
+    };
+    // Its writer is about to commit it; it was stored on the evening before.
+    let young = stored("young", STARTED - Micros(Micros::DAY.0 + Micros::HOUR.0));
+    let old = stored("old", STARTED - Micros(3 * Micros::DAY.0));
     assert_eq!(kept(&shop, days(6)).await, "6");
-    assert_eq!(kept(&shop, days(4)).await, "4");
-    assert!(left_behind.exists());
+    assert_eq!(kept(&shop, days(3)).await, "4");
+    assert!(young.exists() && !old.exists());
     // Without a live log the clock has to do.
     assert_eq!(kept(&history, days(6)).await, "0");
+}
+
+/// A clock that was a year ahead took all that there was; what comes behind it stays.
+#[tokio::test]
+async fn what_a_wrong_clock_removed_is_no_rule_for_what_comes() {
+    let shop = shop().await;
+    let kept_for = Retention(BTreeMap::from([(Table::Events, Micros::DAY)]));
+    let year = Micros(365 * Micros::DAY.0);
+    let remove = async |now: Micros| {
+        remove_old_days(&shop.lake, Table::Events, &kept_for, now).await.unwrap()
+    };
+    assert_eq!(remove(STARTED + year).await.rows, 6);
+    let later = [event("v", "31T13:00:00")];
+    shop.load("later", &later.each_ref().map(String::as_str)).await;
+    assert_eq!(remove(STARTED).await.rows, 0);
+    assert_eq!(shop.ask("SELECT count(*) FROM events").await, ["1"]);
+    let mut events = TableWriter::open(&shop.lake, Table::Events).await.unwrap();
+    let marked = events.removed_before().await.unwrap();
+    assert_eq!(marked, Some((STARTED + year - Micros::DAY).day()), "what is gone is not lost");
 }
 
 #[tokio::test]
