@@ -249,10 +249,17 @@ impl Fold {
         match self.clock.watermark() {
             Some(watermark) if hit.event_time < watermark => Status::Late,
             // The collector's clock was wrong: held, it would be in no table until then.
-            _ if hit.event_time > self.now(append_time).max(append_time) + LEAP => Status::Late,
+            _ if hit.event_time > self.now(append_time).max(append_time) + self.ahead_max() => {
+                Status::Late
+            }
             _ if self.has_no_room(hit) => Status::Late,
             _ => Status::OnTime,
         }
+    }
+
+    /// How far ahead an event may be held: its id must not be forgotten while it is in no table.
+    fn ahead_max(&self) -> Micros {
+        LEAP.min(Micros(self.book.newest().1.dedupe_window.0 / 4))
     }
 
     /// Whether as many events are held as may be, of all visitors or of the hit's own: one who sends

@@ -155,7 +155,9 @@ impl Found {
                         < rules.held_events_per_visitor_max;
                 let is_behind = watermark.is_some_and(|watermark| event_time < watermark);
                 let now = clock.log_time.unwrap_or(0).max(record.append_time.0);
-                let expected = is_behind || event_time > now + LEAP || !has_room;
+                let expected = is_behind
+                    || event_time > now + LEAP.min(rules.dedupe_window.0 / 4)
+                    || !has_room;
                 ensure!(
                     *found == expected,
                     "record {}: late is {found}, and should be {expected}",
