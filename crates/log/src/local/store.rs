@@ -2,7 +2,9 @@
 //! Writing is left to the writer, reading to the reader, deleting to retention.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -20,6 +22,8 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const WORKER_THREADS: usize = 2;
+/// The folder in which fjall keeps a folder for each keyspace.
+const KEYSPACES: &str = "keyspaces";
 /// Chunks of at least this size are kept apart from their keys, so that they are written once and
 /// not again at each compaction.
 const SEPARATION_BYTES: u32 = 1024;
@@ -77,6 +81,7 @@ impl Store {
             subscribed: AtomicBool::new(false),
         };
         store.expect_format()?;
+        store.sync_folders()?;
         let tails = store.recover()?;
         store.set_ends(&tails);
         Ok((store, tails))
@@ -178,11 +183,26 @@ impl Store {
         opened_at: Micros,
     ) -> Result<Segment, LogError> {
         let keyspace = self.segment_keyspace(&layout::segment_name(number, 0))?;
+        self.sync_folders()?;
         let starts = Starts { opened_at, tails: tails.clone() };
         self.commit(|batch, store| {
             batch.insert(&store.meta, layout::segment_key(number), starts.encode());
         })?;
         Ok(Segment { number, rewritten: 0, starts, keyspace })
+    }
+
+    /// Syncs the folders that name what the database has made: it syncs its files, and not all of these, and what
+    /// has no name after a power failure is gone.
+    fn sync_folders(&self) -> Result<(), LogError> {
+        let directory = &self.settings.directory;
+        let above =
+            directory.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+        let folders = [above, Some(directory.clone()), Some(directory.join(KEYSPACES))];
+        for folder in folders.into_iter().flatten() {
+            let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| self.io_error(&error))?;
+        }
+        Ok(())
     }
 
     pub fn segment_keyspace(&self, name: &str) -> Result<Keyspace, LogError> {
