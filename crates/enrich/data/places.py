@@ -10,7 +10,7 @@ folder = pathlib.Path(__file__).parent.parent / "src" / "geo"
 
 
 def write(name, kind, networks):
-    writer = MMDBWriter(6, kind, ipv4_compatible=True)
+    writer = MMDBWriter(4, kind) if name == "flat.mmdb" else MMDBWriter(6, kind, ipv4_compatible=True)
     for network, fields in networks.items():
         writer.insert_network(IPSet([network]), fields)
     writer.to_db_file(str(folder / name))
@@ -28,4 +28,8 @@ write(
     "GeoLite2-City",
     {"192.0.2.0/24": berlin, "2001:db8::/32": monaco, "198.51.100.0/24": nowhere},
 )
-write("flat.mmdb", "ip-to-country", {"192.0.2.0/24": {"country": "DE"}, "198.51.100.0/24": {"country_code": "MC"}})
+write("flat.mmdb", "ip-to-country", {
+        "192.0.2.0/24": {"country": "DE"},
+        "198.51.100.0/24": {"country_code": "MC"},
+        "203.0.113.0/24": {"country": "Canada", "country_code": "CA"},
+    })

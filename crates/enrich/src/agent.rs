@@ -10,10 +10,12 @@ use ua_parser::{os, user_agent};
 use crate::EnrichError;
 use crate::crawler::Crawlers;
 
-/// User agents that are remembered: some 5 MB.
+/// User agents that are remembered: some 10 MB at most.
 const REMEMBERED: usize = 10_000;
 /// A longer user agent is looked at no further.
-const AGENT_BYTES_MAX: usize = 2_048;
+const AGENT_BYTES_MAX: usize = 512;
+/// A longer name of a browser or a system is none.
+const NAME_BYTES_MAX: usize = 100;
 
 /// uap-core's patterns (see data/README.md).
 const PATTERNS: &str = include_str!("../data/user_agents.json");
@@ -76,11 +78,16 @@ impl Agents {
         })
     }
 
-    pub fn look_up(&self, user_agent: &str) -> Arc<AgentFacts> {
-        if user_agent.len() > AGENT_BYTES_MAX {
-            return Arc::default();
+    /// What is remembered of it, or that there is nothing to find out.
+    pub fn known(&self, user_agent: &str) -> Option<Arc<AgentFacts>> {
+        match user_agent.len() > AGENT_BYTES_MAX {
+            true => Some(Arc::default()),
+            false => self.known.get(user_agent),
         }
-        if let Some(known) = self.known.get(user_agent) {
+    }
+
+    pub fn look_up(&self, user_agent: &str) -> Arc<AgentFacts> {
+        if let Some(known) = self.known(user_agent) {
             return known;
         }
         let found = Arc::new(self.find(user_agent));
@@ -121,8 +128,10 @@ impl Browsers {
     }
 
     fn fill(&self, facts: &mut AgentFacts, user_agent: &str) {
-        facts.browser = self.agents.extract(user_agent).map(|found| found.family.into_owned());
-        facts.os = self.systems.extract(user_agent).map(|found| found.os.into_owned());
+        let is_name = |name: &String| name.len() <= NAME_BYTES_MAX;
+        let browser = self.agents.extract(user_agent).map(|found| found.family.into_owned());
+        let os = self.systems.extract(user_agent).map(|found| found.os.into_owned());
+        (facts.browser, facts.os) = (browser.filter(is_name), os.filter(is_name));
         facts.device_type = device_type(user_agent);
     }
 }

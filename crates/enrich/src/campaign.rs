@@ -2,6 +2,8 @@
 
 use footfall_event::{Event, Text};
 
+use crate::redaction::Redaction;
+
 /// Parameters of campaigns, and their columns.
 const CAMPAIGN: [(&str, Text); 5] = [
     ("utm_source", Text::UtmSource),
@@ -24,7 +26,7 @@ const CLICKS: [(&str, Click); 13] = [
     ("gclid", Click { source: "google", medium: "cpc" }),
     ("gbraid", Click { source: "google", medium: "cpc" }),
     ("wbraid", Click { source: "google", medium: "cpc" }),
-    ("dclid", Click { source: "google", medium: "cpm" }),
+    ("dclid", Click { source: "dv360", medium: "cpm" }),
     ("msclkid", Click { source: "bing", medium: "cpc" }),
     ("yclid", Click { source: "yandex", medium: "cpc" }),
     ("ttclid", Click { source: "tiktok", medium: "cpc" }),
@@ -36,8 +38,9 @@ const CLICKS: [(&str, Click); 13] = [
     ("fbclid", Click { source: "facebook", medium: "referral" }),
 ];
 
-/// Fills campaign and click id from the page's address where the client left them open; gives what the click tells.
-pub fn fill(event: &mut Event<'_>) -> Option<Click> {
+/// Fills campaign and click id from the page's address where the client left them open, but for what is not to be kept;
+/// gives what the click tells.
+pub fn fill(event: &mut Event<'_>, redaction: &Redaction) -> Option<Click> {
     let query = event.text(Text::PageUrl)?.split_once('?')?.1;
     let query = query.split('#').next().unwrap_or_default();
     let (mut found, mut click) = (Vec::new(), None);
@@ -49,6 +52,7 @@ pub fn fill(event: &mut Event<'_>) -> Option<Click> {
             && event.text(column).is_none()
             && !value.is_empty()
             && value.len() <= VALUE_BYTES_MAX
+            && !redaction.is_secret(&name, &value)
         {
             found.push((column, value.into_owned()));
         }
@@ -79,7 +83,7 @@ mod tests {
             "https://shop.example/?a=b&utm_source=news%20letter&utm_medium=email&utm_campaign=&utm_source=second#utm_term=t",
         );
         event.set_text(Text::UtmMedium, "told");
-        assert_eq!(fill(&mut event), None);
+        assert_eq!(fill(&mut event, &Redaction::default()), None);
         let told = CAMPAIGN.map(|(_, column)| event.text(column));
         assert_eq!(told, [Some("news letter"), Some("told"), None, None, None]);
         assert_eq!(event.text(Text::ClickId), None);
@@ -88,9 +92,23 @@ mod tests {
     #[test]
     fn a_click_id_tells_who_advertised() {
         let mut clicked = event("https://shop.example/p?fbclid=&msclkid=abc&gclid=def");
-        assert_eq!(fill(&mut clicked), Some(Click { source: "bing", medium: "cpc" }));
+        assert_eq!(
+            fill(&mut clicked, &Redaction::default()),
+            Some(Click { source: "bing", medium: "cpc" })
+        );
         assert_eq!(clicked.text(Text::ClickId), Some("abc"));
-        assert_eq!(fill(&mut event("https://shop.example/")), None);
-        assert_eq!(fill(&mut Event::default()), None);
+        assert_eq!(fill(&mut event("https://shop.example/"), &Redaction::default()), None);
+        assert_eq!(fill(&mut Event::default(), &Redaction::default()), None);
+    }
+
+    #[test]
+    fn what_an_address_must_not_tell_its_campaign_does_not() {
+        let url = "https://shop.example/?utm_source=news&utm_content=me%40mail.example&gclid=abc";
+        let redaction = Redaction::new(&["gclid".to_owned()]);
+        let mut event = event(url);
+        assert_eq!(fill(&mut event, &redaction), Some(Click { source: "google", medium: "cpc" }));
+        let told =
+            [Text::UtmSource, Text::UtmContent, Text::ClickId].map(|column| event.text(column));
+        assert_eq!(told, [Some("news"), None, None]);
     }
 }

@@ -14,6 +14,9 @@ use crate::campaign::Click;
 /// GA4's rules, as they are compiled in.
 const DEFAULT: &str = include_str!("../data/channels.toml");
 
+/// Longest name of a channel.
+const NAME_BYTES_MAX: usize = 100;
+
 /// The list of search engines, whose referrals are `organic`.
 const SEARCH: &str = "search";
 
@@ -119,7 +122,9 @@ impl Channels {
         let of = |source, medium| Some(Origin { source, medium, campaign: campaign.clone() });
         let (source, medium) = (small(Text::UtmSource), small(Text::UtmMedium));
         if !source.is_empty() || !medium.is_empty() {
-            return of(source, medium);
+            // A campaign that is half told is told in full by its click.
+            let clicked = click.filter(|_| medium.is_empty()).map(|click| click.medium.into());
+            return of(source, clicked.unwrap_or(medium));
         }
         if let Some(click) = click {
             return of(click.source.into(), click.medium.into());
@@ -151,6 +156,11 @@ impl Rule {
                 pattern.map(|pattern| RegexBuilder::new(&pattern).case_insensitive(true).build());
             built.transpose().map_err(|error| format!("channel `{name}`: {error}"))
         };
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(format!(
+                "channel `{name}`: its name must be 1 to {NAME_BYTES_MAX} bytes long"
+            ));
+        }
         let (of_medium, of_campaign) = (whole(medium_matches)?, whole(campaign_matches)?);
         let small = |texts: Vec<String>| texts.iter().map(|text| text.to_lowercase()).collect();
         Ok(Rule {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use maxminddb::Reader;
+use maxminddb::{MaxMindDbError, Reader};
 use serde::Deserialize;
 
 use crate::EnrichError;
@@ -50,8 +50,9 @@ struct Named<'d> {
 impl Found<'_> {
     fn place(self) -> Place {
         let country = match self.country {
-            Some(Country::Code(code)) => Some(code),
             Some(Country::Named(named)) => named.iso_code,
+            // Beside a code it is a name.
+            Some(Country::Code(code)) => self.country_code.or(Some(code)),
             None => self.country_code,
         };
         let part = self.subdivisions.first().and_then(|part| part.iso_code);
@@ -99,7 +100,11 @@ impl Geo {
     pub fn look_up(&self, address: IpAddr) -> Result<Place, ()> {
         self.follow(Instant::now());
         let database = self.0.database.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let found = database.lookup(address).map_err(|_| ())?;
+        let found = match database.lookup(address) {
+            // One of IPv6, in a database of IPv4.
+            Err(MaxMindDbError::InvalidInput { .. }) => return Ok(Place::default()),
+            found => found.map_err(|_| ())?,
+        };
         let found = found.decode::<Found<'_>>().map_err(|_| ())?;
         Ok(found.map(Found::place).unwrap_or_default())
     }

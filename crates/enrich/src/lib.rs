@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use footfall_event::{Event, Text};
+use footfall_event::{Event, Limits, Text};
 
 pub use address::IpKept;
 pub use agent::{AgentFacts, Agents};
@@ -133,9 +133,10 @@ impl Enricher {
         })
     }
 
-    /// What there is to know of a user agent.
-    pub fn agent(&self, user_agent: &str) -> Option<Arc<AgentFacts>> {
-        self.agents.as_ref().map(|agents| agents.look_up(user_agent))
+    /// What there is to know of a user agent; where it `may_find_out`, which takes its time, else what is remembered.
+    pub fn agent(&self, user_agent: &str, may_find_out: bool) -> Option<Arc<AgentFacts>> {
+        let agents = self.agents.as_ref()?;
+        agents.known(user_agent).or_else(|| may_find_out.then(|| agents.look_up(user_agent)))
     }
 
     /// Fills what `event` leaves open, and takes out what is not to be kept. `agent` is what is known of its user
@@ -147,18 +148,19 @@ impl Enricher {
         &'e self,
         event: &mut Event<'e>,
         agent: Option<&'e AgentFacts>,
+        limits: &Limits,
     ) -> Result<(), Failure> {
         if let Some(agent) = agent {
             agent.fill(event);
         }
         if let Some(channels) = &self.channels {
-            let campaign = campaign::fill(event);
+            let campaign = campaign::fill(event, &self.redaction);
             channels.fill(event, campaign);
         }
         // Before they are cut.
         let located = self.locate(event);
         self.settings.ip.cut(event);
-        self.redaction.redact(event);
+        self.redaction.redact(event, limits);
         located
     }
 

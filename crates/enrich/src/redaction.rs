@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use footfall_event::{Event, Text};
+use footfall_event::{Event, Limits, Text};
 
 /// What stands in place of a value.
 pub const REDACTED: &str = "REDACTED";
@@ -47,13 +47,17 @@ impl Redaction {
     }
 
     /// Takes the values out of the event's addresses. Without parameters to look for nothing is taken out.
-    pub fn redact(&self, event: &mut Event<'_>) {
+    pub fn redact(&self, event: &mut Event<'_>, limits: &Limits) {
         if self.0.is_empty() {
             return;
         }
         for column in COLUMNS {
             let redacted = event.text(column).and_then(|url| self.redacted(url));
-            if let Some(redacted) = redacted {
+            if let Some(mut redacted) = redacted {
+                // What stands in place of a short value is longer than it.
+                if redacted.len() > limits.bytes_max(column) {
+                    redacted.truncate(redacted.find(['?', '#']).unwrap_or(0));
+                }
                 event.set_text(column, redacted);
             }
         }
@@ -74,9 +78,16 @@ impl Redaction {
                 _ => (pair, ""),
             };
             match pair.split_once('=') {
-                Some((name, value)) if !value.is_empty() && self.is_secret(name, value) => {
+                Some((name, value))
+                    if !value.is_empty() && self.is_secret(&decoded(name), &decoded(value)) =>
+                {
                     kept.push_str(name);
                     kept.push('=');
+                    kept.push_str(REDACTED);
+                    is_changed = true;
+                }
+                // Behind the address itself, which has none.
+                None if kept.len() > before.len() && is_mail_address(&decoded(pair)) => {
                     kept.push_str(REDACTED);
                     is_changed = true;
                 }
@@ -87,8 +98,12 @@ impl Redaction {
         is_changed.then_some(kept)
     }
 
-    fn is_secret(&self, name: &str, value: &str) -> bool {
-        self.0.contains(decoded(name).to_lowercase().as_str()) || is_mail_address(&decoded(value))
+    /// Whether the value of a parameter is not to be kept, both as they are meant. A value may be an address, too.
+    pub fn is_secret(&self, name: &str, value: &str) -> bool {
+        !self.0.is_empty()
+            && (self.0.contains(name.to_lowercase().as_str())
+                || is_mail_address(value)
+                || value.contains('?') && self.redacted(value).is_some())
     }
 }
 
@@ -129,7 +144,7 @@ mod tests {
         let redaction = Redaction::new(&PARAMETERS.map(str::to_owned));
         let mut event = Event::default();
         event.set_text(Text::PageUrl, url);
-        redaction.redact(&mut event);
+        redaction.redact(&mut event, &Limits::default());
         assert_eq!(event.text(Text::PageUrl), Some(expected), "{url}");
     }
 
@@ -151,13 +166,20 @@ mod tests {
         check("https://me:word@s.example/p?email=", "https://s.example/p?email=");
         check("/p;jwt=a?key=b", "/p;jwt=a?key=REDACTED");
         check("https://s.example/@x?a", "https://s.example/@x?a");
+        check("https://s.example/?me%40mail.example&a=b", "https://s.example/?REDACTED&a=b");
+        check(
+            "https://s.example/?next=https%3A%2F%2Fs.example%2Freset%3Ftoken%3Dabc&a=%3F",
+            "https://s.example/?next=REDACTED&a=%3F",
+        );
+        let long = format!("https://s.example/p?a={}&key=x", "y".repeat(8_192 - 29));
+        check(&long, "https://s.example/p");
     }
 
     #[test]
     fn without_parameters_nothing_is() {
         let mut event = Event::default();
         event.set_text(Text::Referrer, "https://s.example/?email=a@b.example");
-        Redaction::default().redact(&mut event);
+        Redaction::default().redact(&mut event, &Limits::default());
         assert_eq!(event.text(Text::Referrer), Some("https://s.example/?email=a@b.example"));
     }
 }

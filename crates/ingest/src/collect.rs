@@ -59,7 +59,7 @@ pub async fn collect(
 ) -> Answer {
     let began = Instant::now();
     let settings = &shared.settings;
-    let head = match head(shared, protocol, request) {
+    let head = match head(shared, protocol, source, request) {
         Ok(head) => head,
         Err(why) => return denied(&why),
     };
@@ -69,17 +69,14 @@ pub async fn collect(
         return not_appended(&error);
     }
     let body = match source {
-        Source::Body => {
+        Source::Body | Source::Both => {
             let (bytes_max, within) = (settings.body_bytes_max, settings.body_timeout);
             body::read(request.body_mut(), &shared.bodies, bytes_max, within).await
         }
-        Source::Query => of_query(shared, protocol, request, b""),
-        Source::Both => {
-            let (bytes_max, within) = (settings.body_bytes_max, settings.body_timeout);
-            match body::read(request.body_mut(), &shared.bodies, bytes_max, within).await {
-                Ok(Body::Whole { bytes, .. }) => of_query(shared, protocol, request, &bytes),
-                other => other,
-            }
+        Source::Query => {
+            let query = protocol.body_of_query(request.uri().query().unwrap_or_default());
+            let hold = Hold::new(&shared.bodies, query.len());
+            hold.map(|hold| Body::Whole { bytes: query.into(), hold })
         }
     };
     let body = match body {
@@ -114,19 +111,6 @@ pub async fn collect(
     }
 }
 
-/// What a query tells, and a body beside it, in the form that is judged.
-fn of_query(
-    shared: &Shared,
-    protocol: Protocol,
-    request: &Request<Incoming>,
-    body: &[u8],
-) -> Result<Body, NoBody> {
-    let query = request.uri().query().unwrap_or_default();
-    let bytes = protocol.body_of_query(query, &String::from_utf8_lossy(body));
-    let hold = Hold::new(&shared.bodies, bytes.len())?;
-    Ok(Body::Whole { bytes: bytes.into(), hold })
-}
-
 pub fn denied(why: &Denial) -> Answer {
     match why {
         Denial::Missing | Denial::Unknown => answer::unauthorized(&why.to_string()),
@@ -135,9 +119,17 @@ pub fn denied(why: &Denial) -> Answer {
 }
 
 /// What the request's head says; `Err` says why its sender is not admitted.
-fn head(shared: &Shared, protocol: Protocol, request: &Request<Incoming>) -> Result<Head, Denial> {
+fn head(
+    shared: &Shared,
+    protocol: Protocol,
+    source: Source,
+    request: &Request<Incoming>,
+) -> Result<Head, Denial> {
     let headers = request.headers();
-    let access = keys::access(&shared.settings.keys, headers, request.uri().query())?;
+    let query = request.uri().query();
+    let beside = query.filter(|_| source == Source::Both);
+    let key_names = if beside.is_some() { keys::IN_HITS } else { keys::IN_QUERY };
+    let access = keys::access(&shared.settings.keys, headers, query, key_names)?;
     if access == Access::Missing && !protocol.has_key_in_body() {
         return Err(Denial::Missing);
     }
@@ -145,8 +137,7 @@ fn head(shared: &Shared, protocol: Protocol, request: &Request<Incoming>) -> Res
     let browser = browser.filter(|agent| agent.starts_with("Mozilla/"));
     let origin = origins::origin(headers);
     let is_of_visitor = browser.is_some() || origin.is_some();
-    let wants_summary =
-        request.uri().query().is_some_and(|query| query.split('&').any(|q| q == "status=summary"));
+    let wants_summary = query.is_some_and(|query| query.split('&').any(|q| q == "status=summary"));
     Ok(Head {
         protocol,
         access,
@@ -159,6 +150,7 @@ fn head(shared: &Shared, protocol: Protocol, request: &Request<Incoming>) -> Res
         encoding: encoding(headers),
         wants_list: !wants_summary,
         partitions: shared.log.partitions(),
+        beside: beside.map(str::to_owned),
         replay_of: None,
     })
 }

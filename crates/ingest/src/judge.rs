@@ -42,6 +42,8 @@ pub struct Head {
     pub wants_list: bool,
     /// How many partitions the log has.
     pub partitions: u32,
+    /// A query that says what holds for all lines of the body, where the protocol has one.
+    pub beside: Option<String>,
     /// Which refused row is replayed, where one is.
     pub replay_of: Option<String>,
 }
@@ -122,7 +124,22 @@ fn refuse(door: &Door<'_>, bad: BadField, payload: &Payload<'_>, hold: Hold) -> 
     Judgement::Append { verdicts, status, error: Some(bad.to_string()), hold }
 }
 
-fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
+fn judge_text(door: Door<'_>, body: &[u8], mut hold: Hold) -> Judgement {
+    let Some(query) = &door.head.beside else { return judge_body(door, body, hold) };
+    let (protocol, settings) = (door.head.protocol, door.settings);
+    let bytes_max = settings.inflated_bytes_max;
+    let lines = match protocol.lines_beside(query, body, settings.batch_events_max, bytes_max) {
+        Ok(lines) => lines,
+        Err(bad) => return refuse(&door, bad, &Payload::whole(body), hold),
+    };
+    if hold.grow_to(body.len() + lines.bytes).is_err() {
+        return Judgement::Overloaded;
+    }
+    let converted = lines.convert();
+    judge_body(door, converted.as_bytes(), hold)
+}
+
+fn judge_body(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     let split = match door.head.protocol.split(body, door.settings.batch_events_max) {
         Ok(split) => split,
         Err(bad) => return refuse(&door, bad, &Payload::whole(body), hold),
@@ -133,6 +150,14 @@ fn judge_text(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     if split.pieces.is_empty() {
         let message = format!("{}: holds no event", split.holder);
         return Judgement::Answer(StatusCode::BAD_REQUEST, message);
+    }
+    let (beside, bytes_max) = (split.beside_bytes(), door.settings.inflated_bytes_max);
+    if beside.saturating_mul(split.pieces.len()) > bytes_max {
+        let message = format!(
+            "says {beside} bytes of all of its events, with each of them more than inflated_bytes_max, {bytes_max}; send smaller batches"
+        );
+        let bad = BadField::new(Reason::TooLarge, "body", message);
+        return refuse(&door, bad, &Payload::whole(body), hold);
     }
     let mut verdicts = Verdicts::new(door.head);
     verdicts.expect(split.pieces.len(), body.len());
@@ -170,8 +195,10 @@ fn judge_event<'a>(
         let bad = BadField::new(Reason::BadJson, "body", "is not UTF-8");
         return Err(reject(verdicts, bad, Names::default()));
     };
-    if text.len() > max {
-        let message = format!("{} bytes, more than event_bytes_max, {max}", text.len());
+    // What is said beside an event becomes part of its record.
+    let bytes = text.len() + split.beside_bytes();
+    if bytes > max {
+        let message = format!("{bytes} bytes, more than event_bytes_max, {max}");
         let bad = BadField::new(Reason::TooLarge, "event", message);
         return Err(reject(verdicts, bad, protocol.names(text, split, limits)));
     }

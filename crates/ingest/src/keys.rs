@@ -14,7 +14,9 @@ use crate::{Key, origins};
 const WRITE_KEY: &str = "x-write-key";
 
 /// Names of a key in a query: ours, which RudderStack's beacon has as well, and that of GA4's Measurement Protocol.
-const IN_QUERY: [&str; 2] = ["writeKey", "api_secret"];
+pub const IN_QUERY: &[&str] = &["writeKey", "api_secret"];
+/// The same where gtag.js sends to, whose key is the measurement ID.
+pub const IN_HITS: &[&str] = &["writeKey", "api_secret", "tid"];
 
 /// What a request's head says about its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +48,12 @@ pub enum Denial {
 ///
 /// # Errors
 /// `Unknown`, `Page`.
-pub fn access(keys: &[Key], headers: &HeaderMap, query: Option<&str>) -> Result<Access, Denial> {
+pub fn access(
+    keys: &[Key],
+    headers: &HeaderMap,
+    query: Option<&str>,
+    names: &[&str],
+) -> Result<Access, Denial> {
     if keys.is_empty() {
         return Ok(Access::Open);
     }
@@ -54,7 +61,7 @@ pub fn access(keys: &[Key], headers: &HeaderMap, query: Option<&str>) -> Result<
         shown_key(headers).ok_or(Denial::Unknown)?
     } else if let Some(key) = headers.get(WRITE_KEY) {
         key.as_bytes().to_vec()
-    } else if let Some(key) = query.and_then(query_key) {
+    } else if let Some(key) = query.and_then(|query| query_key(query, names)) {
         key.into_bytes()
     } else {
         return Ok(Access::Missing);
@@ -63,9 +70,9 @@ pub fn access(keys: &[Key], headers: &HeaderMap, query: Option<&str>) -> Result<
 }
 
 /// The write key of a query.
-pub fn query_key(query: &str) -> Option<String> {
+pub fn query_key(query: &str, names: &[&str]) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
-    let (_, key) = pairs.find(|(name, _)| IN_QUERY.contains(&name.as_ref()))?;
+    let (_, key) = pairs.find(|(name, _)| names.contains(&name.as_ref()))?;
     (!key.is_empty()).then(|| key.into_owned())
 }
 
@@ -130,22 +137,22 @@ mod tests {
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
         }
-        assert_eq!(access(&keys(), &headers, None), expected, "{authorization:?}");
+        assert_eq!(access(&keys(), &headers, None, IN_QUERY), expected, "{authorization:?}");
     }
 
     #[test]
     fn a_key_may_stand_in_a_header_of_its_own_or_in_the_query() {
         let (mut headers, site) =
             (HeaderMap::new(), |name: &str| Ok(Access::Site(name.to_owned())));
-        let of_query = |query: &str| access(&keys(), &HeaderMap::new(), Some(query));
+        let of_query = |query: &str| access(&keys(), &HeaderMap::new(), Some(query), IN_QUERY);
         assert_eq!(of_query("writeKey=two"), site("blog"));
         assert_eq!(of_query("a=b&writeKey=t%77o&status=summary"), site("blog"));
         assert_eq!(of_query("writeKey=four"), Err(Denial::Unknown));
         assert_eq!(of_query("writekey=two&writeKey="), Ok(Access::Missing));
         headers.insert("X-Write-Key", "two".parse().unwrap());
-        assert_eq!(access(&keys(), &headers, Some("writeKey=one")), site("blog"));
+        assert_eq!(access(&keys(), &headers, Some("writeKey=one"), IN_QUERY), site("blog"));
         headers.insert(AUTHORIZATION, "Bearer one".parse().unwrap());
-        assert_eq!(access(&keys(), &headers, None), site("shop"));
+        assert_eq!(access(&keys(), &headers, None, IN_QUERY), site("shop"));
     }
 
     #[test]
@@ -184,7 +191,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
             headers.insert(ORIGIN, origin.parse().unwrap());
-            let admitted = access(&keys(), &headers, None);
+            let admitted = access(&keys(), &headers, None, IN_QUERY);
             assert_eq!(admitted.is_ok(), is_admitted, "{key} {origin}: {admitted:?}");
         }
     }

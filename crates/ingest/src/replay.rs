@@ -109,6 +109,7 @@ fn judge_again(
         user_agent: None,
         address: None,
         has_privacy_control: false,
+        beside: None,
         encoding: Encoding::Plain,
         wants_list: true,
         partitions: log.partitions(),

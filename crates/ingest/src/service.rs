@@ -183,7 +183,7 @@ fn settings_of(shared: &Shared, sdk: Sdk, request: &Request<Incoming>) -> Answer
     let (uri, headers) = (request.uri(), request.headers());
     let key = match sdk {
         Sdk::Segment => sdk_settings::segment_key(uri.path()).map(str::to_owned),
-        Sdk::RudderStack => uri.query().and_then(keys::query_key),
+        Sdk::RudderStack => uri.query().and_then(|query| keys::query_key(query, keys::IN_QUERY)),
     };
     let Some(key) = key else {
         return answer::error(StatusCode::BAD_REQUEST, "writeKey: is required in the query");

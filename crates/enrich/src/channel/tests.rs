@@ -115,7 +115,10 @@ fn an_event_tells_where_its_visit_came_from() {
     of_event(&[campaign], None, Some("Unassigned"));
     let click = Some(Click { source: "google", medium: "cpc" });
     of_event(&[page, from("https://www.google.de/")], click, Some("Paid Search"));
-    of_event(&[page, campaign], click, Some("Unassigned"));
+    of_event(&[page, campaign], click, Some("Paid Other"));
+    of_event(&[page, (Text::UtmSource, "google")], click, Some("Paid Search"));
+    let display = Some(Click { source: "dv360", medium: "cpm" });
+    of_event(&[page], display, Some("Display"));
     of_event(&[page, view, (Text::Channel, "Mine")], None, Some("Mine"));
 }
 

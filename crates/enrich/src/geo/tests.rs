@@ -22,6 +22,8 @@ fn an_address_tells_country_and_region() {
     let flat = Geo::open(&path("flat.mmdb")).unwrap();
     assert_eq!(told(&flat, "192.0.2.7"), ["DE", ""]);
     assert_eq!(told(&flat, "198.51.100.1"), ["MC", ""]);
+    assert_eq!(told(&flat, "203.0.113.1"), ["CA", ""], "a name is no code");
+    assert_eq!(told(&flat, "2001:db8::1"), ["", ""], "it has none of IPv6");
 }
 
 #[test]

@@ -42,6 +42,7 @@ fn judge_all(bytes: &[u8]) {
             user_agent: None,
             address: None,
             has_privacy_control: false,
+            beside: None,
             encoding: Encoding::Plain,
             wants_list: true,
             partitions: 4,

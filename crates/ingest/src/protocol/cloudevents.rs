@@ -23,7 +23,14 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
         Some(_) => vec![Ok(text)],
     };
     let is_batch = text.starts_with('[');
-    Ok(Split { pieces, holder: "body", is_batch, key: None, envelope: Fields::default() })
+    Ok(Split {
+        pieces,
+        holder: "body",
+        is_batch,
+        key: None,
+        envelope: Fields::default(),
+        repeats: Vec::new(),
+    })
 }
 
 pub fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Event<'a>, BadField> {

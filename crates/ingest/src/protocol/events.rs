@@ -54,7 +54,14 @@ fn lines_of(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn split_of(pieces: Vec<Piece<'_>>, is_batch: bool) -> Split<'_> {
-    Split { pieces, holder: HOLDER, is_batch, key: None, envelope: Default::default() }
+    Split {
+        pieces,
+        holder: HOLDER,
+        is_batch,
+        key: None,
+        envelope: Default::default(),
+        repeats: Vec::new(),
+    }
 }
 
 #[cfg(test)]

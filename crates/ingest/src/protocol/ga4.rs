@@ -5,6 +5,7 @@
 mod browser;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use footfall_event::{BadField, Event, Limits, Micros, Reason, Text};
 use sha2::{Digest, Sha256};
@@ -12,8 +13,9 @@ use sha2::{Digest, Sha256};
 use super::fields::{self, Fields, Object};
 use super::fill::{check_part, fill_items, fill_named, fill_text, path_of};
 use super::{Names, Split, bad_json, split_array, text_of};
+use crate::keys::IN_QUERY;
 
-pub use browser::body_of;
+pub use browser::Hits;
 
 /// What identifies, of the body; of two for one column the first that is there.
 const IDENTITY: [(&str, Text); 3] = [
@@ -67,9 +69,18 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     if !events.starts_with('[') {
         return Err(expected("events", "an array of events"));
     }
+    // A key here is in the wrong place, and must not reach the tables.
+    for key in IN_QUERY {
+        envelope.take(key);
+    }
     let pieces = split_array(events, "events", events_max)?;
-    let key = envelope.take("tid").and_then(fields::text);
-    Ok(Split { pieces, holder: "events", is_batch: true, key, envelope })
+    let mut seen: HashMap<&str, u32> = HashMap::new();
+    let repeats = pieces.iter().map(|piece| {
+        let times = seen.entry(piece.unwrap_or_default()).or_default();
+        std::mem::replace(times, *times + 1)
+    });
+    let repeats = repeats.collect();
+    Ok(Split { pieces, holder: "events", is_batch: true, key: None, envelope, repeats })
 }
 
 pub fn parse<'a>(
@@ -85,7 +96,8 @@ pub fn parse<'a>(
         _ => return Err(BadField::new(Reason::Missing, "name", "is required")),
     }
     for (name, column) in IDENTITY {
-        if let Some(raw) = envelope.take(name).filter(|raw| *raw != "null") {
+        let of_all = envelope.take(name);
+        if let Some(raw) = fields.take(name).or(of_all).filter(|raw| *raw != "null") {
             let id = fields::id(raw).ok_or_else(|| expected(name, "a text"))?;
             if event.text(column).is_none() {
                 event.set_text(column, id);
@@ -94,10 +106,13 @@ pub fn parse<'a>(
     }
     let of_all = time(&mut envelope)?;
     event.client.timestamp = time(&mut fields)?.or(of_all);
+    // Before a parameter can take its place: what is left of an address is not cut.
+    envelope.fill("ip_override", |raw| fill_text(&mut event, Text::Ip, raw, limits));
+    let _unfit = envelope.take("ip_override");
     let parameters = fields.take("params").map_or(Some(Fields::default()), Fields::of_object);
     let mut parameters = parameters.ok_or_else(|| expected("params", "an object"))?;
     fill_from_parameters(&mut event, &mut parameters, limits);
-    envelope.fill("ip_override", |raw| fill_text(&mut event, Text::Ip, raw, limits));
+    let _unfit = parameters.take("ip");
     let parts = PARTS.map(|(part, columns)| {
         (part, fill_from_part(&mut event, &mut envelope, part, columns, limits))
     });
@@ -166,16 +181,17 @@ fn time(fields: &mut Fields<'_>) -> Result<Option<Micros>, BadField> {
     text.trim().parse().map(|micros| Some(Micros(micros))).map_err(|_| bad())
 }
 
-/// The id of event number `index` of a body, if it tells its time: the same body is one that was sent again. Of
-/// events without a time two that are equal may be two.
-pub fn id_of(event: &Event<'_>, text: &str, envelope: &Fields<'_>, index: usize) -> Option<String> {
+/// The id of an event that tells its time, of all that it and its body say and of how many before it are its equals: so
+/// that the same body again is known, and an event that was refused and replayed. Of events without a time two that are
+/// equal may be two.
+pub fn id_of(event: &Event<'_>, text: &str, envelope: &Fields<'_>, repeats: u32) -> Option<String> {
     event.client.timestamp?;
     let mut digest = Sha256::new();
     for part in envelope.iter().flat_map(|(key, raw)| [key, raw]).chain([text]) {
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }
-    digest.update((index as u64).to_le_bytes());
+    digest.update(repeats.to_le_bytes());
     Some(format!("ga4-{}", hex::encode(&digest.finalize()[..DIGEST_BYTES])))
 }
 

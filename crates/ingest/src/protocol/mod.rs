@@ -21,9 +21,6 @@ use fields::Fields;
 pub use segment::Call;
 pub use snowplow::Unpacked;
 
-/// What is said beside events is read with each of them: so much of it in all.
-const BESIDE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// A family of protocols: a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -73,6 +70,16 @@ pub struct Split<'a> {
     pub key: Option<Cow<'a, str>>,
     /// What is said beside the events, of all of them.
     envelope: Fields<'a>,
+    /// How many pieces before each are equal to it, where that tells ids apart.
+    repeats: Vec<u32>,
+}
+
+impl Split<'_> {
+    /// The size of what is said beside the events, as it becomes part of each of them.
+    pub fn beside_bytes(&self) -> usize {
+        const AROUND: usize = 4;
+        self.envelope.iter().map(|(key, raw)| key.len() + raw.len() + AROUND).sum()
+    }
 }
 
 /// One event's text, or its bytes where they are not UTF-8.
@@ -99,15 +106,16 @@ impl Protocol {
 
     /// May a write key stand in the body?
     pub fn has_key_in_body(self) -> bool {
-        !matches!(self, Protocol::Events | Protocol::CloudEvents)
+        matches!(self, Protocol::Segment(_) | Protocol::Snowplow)
     }
 
     /// How keys are called in a body, as a text that stands before their values.
     pub fn keys_in_body(self) -> &'static [&'static str] {
         match self {
             Protocol::Events | Protocol::Segment(_) | Protocol::CloudEvents => &["writeKey"],
+            // Its key stands in the query alone.
+            Protocol::Ga4 => &[],
             Protocol::Snowplow => &["\"aid\""],
-            Protocol::Ga4 => &["\"tid\""],
         }
     }
 
@@ -116,21 +124,12 @@ impl Protocol {
     /// # Errors
     /// What keeps it from being split.
     pub fn split(self, body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
-        let split = match self {
+        match self {
             Protocol::Events => events::split(body, events_max),
             Protocol::Segment(call) => segment::split(call, body, events_max),
             Protocol::Snowplow => snowplow::split(body, events_max),
             Protocol::Ga4 => ga4::split(body, events_max),
             Protocol::CloudEvents => cloudevents::split(body, events_max),
-        }?;
-        let beside: usize = split.envelope.iter().map(|(_, raw)| raw.len()).sum();
-        match beside.saturating_mul(split.pieces.len()) > BESIDE_BYTES_MAX {
-            true => Err(BadField::new(
-                Reason::TooLarge,
-                "body",
-                format!("says {beside} bytes of all of its events; send them in smaller batches"),
-            )),
-            false => Ok(split),
         }
     }
 
@@ -163,7 +162,10 @@ impl Protocol {
         index: usize,
     ) -> Option<String> {
         match self {
-            Protocol::Ga4 => ga4::id_of(event, text, &split.envelope, index),
+            Protocol::Ga4 => {
+                let repeats = split.repeats.get(index).copied().unwrap_or(0);
+                ga4::id_of(event, text, &split.envelope, repeats)
+            }
             _ => None,
         }
     }
@@ -176,13 +178,26 @@ impl Protocol {
         }
     }
 
-    /// What came in a query, and in a body beside it, as the body that they stand for.
-    pub fn body_of_query(self, query: &str, body: &str) -> String {
+    /// What came in a query as the body that it stands for.
+    pub fn body_of_query(self, query: &str) -> String {
         match self {
             Protocol::Snowplow => snowplow::of_query(query),
-            Protocol::Ga4 => ga4::body_of(query, body),
             _ => query.to_owned(),
         }
+    }
+
+    /// The lines of a body beside a query that says what holds for all of them.
+    ///
+    /// # Errors
+    /// `TooMany`, `TooLarge`; what is no text.
+    pub fn lines_beside<'l>(
+        self,
+        query: &'l str,
+        body: &'l [u8],
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Result<ga4::Hits<'l>, BadField> {
+        ga4::Hits::of(query, body, events_max, bytes_max)
     }
 
     /// What is wrong with a column of a parsed event, by the path of the field that filled it.

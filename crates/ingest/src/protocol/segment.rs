@@ -34,7 +34,14 @@ pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Ba
         let key = Fields::parse(text).ok().and_then(|mut fields| fields.take("writeKey"));
         let pieces = if text.is_empty() { Vec::new() } else { vec![Ok(text)] };
         let (key, envelope) = (key.and_then(fields::text), Fields::default());
-        return Ok(Split { pieces, holder: "body", is_batch: false, key, envelope });
+        return Ok(Split {
+            pieces,
+            holder: "body",
+            is_batch: false,
+            key,
+            envelope,
+            repeats: Vec::new(),
+        });
     }
     let mut fields = Fields::parse(text).map_err(bad_json)?;
     let Some(batch) = fields.take("batch") else {
@@ -45,7 +52,14 @@ pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Ba
     }
     let pieces = split_array(batch, "batch", events_max)?;
     let key = fields.take("writeKey").and_then(fields::text);
-    Ok(Split { pieces, holder: "batch", is_batch: true, key, envelope: fields })
+    Ok(Split {
+        pieces,
+        holder: "batch",
+        is_batch: true,
+        key,
+        envelope: fields,
+        repeats: Vec::new(),
+    })
 }
 
 pub fn parse<'a>(

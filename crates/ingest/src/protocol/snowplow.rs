@@ -14,6 +14,7 @@ use typed_arena::Arena;
 use super::fields::{self, Fields, Object};
 use super::fill::{fill, fill_text, path_of};
 use super::{Names, Split, bad_json, split_array, text_of};
+use crate::keys::IN_QUERY;
 use schemas::SelfDescribing;
 
 /// JSON that was packed into an event, for as long as the event borrows from it.
@@ -63,6 +64,7 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
                 is_batch: true,
                 key,
                 envelope: Default::default(),
+                repeats: Vec::new(),
             });
         }
         return Err(BadField::new(Reason::Missing, "data", "is required, an array of events"));
@@ -72,7 +74,14 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     }
     let pieces = split_array(data, "data", events_max)?;
     let key = pieces.first().and_then(|first| key_of((*first).ok()?));
-    Ok(Split { pieces, holder: "data", is_batch: true, key, envelope: Default::default() })
+    Ok(Split {
+        pieces,
+        holder: "data",
+        is_batch: true,
+        key,
+        envelope: Default::default(),
+        repeats: Vec::new(),
+    })
 }
 
 /// The write key: trackers have no other place for one than the name of the app.
@@ -253,7 +262,8 @@ pub fn rename(mut bad: BadField) -> BadField {
 /// A query string as the event that it is: an object of texts.
 pub fn of_query(query: &str) -> String {
     let mut object = Object::default();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    for (name, value) in pairs.filter(|(name, _)| !IN_QUERY.contains(&name.as_ref())) {
         object.push(&name, &serde_json::Value::from(value.as_ref()).to_string());
     }
     object.finish().unwrap_or_else(|| "{}".to_owned())

@@ -69,7 +69,13 @@ async fn gtag_sends_hits() {
     assert_eq!(server.post("/g/collect", PAGE, b"").await.status, 401);
     let foreign = "Origin: https://evil.example\r\n";
     assert_eq!(server.post(&hit("G-SHOP", "&en=e"), foreign, b"").await.status, 403);
+    let many = "en=e\n".repeat(10_001);
+    assert_eq!(server.post(&hit("G-SHOP", ""), PAGE, many.as_bytes()).await.status, 413);
+    let wide = format!("&en=e&ep.x={}", "x".repeat(30_000));
+    let wide = server.post(&hit("G-SHOP", &wide), PAGE, "a=b\n".repeat(500).as_bytes()).await;
+    assert_eq!(wide.status, 413, "{}", wide.body);
     let rows = server.rows().await;
+    let rows: Vec<_> = rows.iter().filter(|row| row.kind == Kind::Event).collect();
     let names: Vec<&str> =
         rows.iter().map(|row| row.json["event_name"].as_str().unwrap()).collect();
     assert_eq!(names, ["page_view", "view_item", "scroll", "add_to_cart"]);
@@ -103,5 +109,21 @@ async fn cloudevents_come_alone_and_in_batches() {
         .map(|row| row.json["event_id"].as_str().unwrap())
         .collect();
     assert_eq!(ids, ["/shop#1", "/shop#2"]);
+    server.stop().await;
+}
+
+/// It becomes part of each record: what is refused is not the whole body, and nothing is asked for again.
+#[tokio::test]
+async fn what_is_said_beside_events_counts_with_each() {
+    let server = start().await;
+    let post = async |bytes: usize, events: usize| {
+        let events = vec![json!({"name": "e"}); events];
+        let body = json!({"user_properties": {"a": "x".repeat(bytes)}, "events": events});
+        server.post("/mp/collect?api_secret=G-SHOP", "", body.to_string().as_bytes()).await
+    };
+    assert_eq!(post(60_000, 2).await.json()["accepted"], 2);
+    let large = post(70_000, 2).await;
+    assert_eq!((large.status, &large.json()["rejected"]), (200, &json!(2)), "{}", large.body);
+    assert_eq!(post(60_000, 300).await.status, 413);
     server.stop().await;
 }

@@ -3,10 +3,15 @@
 
 use std::borrow::Cow;
 
+use footfall_event::{BadField, Reason};
 use serde_json::{Map, Number, Value};
 
-/// Short names of what holds for all events of a request.
-const OF_ALL: [(&str, &str); 3] = [("cid", "client_id"), ("uid", "user_id"), ("tid", "tid")];
+use super::super::{text_of, too_many};
+use crate::keys::IN_HITS;
+
+/// Short names of who and where from an event is; of a line, it holds for that line.
+const OF_ALL: [(&str, &str); 3] =
+    [("cid", "client_id"), ("uid", "user_id"), ("_uip", "ip_override")];
 
 /// Short names of parameters.
 const PARAMETERS: [(&str, &str); 7] = [
@@ -32,48 +37,84 @@ const ITEM: [(&str, &str); 7] = [
 
 /// A request's query says what holds for all of its events; each line of its body is one of them, or, where there is
 /// none, the query is.
-pub fn body_of(query: &str, body: &str) -> String {
-    let mut all = Map::new();
-    let mut of_query = Map::new();
-    take(query, &mut all, &mut of_query);
-    let lines = body.lines().map(str::trim).filter(|line| !line.is_empty());
-    let mut events: Vec<Value> = lines
-        .map(|line| {
-            let mut event = of_query.clone();
-            take(line, &mut all, &mut event);
-            named(event)
-        })
-        .collect();
-    if events.is_empty() && !of_query.is_empty() {
-        events.push(named(of_query));
-    }
-    all.insert("events".to_owned(), Value::from(events));
-    Value::from(all).to_string()
+pub struct Hits<'l> {
+    query: &'l str,
+    lines: Vec<&'l str>,
+    /// About how large they become.
+    pub bytes: usize,
 }
 
-/// An event of its parameters, of which `en` is the name.
-fn named(mut parameters: Map<String, Value>) -> Value {
-    let name = parameters.remove("en").unwrap_or_default();
-    let mut event = Map::new();
-    event.insert("name".to_owned(), name);
+impl<'l> Hits<'l> {
+    /// # Errors
+    /// When there are more than `events_max`, or they become larger than `bytes_max`; what is no text.
+    pub fn of(
+        query: &'l str,
+        body: &'l [u8],
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Result<Hits<'l>, BadField> {
+        let lines = text_of(body)?.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines: Vec<&str> = lines.take(events_max + 1).collect();
+        if lines.len() > events_max {
+            return Err(too_many("body", events_max));
+        }
+        // Names become longer, by some letters each.
+        let bytes = 4 * (body.len() + query.len() * lines.len().max(1));
+        if bytes > bytes_max {
+            let why = format!(
+                "becomes more than inflated_bytes_max, {bytes_max} bytes; send fewer lines"
+            );
+            return Err(BadField::new(Reason::TooLarge, "body", why));
+        }
+        Ok(Hits { query, lines, bytes })
+    }
+
+    /// As a body of the Measurement Protocol.
+    pub fn convert(&self) -> String {
+        let (mut all, mut of_query) = (Map::new(), Map::new());
+        take(self.query, &mut all, &mut of_query);
+        let mut events: Vec<Value> = self
+            .lines
+            .iter()
+            .map(|line| {
+                let (mut own, mut parameters) = (Map::new(), of_query.clone());
+                take(line, &mut own, &mut parameters);
+                named(own, parameters)
+            })
+            .collect();
+        if events.is_empty() && !of_query.is_empty() {
+            events.push(named(Map::new(), of_query));
+        }
+        all.insert("events".to_owned(), Value::from(events));
+        Value::from(all).to_string()
+    }
+}
+
+/// An event of what it says itself and its parameters, of which `en` is the name.
+fn named(own: Map<String, Value>, mut parameters: Map<String, Value>) -> Value {
+    let mut event = own;
+    event.insert("name".to_owned(), parameters.remove("en").unwrap_or_default());
     event.insert("params".to_owned(), Value::from(parameters));
     Value::from(event)
 }
 
-/// Takes the pairs of a query into what holds for all events, and into the parameters of one.
-fn take(query: &str, all: &mut Map<String, Value>, parameters: &mut Map<String, Value>) {
+/// Takes the pairs of a query into what tells whose it is, and into parameters. Keys are neither.
+fn take(query: &str, whose: &mut Map<String, Value>, parameters: &mut Map<String, Value>) {
     let mut items = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if IN_HITS.contains(&name.as_ref()) || name == "status" {
+            continue;
+        }
         if let Some(long) = long(&OF_ALL, &name) {
-            all.insert(long.to_owned(), Value::from(value));
+            whose.insert(long.to_owned(), Value::from(value));
         } else if let Some(key) = name.strip_prefix("epn.") {
             parameters.insert(key.to_owned(), number(value));
         } else if let Some(key) = name.strip_prefix("ep.") {
             parameters.insert(key.to_owned(), Value::from(value));
         } else if let Some(key) = name.strip_prefix("upn.") {
-            user_property(all, key, number(value));
+            user_property(whose, key, number(value));
         } else if let Some(key) = name.strip_prefix("up.") {
-            user_property(all, key, Value::from(value));
+            user_property(whose, key, Value::from(value));
         } else if is_item(&name) {
             items.push(item(&value));
         } else {
@@ -87,8 +128,8 @@ fn take(query: &str, all: &mut Map<String, Value>, parameters: &mut Map<String, 
     }
 }
 
-fn user_property(all: &mut Map<String, Value>, key: &str, value: Value) {
-    let properties = all.entry("user_properties").or_insert_with(|| Value::from(Map::new()));
+fn user_property(whose: &mut Map<String, Value>, key: &str, value: Value) {
+    let properties = whose.entry("user_properties").or_insert_with(|| Value::from(Map::new()));
     properties[key] = serde_json::json!({ "value": value });
 }
 

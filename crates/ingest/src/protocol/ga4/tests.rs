@@ -92,11 +92,11 @@ fn bad_events_name_the_field() {
 fn a_body_without_events_is_told() {
     let bad = |body: &str| match split(body.as_bytes(), 2) {
         Err(bad) => format!("{} {bad}", bad.reason.code()),
-        Ok(split) => format!("{} events, key {:?}", split.pieces.len(), split.key),
+        Ok(split) => format!("{} events", split.pieces.len()),
     };
     assert_eq!(bad("{}"), "missing events: is required, an array of events");
     assert_eq!(bad(r#"{"events":{}}"#), "bad_type events: expected an array of events");
-    assert_eq!(bad(r#"{"tid":"G-1","events":[]}"#), r#"0 events, key Some("G-1")"#);
+    assert_eq!(bad(r#"{"events":[]}"#), "0 events");
     assert!(bad(r#"{"events":[1,2,3]}"#).starts_with("too_many events: holds more than 2"));
     assert!(bad("").starts_with("bad_json body: EOF"));
 }
@@ -109,7 +109,7 @@ fn an_event_with_a_time_has_an_id_of_all_that_it_says() {
         let id = |(index, piece): (usize, &super::super::Piece<'_>)| {
             let text = piece.unwrap();
             let event = parse(text, &split.envelope, &Limits::default()).unwrap();
-            id_of(&event, text, &split.envelope, index)
+            id_of(&event, text, &split.envelope, split.repeats[index])
         };
         split.pieces.iter().enumerate().map(id).collect()
     };
@@ -137,34 +137,52 @@ fn a_refused_event_keeps_what_is_said_beside_it() {
 }
 
 #[test]
-fn what_is_said_of_all_events_is_bounded_by_how_many_they_are() {
-    let of = |events: usize| {
-        let events = vec![r#"{"name":"e"}"#; events].join(",");
-        let beside = "x".repeat(1024 * 1024);
-        format!(r#"{{"user_properties":"{beside}","events":[{events}]}}"#)
-    };
-    assert!(Protocol::Ga4.split(of(60).as_bytes(), 100).is_ok());
-    let bad = Protocol::Ga4.split(of(70).as_bytes(), 100).err().unwrap();
-    assert_eq!((bad.reason, bad.path.as_str()), (Reason::TooLarge, "body"));
-}
-
-#[test]
 fn hits_of_a_browser() {
     let query = "v=2&tid=G-SHOP&_p=77&cid=1.2&sid=9&dl=https%3A%2F%2Fshop.example%2Fp%2F1&dt=Boot%20%26%20Shoe&dr=&ul=de-de";
-    let view = records(Protocol::Ga4, &body_of(&format!("{query}&en=page_view&_et=250"), ""));
-    let beside = r#""_p":"77","#;
+    let hits = |query: &str, body: &str| {
+        let hits = Hits::of(query, body.as_bytes(), 9, 10_000).unwrap();
+        records(Protocol::Ga4, &hits.convert())
+    };
+    let view = hits(&format!("{query}&en=page_view&_et=250&api_secret=K&_uip=192.0.2.7"), "");
     assert_eq!(
         view,
         [format!(
-            r#"{{"event_id":"0","visitor_id":"1.2","client_session_id":"9","event_name":"page_view","page_url":"https://shop.example/p/1","page_path":"/p/1","page_title":"Boot & Shoe","language":"de-de","properties":{{{beside}"engagement_time_msec":250,"v":"2"}}}}"#
+            r#"{{"event_id":"0","visitor_id":"1.2","client_session_id":"9","event_name":"page_view","page_url":"https://shop.example/p/1","page_path":"/p/1","page_title":"Boot & Shoe","language":"de-de","ip":"192.0.2.7","properties":{{"_p":"77","engagement_time_msec":250,"v":"2"}}}}"#
         )]
     );
-    let lines = "en=scroll&epn.percent_scrolled=90\r\nen=add_to_cart&cu=EUR&epn.value=75.2&ep.method=button&up.tier=gold&pr1=ids1~nmBoot~pr37.6~qt2~k0size~v042\n";
+    let lines = "en=scroll&epn.percent_scrolled=90&cid=3.4\r\nen=add_to_cart&cu=EUR&epn.value=75.2&ep.method=button&up.tier=gold&pr1=ids1~nmBoot~pr37.6~qt2~k0size~v042\n";
     assert_eq!(
-        records(Protocol::Ga4, &body_of("tid=G-SHOP&cid=1.2", lines)),
+        hits("tid=G-SHOP&cid=1.2", lines),
         [
-            r#"{"event_id":"0","visitor_id":"1.2","event_name":"scroll","properties":{"percent_scrolled":90,"user_properties":{"tier":{"value":"gold"}}}}"#,
+            r#"{"event_id":"0","visitor_id":"3.4","event_name":"scroll","properties":{"percent_scrolled":90}}"#,
             r#"{"event_id":"1","visitor_id":"1.2","event_name":"add_to_cart","currency":"EUR","value":75.2000,"items":[{"item_id":"s1","item_name":"Boot","price":37.6000,"quantity":2.0}],"properties":{"items":[{"item_id":"s1","item_name":"Boot","price":37.6,"quantity":2,"size":"42"}],"method":"button","user_properties":{"tier":{"value":"gold"}}}}"#,
         ]
     );
+}
+
+#[test]
+fn hits_are_bounded_before_they_are_made() {
+    let bad = |query: &str, body: &str| {
+        let bad = Hits::of(query, body.as_bytes(), 3, 1_000).err().unwrap();
+        (bad.reason, bad.path)
+    };
+    assert_eq!(bad("", "a\na\na\na\n"), (Reason::TooMany, "body".to_owned()));
+    assert_eq!(bad(&"x".repeat(100), "a\na\na\n"), (Reason::TooLarge, "body".to_owned()));
+    assert_eq!(bad("", &"x".repeat(300)), (Reason::TooLarge, "body".to_owned()));
+    assert!(Hits::of("", b"\xff", 3, 1_000).is_err());
+}
+
+/// By which it is known when its client sends it again.
+#[test]
+fn an_event_that_is_replayed_alone_has_the_same_id() {
+    let body = r#"{"client_id":"c","timestamp_micros":1795341600000000,"events":[{"name":"a"},{"name":"b"}]}"#;
+    let id = |body: &str, at: usize| {
+        let split = split(body.as_bytes(), 9).unwrap();
+        let text = split.pieces[at].unwrap();
+        let event = parse(text, &split.envelope, &Limits::default()).unwrap();
+        Protocol::Ga4.id_of(&event, text, &split, at)
+    };
+    let split = split(body.as_bytes(), 9).unwrap();
+    let alone = Protocol::Ga4.alone(split.pieces[1], &split);
+    assert_eq!(id(std::str::from_utf8(&alone).unwrap(), 0), id(body, 1));
 }

@@ -40,6 +40,7 @@ pub fn fill_from_properties<'a>(
         for (name, column) in PAGE {
             properties.fill(name, |raw| fill_text(event, column, raw, limits));
         }
+        properties.fill("search", |raw| is_in_url(event, raw));
     }
     fill_named(event, properties, limits);
     properties.fill("revenue", |raw| fill(&mut event.value, fields::money(raw)));
@@ -61,6 +62,8 @@ pub fn fill_from_context<'a>(
     for (name, column) in CONTEXT {
         context.fill(name, |raw| fill_text(event, column, raw, limits));
     }
+    // What is left of an address would not be cut.
+    let _unfit = context.take("ip");
     let mut rest = Object::default();
     for (part, columns) in [("page", PAGE.as_slice()), ("campaign", CAMPAIGN.as_slice())] {
         let mut inner = Fields::default();
