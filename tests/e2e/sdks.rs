@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use footfall_tests::{Footfall, Running, repository, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::access::make;
@@ -110,12 +110,16 @@ fn sdks_of_browsers() -> Result<()> {
         page("b1", "/segment"),
         "b1 identify /segment Lamps - Shop news".to_owned(),
         "b1 view_item /segment Lamps - Shop news EUR p1 Lamp 19.9000".to_owned(),
-        "u5 page_view /snowplow Lamps - Shop".to_owned(),
-        "u5 size-chosen /snowplow".to_owned(),
-        "u6 page_view /snowplow-get Lamps - Shop".to_owned(),
-        "u6 size-chosen /snowplow-get".to_owned(),
+        page("u5", "/snowplow"),
+        "u5 size-chosen /snowplow news".to_owned(),
+        page("u6", "/snowplow-get"),
+        "u6 size-chosen /snowplow-get news".to_owned(),
     ];
     expected.sort();
     assert_eq!(shop.told(expected.len())?, expected);
+    // What their browser tells of itself, whichever SDK says it.
+    let derived = "SELECT DISTINCT browser, os, device_type, bot FROM events";
+    let derived = Value::from(shop.running.sql(derived)?);
+    assert_eq!(derived, json!([["HeadlessChrome", "Linux", "desktop", "ua:HeadlessChrome"]]));
     shop.running.stop()
 }
