@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use footfall_tests::{Footfall, Running, repository, wait_until};
+use footfall_tests::{Footfall, Running, python, repository, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -72,8 +72,10 @@ fn sdks_of_servers() -> Result<()> {
     for script in ["sdk_segment.js", "sdk_rudderstack.js", "sdk_snowplow.js"] {
         shop.run(script)?;
     }
+    let script = repository().join("tests/clients/sdk_python.py");
+    python(&[&script.to_string_lossy(), shop.running.ingest(), &shop.key])?;
     assert_eq!(
-        shop.told(13)?,
+        shop.told(18)?,
         [
             "a1 Size Chosen sizes",
             "a1 identify",
@@ -85,6 +87,11 @@ fn sdks_of_servers() -> Result<()> {
             "a3 add_to_cart EUR p1 Lamp 19.9000 2.0",
             "a3 page_view /lamps Lamps",
             "a3 size-chosen",
+            "a7 identify",
+            "a7 page_view /lamps",
+            "a7 purchase o7 44.7000 EUR p1 Lamp 19.9000 2.0",
+            "a8 page_view /lamps Lamps",
+            "a8 size-chosen",
             "u1 alias",
             "u1 group",
             "u2 identify",
