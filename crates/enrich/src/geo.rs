@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use maxminddb::{MaxMindDbError, Reader};
 use serde::Deserialize;
 
-use crate::EnrichError;
+use crate::{EnrichError, Failure};
 
 /// How often it is looked whether the file has changed.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(60);
@@ -96,16 +96,16 @@ impl Geo {
     /// Where an address is, as far as the database tells.
     ///
     /// # Errors
-    /// The database is broken where the address is looked up.
-    pub fn look_up(&self, address: IpAddr) -> Result<Place, ()> {
+    /// `Geo`: the database is broken where the address is looked up.
+    pub fn look_up(&self, address: IpAddr) -> Result<Place, Failure> {
         self.follow(Instant::now());
         let database = self.0.database.read().unwrap_or_else(PoisonError::into_inner).clone();
         let found = match database.lookup(address) {
             // One of IPv6, in a database of IPv4.
             Err(MaxMindDbError::InvalidInput { .. }) => return Ok(Place::default()),
-            found => found.map_err(|_| ())?,
+            found => found.map_err(|_| Failure::Geo)?,
         };
-        let found = found.decode::<Found<'_>>().map_err(|_| ())?;
+        let found = found.decode::<Found<'_>>().map_err(|_| Failure::Geo)?;
         Ok(found.map(Found::place).unwrap_or_default())
     }
 

@@ -169,7 +169,7 @@ impl Enricher {
         let Some(address) = event.text(Text::Ip).and_then(|ip| ip.parse::<IpAddr>().ok()) else {
             return Ok(());
         };
-        let place = geo.look_up(address).map_err(|()| Failure::Geo)?;
+        let place = geo.look_up(address)?;
         for (column, found) in [(Text::Country, place.country), (Text::Region, place.region)] {
             if let Some(found) = found
                 && event.text(column).is_none()

@@ -76,7 +76,7 @@ async fn believed_now(lake: &Lake) -> Result<Micros, PipelineError> {
     let rows = newest.collect().await.map_err(failed)?;
     let watermark = rows.iter().find_map(|rows| {
         let times = rows.column(0).as_primitive_opt::<TimestampMicrosecondType>()?;
-        (times.len() > 0 && times.is_valid(0)).then(|| Micros(times.value(0)))
+        (!times.is_empty() && times.is_valid(0)).then(|| Micros(times.value(0)))
     });
     let clock = Micros::clock();
     Ok(watermark.map_or(clock, |watermark| clock.min(watermark)))

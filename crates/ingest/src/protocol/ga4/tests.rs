@@ -146,9 +146,9 @@ fn hits_of_a_browser() {
     let view = hits(&format!("{query}&en=page_view&_et=250&api_secret=K&_uip=192.0.2.7"), "");
     assert_eq!(
         view,
-        [format!(
-            r#"{{"event_id":"0","visitor_id":"1.2","client_session_id":"9","event_name":"page_view","page_url":"https://shop.example/p/1","page_path":"/p/1","page_title":"Boot & Shoe","language":"de-de","ip":"192.0.2.7","properties":{{"_p":"77","engagement_time_msec":250,"v":"2"}}}}"#
-        )]
+        [
+            r#"{"event_id":"0","visitor_id":"1.2","client_session_id":"9","event_name":"page_view","page_url":"https://shop.example/p/1","page_path":"/p/1","page_title":"Boot & Shoe","language":"de-de","ip":"192.0.2.7","properties":{"_p":"77","engagement_time_msec":250,"v":"2"}}"#
+        ]
     );
     let lines = "en=scroll&epn.percent_scrolled=90&cid=3.4\r\nen=add_to_cart&cu=EUR&epn.value=75.2&ep.method=button&up.tier=gold&pr1=ids1~nmBoot~pr37.6~qt2~k0size~v042\n";
     assert_eq!(
