@@ -23,11 +23,11 @@ use crate::service::Shared;
 /// A body larger than this, or one that may inflate beyond it, is judged away from the threads that
 /// serve sockets, so that it does not hold up other requests.
 const ASIDE_BYTES: usize = 256 * 1024;
-/// Global Privacy Control's.
-const PRIVACY_CONTROL: HeaderName = HeaderName::from_static("sec-gpc");
-
 /// Deflate makes at most 1,032 bytes of one.
 const INFLATION_MAX: usize = 1_032;
+
+/// Global Privacy Control's.
+const PRIVACY_CONTROL: HeaderName = HeaderName::from_static("sec-gpc");
 
 /// What a request's events are judged for.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -95,11 +95,18 @@ pub struct Key {
 
 impl Default for IngestSettings {
     fn default() -> IngestSettings {
+        IngestSettings::with(DEFAULT_ENRICHER.clone())
+    }
+}
+
+impl IngestSettings {
+    /// The defaults, but for the enricher: that of the defaults takes a while to make.
+    pub fn with(enricher: Arc<Enricher>) -> IngestSettings {
         IngestSettings {
             default_site: "default".to_owned(),
             keys: Vec::new(),
             tls: Tls::default(),
-            enricher: DEFAULT_ENRICHER.clone(),
+            enricher,
             rates: Arc::default(),
             consent: ConsentPolicy::default(),
             schemas: Arc::default(),
@@ -120,9 +127,7 @@ impl Default for IngestSettings {
             allowed_lateness: Micros(10 * Micros::SECOND.0),
         }
     }
-}
 
-impl IngestSettings {
     /// Checks what the settings must be on their own and among each other.
     ///
     /// # Errors

@@ -4,12 +4,13 @@
 use footfall_event::{Event, Text};
 
 /// A state of consent, in ascending order of what may be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consent {
     /// Nothing: the event is rejected, without its payload.
     Denied,
     /// The event, without what tells whose it is.
     Cookieless,
+    #[default]
     Granted,
 }
 

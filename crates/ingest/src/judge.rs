@@ -18,7 +18,7 @@ use crate::body::{Body, Cut, Hold};
 use crate::consent::Consent;
 use crate::gzip::{self, NotInflated};
 use crate::keys::{Access, Denial};
-use crate::protocol::{Names, Piece, Protocol, Split, Unpacked, place};
+use crate::protocol::{Hits, Names, Piece, Protocol, Split, Unpacked, place};
 use crate::refusal::Payload;
 use door::{AgentMemo, Door, Facts};
 pub use verdicts::Verdicts;
@@ -78,7 +78,7 @@ pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
     if let Encoding::Unknown(name) = &head.encoding {
         let message = format!("`{name}` is not taken: send gzip, or no encoding");
         let bad = BadField::new(Reason::Unsupported, "Content-Encoding", message);
-        return refuse(&door, bad, &Payload::whole(&bytes), hold);
+        return refuse(&door, bad, Payload::whole(&bytes), hold);
     }
     let is_packed = head.encoding == Encoding::Gzip || gzip::is_gzip(&bytes);
     if !is_packed || bytes.is_empty() {
@@ -89,7 +89,7 @@ pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
         Err(NotInflated::Overloaded) => Judgement::Overloaded,
         Err(NotInflated::Corrupt(error)) => {
             let bad = BadField::new(Reason::BadValue, "body", format!("is not gzip: {error}"));
-            refuse(&door, bad, &Payload::whole(&bytes), hold)
+            refuse(&door, bad, Payload::whole(&bytes), hold)
         }
         Err(NotInflated::TooLarge { first }) => {
             let max = settings.inflated_bytes_max;
@@ -97,7 +97,7 @@ pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
             let bad = BadField::new(Reason::TooLarge, "body", message);
             let digest = Sha256::digest(&bytes).into();
             let payload = Payload::begins(&first, first.len() as u64, digest);
-            refuse(&door, bad, &payload, hold)
+            refuse(&door, bad, payload, hold)
         }
     }
 }
@@ -106,11 +106,11 @@ fn too_large(door: &Door<'_>, cut: &Cut, hold: Hold) -> Judgement {
     let (bytes, max) = (cut.bytes, door.settings.body_bytes_max);
     let message = format!("{bytes} bytes, more than body_bytes_max, {max}; send smaller batches");
     let bad = BadField::new(Reason::TooLarge, "body", message);
-    refuse(door, bad, &Payload::begins(&cut.first, bytes, cut.sha256), hold)
+    refuse(door, bad, Payload::begins(&cut.first, bytes, cut.sha256), hold)
 }
 
 /// Refuses a body as a whole: one row, and a status that says so.
-fn refuse(door: &Door<'_>, bad: BadField, payload: &Payload<'_>, hold: Hold) -> Judgement {
+fn refuse(door: &Door<'_>, bad: BadField, payload: Payload<'_>, hold: Hold) -> Judgement {
     if !door.is_admitted() {
         return Judgement::Deny(Denial::Missing);
     }
@@ -120,29 +120,28 @@ fn refuse(door: &Door<'_>, bad: BadField, payload: &Payload<'_>, hold: Hold) -> 
         _ => StatusCode::BAD_REQUEST,
     };
     let mut verdicts = Verdicts::new(door.head);
-    let bad = verdicts.reject(door, bad, payload, Names::default());
+    let bad = verdicts.reject(door, bad, payload, Names::default(), door.unsaid_consent());
     Judgement::Append { verdicts, status, error: Some(bad.to_string()), hold }
 }
 
 fn judge_text(door: Door<'_>, body: &[u8], mut hold: Hold) -> Judgement {
     let Some(query) = &door.head.beside else { return judge_body(door, body, hold) };
-    let (protocol, settings) = (door.head.protocol, door.settings);
+    let settings = door.settings;
     let bytes_max = settings.inflated_bytes_max;
-    let lines = match protocol.lines_beside(query, body, settings.batch_events_max, bytes_max) {
-        Ok(lines) => lines,
-        Err(bad) => return refuse(&door, bad, &Payload::whole(body), hold),
+    let hits = match Hits::of(query, body, settings.batch_events_max, bytes_max) {
+        Ok(hits) => hits,
+        Err(bad) => return refuse(&door, bad, Payload::whole(body), hold),
     };
-    if hold.grow_to(body.len() + lines.bytes).is_err() {
+    if hold.grow_to(body.len() + hits.bytes).is_err() {
         return Judgement::Overloaded;
     }
-    let converted = lines.convert();
-    judge_body(door, converted.as_bytes(), hold)
+    judge_body(door, hits.convert().as_bytes(), hold)
 }
 
 fn judge_body(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     let split = match door.head.protocol.split(body, door.settings.batch_events_max) {
         Ok(split) => split,
-        Err(bad) => return refuse(&door, bad, &Payload::whole(body), hold),
+        Err(bad) => return refuse(&door, bad, Payload::whole(body), hold),
     };
     if let Err(why) = door.admit(&split) {
         return Judgement::Deny(why);
@@ -151,13 +150,13 @@ fn judge_body(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
         let message = format!("{}: holds no event", split.holder);
         return Judgement::Answer(StatusCode::BAD_REQUEST, message);
     }
-    let (beside, bytes_max) = (split.beside_bytes(), door.settings.inflated_bytes_max);
+    let (beside, bytes_max) = (split.beside_bytes, door.settings.inflated_bytes_max);
     if beside.saturating_mul(split.pieces.len()) > bytes_max {
         let message = format!(
             "says {beside} bytes of all of its events, with each of them more than inflated_bytes_max, {bytes_max}; send smaller batches"
         );
         let bad = BadField::new(Reason::TooLarge, "body", message);
-        return refuse(&door, bad, &Payload::whole(body), hold);
+        return refuse(&door, bad, Payload::whole(body), hold);
     }
     let mut verdicts = Verdicts::new(door.head);
     verdicts.expect(split.pieces.len(), body.len());
@@ -183,30 +182,28 @@ fn judge_event<'a>(
 ) -> Result<(), BadField> {
     let (protocol, max) = (door.head.protocol, door.settings.event_bytes_max);
     let limits = &door.settings.limits;
-    let reject = |verdicts: &mut Verdicts, bad: BadField, names: Names<'_>| {
+    let reject = |verdicts: &mut Verdicts, bad, names: Names<'_>, consent| {
         let payload = protocol.alone(piece, split);
-        verdicts.reject(door, bad, &Payload::whole(&payload), names)
+        verdicts.reject(door, bad, Payload::whole(&payload), names, consent)
     };
-    let reject_untold = |verdicts: &mut Verdicts, bad: BadField, names: Names<'_>| {
-        let payload = protocol.alone(piece, split);
-        verdicts.reject(door, bad, &Payload::whole(&payload).untold(), names)
-    };
+    // What could not be read does not say.
+    let unsaid = door.unsaid_consent();
     let Ok(text) = piece else {
         let bad = BadField::new(Reason::BadJson, "body", "is not UTF-8");
-        return Err(reject(verdicts, bad, Names::default()));
+        return Err(reject(verdicts, bad, Names::default(), unsaid));
     };
     // What is said beside an event becomes part of its record.
-    let bytes = text.len() + split.beside_bytes();
+    let bytes = text.len() + split.beside_bytes;
     if bytes > max {
         let message = format!("{bytes} bytes, more than event_bytes_max, {max}");
         let bad = BadField::new(Reason::TooLarge, "event", message);
-        return Err(reject(verdicts, bad, protocol.names(text, split, limits)));
+        return Err(reject(verdicts, bad, protocol.names(text, split, limits), unsaid));
     }
     let mut event = match protocol.parse(text, split, unpacked, limits) {
         Ok(event) => event,
         Err(bad) => {
             let bad = place(bad, text);
-            return Err(reject(verdicts, bad, protocol.names(text, split, limits)));
+            return Err(reject(verdicts, bad, protocol.names(text, split, limits), unsaid));
         }
     };
     let has_id = event.text(Text::EventId).is_some();
@@ -225,7 +222,7 @@ fn judge_event<'a>(
         let why = "was denied: nothing of the event is kept";
         let bad = BadField::new(Reason::NoConsent, "consent", why);
         let (event_id, site) = (name(&event, Text::EventId), name(&event, Text::Site));
-        reject_untold(verdicts, bad, Names { event_id, site, visitor_id: None });
+        reject(verdicts, bad, Names { event_id, site, visitor_id: None }, consent);
         return Ok(());
     }
     event.is_replayed = door.head.replay_of.is_some();
@@ -244,10 +241,7 @@ fn judge_event<'a>(
             let event_id = name(Text::EventId).filter(|_| has_id);
             let names =
                 Names { event_id, visitor_id: name(Text::VisitorId), site: name(Text::Site) };
-            Err(match consent {
-                Consent::Granted => reject(verdicts, bad, names),
-                _ => reject_untold(verdicts, bad, names),
-            })
+            Err(reject(verdicts, bad, names, consent))
         }
     }
 }

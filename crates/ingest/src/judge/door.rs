@@ -90,9 +90,9 @@ impl<'h> Door<'h> {
         self.settings.consent.of(event, self.head.has_privacy_control)
     }
 
-    /// May be kept what could not be read?
-    pub fn may_keep_unread(&self) -> bool {
-        self.settings.consent.unsaid(self.head.has_privacy_control) == Consent::Granted
+    /// The same of what does not say.
+    pub fn unsaid_consent(&self) -> Consent {
+        self.settings.consent.unsaid(self.head.has_privacy_control)
     }
 
     /// Holds a checked event against its site's schema.
@@ -147,9 +147,8 @@ impl<'f> AgentMemo<'f> {
             user_agent.clone_into(&mut self.user_agent);
             let facts = self.facts;
             let found = find(false).or_else(|| {
-                let may_find_out = self.left > 0;
-                self.left = self.left.saturating_sub(1);
-                find(may_find_out)
+                self.left = self.left.checked_sub(1)?;
+                find(true)
             });
             self.found = found.map(|found| &**facts.alloc(found));
         }

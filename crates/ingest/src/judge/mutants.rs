@@ -12,12 +12,15 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::protocol::Call;
 
-const BODIES: [&[u8]; 5] = [
+const BODIES: [&[u8]; 8] = [
     br#"{"event_id":"a","site":"s","visitor_id":"v","event_name":"e","value":"1.5","properties":{}}"#,
     br#"[{"event_name":"e","items":[{"item_id":1,"price":2}]},{"event_name":5},"x",[[]]]"#,
     b"{\"event_name\":\"e\",\"page_title\":\"\\u00e9\"}\r\n\n{\"event_name\":\"f\"}\n",
     br#"{"batch":[{"type":"track","event":"e","messageId":"m","anonymousId":"a","properties":{"revenue":"3","products":[{"product_id":1}]},"context":{"page":{"url":"u"},"campaign":{"source":"s"}}}],"sentAt":"2026-11-22T10:00:00Z"}"#,
     br#"{"type":"page","userId":7,"properties":{"path":"/p"},"writeKey":"k","timestamp":"2026-11-22T10:00:00Z"}"#,
+    br#"{"client_id":"c","timestamp_micros":"1795348800000000","device":{"category":"d"},"events":[{"name":"e","params":{"items":[{"item_id":1}],"page_location":"https://s.example/?utm_source=a&email=b%40c.example"}},{"name":5}]}"#,
+    br#"{"data":[{"e":"ue","eid":"a","duid":"d","ue_pr":"{\"schema\":\"iglu:a/b\",\"data\":{}}","cx":"e30"}]}"#,
+    b"{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\",\"data\":{\"visitor_id\":\"v\",\"ip\":\"::1\"}}\nen=a&epn.v=1&pr1=nm~~\n",
 ];
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -33,7 +36,15 @@ fn judge_all(bytes: &[u8]) {
         ..IngestSettings::default()
     };
     let call = Protocol::Segment;
-    for protocol in [Protocol::Events, call(Call::Batch), call(Call::One("track"))] {
+    for (protocol, beside) in [
+        (Protocol::Events, None),
+        (call(Call::Batch), None),
+        (call(Call::One("track")), None),
+        (Protocol::Snowplow, None),
+        (Protocol::Ga4, None),
+        (Protocol::Ga4, Some("cid=1.2&en=e&up.a=b&pr1=ida~pr1")),
+        (Protocol::CloudEvents, None),
+    ] {
         let head = Head {
             protocol,
             access: Access::Open,
@@ -42,7 +53,7 @@ fn judge_all(bytes: &[u8]) {
             user_agent: None,
             address: None,
             has_privacy_control: false,
-            beside: None,
+            beside: beside.map(str::to_owned),
             encoding: Encoding::Plain,
             wants_list: true,
             partitions: 4,

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 
 use super::{Door, Head};
 use crate::Metrics;
+use crate::consent::Consent;
 use crate::protocol::{Dialect, Names};
 use crate::refusal::{self, Payload};
 
@@ -84,25 +85,26 @@ impl Verdicts {
         self.failed[failure as usize] += 1;
     }
 
-    /// Keeps a refused payload as a row; gives what is wrong with it, cut to what is kept of it.
+    /// Keeps a refused payload as a row, as far as `consent` lets it be kept; gives what is wrong with it, cut to what is
+    /// kept of it.
     pub fn reject(
         &mut self,
         door: &Door<'_>,
         bad: BadField,
-        payload: &Payload<'_>,
+        payload: Payload<'_>,
         names: Names<'_>,
+        consent: Consent,
     ) -> BadField {
         let bad = refusal::cut(bad);
-        let untold = payload.untold();
-        let (payload, names) = match door.may_keep_unread() {
-            true => (payload, names),
-            false => (&untold, Names { visitor_id: None, ..names }),
+        let (payload, names) = match consent {
+            Consent::Granted => (payload, names),
+            _ => (payload.untold(), Names { visitor_id: None, ..names }),
         };
         let event_id = names.event_id.clone();
         let (names, site) = door.names(names);
         let (limits, received) = (&door.settings.limits, door.head.received);
         let keys = door.head.protocol.keys_in_body();
-        let row = refusal::rejection(&bad, payload, names, site, keys, limits, received);
+        let row = refusal::rejection(&bad, &payload, names, site, keys, limits, received);
         let visitor = row.visitor_id.as_ref().unwrap_or(&row.id);
         let partition = partition_of(&row.site, visitor, self.partitions);
         let written = serde_json::to_writer(&mut self.payloads, &row);

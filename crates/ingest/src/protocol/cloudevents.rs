@@ -11,7 +11,7 @@ use super::fill::check_part;
 use super::{Names, Split, bad_json, split_array, text_of};
 
 /// Attributes that say nothing of the event, but how it is written.
-const OF_FORM: [&str; 3] = ["specversion", "datacontenttype", "dataschema"];
+const OF_FORM: [&str; 2] = ["specversion", "datacontenttype"];
 
 /// # Errors
 /// When it is not JSON, or holds more than `events_max` events.
@@ -22,15 +22,7 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
         Some(b'[') => split_array(text, "body", events_max)?,
         Some(_) => vec![Ok(text)],
     };
-    let is_batch = text.starts_with('[');
-    Ok(Split {
-        pieces,
-        holder: "body",
-        is_batch,
-        key: None,
-        envelope: Fields::default(),
-        repeats: Vec::new(),
-    })
+    Ok(Split::of(pieces, "body", text.starts_with('[')))
 }
 
 pub fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Event<'a>, BadField> {

@@ -24,7 +24,7 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
         Some(_) if is_one(text) => vec![Ok(text)],
         Some(_) => return lines(text.as_bytes(), events_max),
     };
-    Ok(split_of(pieces, text.starts_with('[')))
+    Ok(Split::of(pieces, HOLDER, text.starts_with('[')))
 }
 
 fn is_one(text: &str) -> bool {
@@ -45,23 +45,12 @@ fn lines(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     if pieces.len() > events_max {
         return Err(too_many(HOLDER, events_max));
     }
-    Ok(split_of(pieces, true))
+    Ok(Split::of(pieces, HOLDER, true))
 }
 
 /// The lines that hold something.
 fn lines_of(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
-}
-
-fn split_of(pieces: Vec<Piece<'_>>, is_batch: bool) -> Split<'_> {
-    Split {
-        pieces,
-        holder: HOLDER,
-        is_batch,
-        key: None,
-        envelope: Default::default(),
-        repeats: Vec::new(),
-    }
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
         std::mem::replace(times, *times + 1)
     });
     let repeats = repeats.collect();
-    Ok(Split { pieces, holder: "events", is_batch: true, key: None, envelope, repeats })
+    Ok(Split { repeats, ..Split::of(pieces, "events", true).beside(envelope) })
 }
 
 pub fn parse<'a>(

@@ -18,6 +18,7 @@ use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use fields::Fields;
+pub use ga4::Hits;
 pub use segment::Call;
 pub use snowplow::Unpacked;
 
@@ -68,17 +69,37 @@ pub struct Split<'a> {
     pub is_batch: bool,
     /// A write key in the body.
     pub key: Option<Cow<'a, str>>,
+    /// The size of what is said beside the events, as it becomes part of each of them.
+    pub beside_bytes: usize,
     /// What is said beside the events, of all of them.
     envelope: Fields<'a>,
     /// How many pieces before each are equal to it, where that tells ids apart.
     repeats: Vec<u32>,
 }
 
-impl Split<'_> {
-    /// The size of what is said beside the events, as it becomes part of each of them.
-    pub fn beside_bytes(&self) -> usize {
+impl<'a> Split<'a> {
+    /// Of a body that holds events and says nothing else.
+    fn of(pieces: Vec<Piece<'a>>, holder: &'static str, is_batch: bool) -> Split<'a> {
+        Split {
+            pieces,
+            holder,
+            is_batch,
+            key: None,
+            beside_bytes: 0,
+            envelope: Fields::default(),
+            repeats: Vec::new(),
+        }
+    }
+
+    fn with_key(self, key: Option<Cow<'a, str>>) -> Split<'a> {
+        Split { key, ..self }
+    }
+
+    fn beside(self, envelope: Fields<'a>) -> Split<'a> {
+        // Quotes, a colon and a comma.
         const AROUND: usize = 4;
-        self.envelope.iter().map(|(key, raw)| key.len() + raw.len() + AROUND).sum()
+        let bytes = envelope.iter().map(|(key, raw)| key.len() + raw.len() + AROUND);
+        Split { beside_bytes: bytes.sum(), envelope, ..self }
     }
 }
 
@@ -186,20 +207,6 @@ impl Protocol {
         }
     }
 
-    /// The lines of a body beside a query that says what holds for all of them.
-    ///
-    /// # Errors
-    /// `TooMany`, `TooLarge`; what is no text.
-    pub fn lines_beside<'l>(
-        self,
-        query: &'l str,
-        body: &'l [u8],
-        events_max: usize,
-        bytes_max: usize,
-    ) -> Result<ga4::Hits<'l>, BadField> {
-        ga4::Hits::of(query, body, events_max, bytes_max)
-    }
-
     /// What is wrong with a column of a parsed event, by the path of the field that filled it.
     pub fn rename(self, bad: BadField, text: &str) -> BadField {
         match self {
@@ -230,9 +237,9 @@ impl Protocol {
     }
 }
 
-/// By which path a payload came, as far as it tells: what names a tracker's version is Snowplow's, what names an `event_name` is Footfall's own, what
-/// holds `events` is GA4's, what
-/// has names of Segment's is one of its calls, and else it is Footfall's.
+/// By which path a payload came, as far as it tells: what names a `specversion` is a CloudEvent, an `event_name` Footfall's
+/// own, a tracker's version Snowplow's; what holds `events` is GA4's, what has names of Segment's is one of its calls, and
+/// else it is Footfall's.
 pub fn form_of(payload: &str) -> Protocol {
     let Ok(fields) = Fields::parse(payload) else { return Protocol::Events };
     let has = |name| fields.get(name).is_some();

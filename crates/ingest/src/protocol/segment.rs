@@ -33,15 +33,7 @@ pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Ba
         // What is wrong with a single event is found when it is parsed.
         let key = Fields::parse(text).ok().and_then(|mut fields| fields.take("writeKey"));
         let pieces = if text.is_empty() { Vec::new() } else { vec![Ok(text)] };
-        let (key, envelope) = (key.and_then(fields::text), Fields::default());
-        return Ok(Split {
-            pieces,
-            holder: "body",
-            is_batch: false,
-            key,
-            envelope,
-            repeats: Vec::new(),
-        });
+        return Ok(Split::of(pieces, "body", false).with_key(key.and_then(fields::text)));
     }
     let mut fields = Fields::parse(text).map_err(bad_json)?;
     let Some(batch) = fields.take("batch") else {
@@ -52,14 +44,8 @@ pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Ba
     }
     let pieces = split_array(batch, "batch", events_max)?;
     let key = fields.take("writeKey").and_then(fields::text);
-    Ok(Split {
-        pieces,
-        holder: "batch",
-        is_batch: true,
-        key,
-        envelope: fields,
-        repeats: Vec::new(),
-    })
+    fields.fill_each(|name, _| !["sentAt", "context"].contains(&name));
+    Ok(Split::of(pieces, "batch", true).with_key(key).beside(fields))
 }
 
 pub fn parse<'a>(

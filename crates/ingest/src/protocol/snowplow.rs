@@ -54,34 +54,17 @@ const STRUCTURED: [(&str, &str); 4] = [
 pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     let text = text_of(body)?;
     let mut fields = Fields::parse(text).map_err(bad_json)?;
-    let Some(data) = fields.take("data") else {
-        if fields.get("e").is_some() {
-            // What came by GET.
-            let (pieces, key) = (vec![Ok(text)], key_of(text));
-            return Ok(Split {
-                pieces,
-                holder: "data",
-                is_batch: true,
-                key,
-                envelope: Default::default(),
-                repeats: Vec::new(),
-            });
+    let pieces = match fields.take("data") {
+        Some(data) if data.starts_with('[') => split_array(data, "data", events_max)?,
+        Some(_) => return Err(expected("data", "an array of events")),
+        // What came by GET.
+        None if fields.get("e").is_some() => vec![Ok(text)],
+        None => {
+            return Err(BadField::new(Reason::Missing, "data", "is required, an array of events"));
         }
-        return Err(BadField::new(Reason::Missing, "data", "is required, an array of events"));
     };
-    if !data.starts_with('[') {
-        return Err(BadField::new(Reason::BadType, "data", "expected an array of events"));
-    }
-    let pieces = split_array(data, "data", events_max)?;
     let key = pieces.first().and_then(|first| key_of((*first).ok()?));
-    Ok(Split {
-        pieces,
-        holder: "data",
-        is_batch: true,
-        key,
-        envelope: Default::default(),
-        repeats: Vec::new(),
-    })
+    Ok(Split::of(pieces, "data", true).with_key(key))
 }
 
 /// The write key: trackers have no other place for one than the name of the app.

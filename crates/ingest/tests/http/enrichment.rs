@@ -85,3 +85,22 @@ async fn each_part_can_be_left_out() {
     assert_eq!(record["page_url"], landing()["page_url"]);
     server.stop().await;
 }
+
+/// Finding out about one takes its time: the others are found out about with later requests.
+#[tokio::test]
+async fn a_request_finds_out_about_a_hundred_user_agents() {
+    let server = start(EnrichSettings::default()).await;
+    let event = |number: usize| {
+        let agent =
+            format!("Mozilla/5.0 (X11; Linux x86_64; {number}) Gecko/20100101 Firefox/127.0");
+        json!({"event_name": "e", "visitor_id": "v", "user_agent": agent})
+    };
+    let body = Value::from((0..150).map(event).collect::<Vec<_>>()).to_string();
+    for known in [100, 250] {
+        assert_eq!(server.post("/v1/events", "", body.as_bytes()).await.status, 202);
+        let rows = server.rows().await;
+        let found = rows.iter().filter(|row| row.json["browser"] == "Firefox").count();
+        assert_eq!(found, known, "of {}", rows.len());
+    }
+    server.stop().await;
+}

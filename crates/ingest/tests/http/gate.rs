@@ -68,6 +68,24 @@ async fn a_browsers_signal_holds_where_the_event_says_nothing() {
     assert!(!rows[0].json.to_string().contains("secret"), "{}", rows[0].json);
 }
 
+/// A shop that asks first: what its visitor said holds for what is refused, too.
+#[tokio::test]
+async fn a_refused_event_that_was_granted_is_kept_whole() {
+    let consent = ConsentPolicy { unsaid: Consent::Denied, ..Default::default() };
+    let settings = IngestSettings { consent, ..Default::default() };
+    for (consent, reason, status, is_kept) in
+        [("granted", "too_old", 400, true), ("", "no_consent", 202, false)]
+    {
+        let mut old = event(consent);
+        old["timestamp"] = json!("2020-01-01T00:00:00Z");
+        let rows = kept(settings.clone(), "", old, status).await;
+        let row = &rows[0].json;
+        assert_eq!(row["reason"], reason, "{row}");
+        assert_eq!(row["payload"].as_str().unwrap().contains("secret"), is_kept, "{row}");
+        assert_eq!(row["visitor_id"] == "v-secret", is_kept, "{row}");
+    }
+}
+
 #[tokio::test]
 async fn what_comes_too_fast_is_kept_and_flagged() {
     let rates = RateSettings { visitor: Rate { burst: 10, per_second: 1 }, key: Rate::default() };

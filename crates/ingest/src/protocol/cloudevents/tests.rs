@@ -12,7 +12,7 @@ fn check(body: &str, expected: &[&str]) {
 #[test]
 fn attributes_say_what_data_leaves_open() {
     let body = r#"[{"specversion":"1.0","id":"7","source":"/shop/checkout","type":"purchase",
-        "time":"2026-11-22T10:00:00Z","subject":"order-1","datacontenttype":"application/json",
+        "time":"2026-11-22T10:00:00Z","subject":"order-1","datacontenttype":"application/json","dataschema":"https://s.example/1",
         "traceparent":"00-ab","data":{"visitor_id":"v","order_id":"o1","value":9.5,"gift":true}},
         {"specversion":"1.0","id":"8","source":"s","type":"com.example.viewed","data":{"event_id":"e1",
         "event_name":"page_view","visitor_id":"v","source":"mine"}},
@@ -20,7 +20,7 @@ fn attributes_say_what_data_leaves_open() {
     check(
         body,
         &[
-            r#"{"event_id":"/shop/checkout#7","visitor_id":"v","event_name":"purchase","order_id":"o1","value":9.5000,"properties":{"gift":true,"source":"/shop/checkout","subject":"order-1","traceparent":"00-ab"}}"#,
+            r#"{"event_id":"/shop/checkout#7","visitor_id":"v","event_name":"purchase","order_id":"o1","value":9.5000,"properties":{"gift":true,"source":"/shop/checkout","subject":"order-1","dataschema":"https://s.example/1","traceparent":"00-ab"}}"#,
             r#"{"event_id":"e1","visitor_id":"v","event_name":"page_view","properties":{"source":"mine","ce_source":"s","type":"com.example.viewed"}}"#,
             r#"{"event_id":"s#9","event_name":"ping","properties":{"source":"s"}}"#,
         ],
