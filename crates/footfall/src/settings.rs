@@ -42,12 +42,11 @@ pub fn ingest_settings(config: &Config) -> anyhow::Result<IngestSettings> {
         keep_alive_timeout: ingest.keep_alive_timeout,
         drain_timeout: ingest.drain_timeout,
         allowed_lateness: config.rules.allowed_lateness,
-        enricher: Arc::new(Enricher::new(&config.enrich)?),
         rates: Arc::new(Rates::new(config.gate.rates)),
         consent: config.gate.consent,
         schemas: Arc::new(Schemas::read(&config.gate.schemas)?),
         proxies: ingest.proxies,
-        ..IngestSettings::default()
+        ..IngestSettings::with(Arc::new(Enricher::new(&config.enrich)?))
     })
 }
 

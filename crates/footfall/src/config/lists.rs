@@ -1,4 +1,4 @@
-//! Reads the lists of the configuration: keys, tokens, steps and needs. Sections are left to `sections`.
+//! Reads the lists of the configuration: keys, schemas, tokens, steps and needs. Sections are left to `sections`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

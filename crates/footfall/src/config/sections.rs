@@ -85,9 +85,8 @@ fn enrich(layers: &mut Layers<'_>) -> EnrichSettings {
         layers.read(key, |value| values::choice(value, &[("on", true), ("off", false)]))
     };
     let kept = IpKept::ALL.map(|kept| (kept.name(), kept));
-    let file = |layers: &mut Layers<'_>, key: &str| {
-        some(layers.read(key, values::text)).map(std::path::PathBuf::from)
-    };
+    let file =
+        |layers: &mut Layers<'_>, key: &str| some(layers.read(key, values::text)).map(Into::into);
     EnrichSettings {
         user_agent: is_on(layers, "enrich.user_agent"),
         bots: is_on(layers, "enrich.bots"),
@@ -105,19 +104,16 @@ fn gate(layers: &mut Layers<'_>) -> Gate {
         Rate { burst: of("burst"), per_second: of("rate") }
     };
     let kept = Consent::ALL.map(|consent| (consent.name(), consent));
-    let consent = |layers: &mut Layers<'_>, key: &str| {
-        layers.read(key, |value| values::choice(value, &kept).map(Some))
-    };
-    let (rates, policy) = (
-        RateSettings { visitor: rate(layers, "visitor"), key: rate(layers, "key") },
-        ConsentPolicy::default(),
-    );
-    let consent = ConsentPolicy {
-        unsaid: consent(layers, "gate.consent_unsaid").unwrap_or(policy.unsaid),
-        privacy_control: consent(layers, "gate.global_privacy_control")
-            .unwrap_or(policy.privacy_control),
-    };
-    Gate { rates, consent, schemas: lists::schemas(layers) }
+    let consent =
+        |layers: &mut Layers<'_>, key: &str| layers.read(key, |value| values::choice(value, &kept));
+    Gate {
+        rates: RateSettings { visitor: rate(layers, "visitor"), key: rate(layers, "key") },
+        consent: ConsentPolicy {
+            unsaid: consent(layers, "gate.consent_unsaid"),
+            privacy_control: consent(layers, "gate.global_privacy_control"),
+        },
+        schemas: lists::schemas(layers),
+    }
 }
 
 fn log(layers: &mut Layers<'_>) -> Log {
