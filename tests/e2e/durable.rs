@@ -13,7 +13,7 @@ use crate::sample::quick;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const EVENTS: usize = 20;
-const CALLS: &str = "fsync,linkat,rename,sendto,write,writev";
+const CALLS: &str = "fsync,linkat,mkdir,rename,sendto,write,writev";
 
 #[test]
 fn an_answer_and_a_name_come_after_the_sync() -> Result<()> {
@@ -37,6 +37,7 @@ fn an_answer_and_a_name_come_after_the_sync() -> Result<()> {
     running.stop()?;
     let calls = Calls::read(&std::fs::read_to_string(&trace)?);
     calls.require_synced_answers()?;
+    calls.require_synced_folders(&folder.path().join("data"))?;
     calls.require_synced_names(&footfall.lake())
 }
 
@@ -76,6 +77,36 @@ impl Calls {
             }
         }
         ensure!(answers == EVENTS, "{answers} answers of {EVENTS} are in the trace");
+        Ok(())
+    }
+
+    /// Before an answer 202 and before a commit the folder of each new folder was synced.
+    fn require_synced_folders(&self, data: &Path) -> Result<()> {
+        let (mut unsynced, mut made) = (HashSet::new(), 0);
+        for call in &self.0 {
+            let path = |quote: &[char]| call.split(quote).nth(1).unwrap_or_default().to_owned();
+            if call.starts_with("fsync(") {
+                unsynced.remove(&path(&['<', '>']));
+            } else if call.starts_with("mkdir(") {
+                let path = path(&['"']);
+                let above = Path::new(&path).parent().context("a folder in no folder")?;
+                if Path::new(&path).starts_with(data) {
+                    made += 1;
+                    unsynced.insert(above.to_string_lossy().into_owned());
+                }
+            } else if call.contains("\"HTTP/1.1 202") {
+                let of_log = unsynced.iter().find(|folder| !folder.contains("/lake"));
+                ensure!(of_log.is_none(), "answered 202 with a folder unsynced: {of_log:?}");
+            } else if call.starts_with("linkat(")
+                && let Some((table, _)) = call.rsplit_once("/_delta_log/")
+            {
+                // Other tables' writers may be anywhere.
+                let table = table.rsplit('"').next().unwrap_or_default();
+                let of_table = unsynced.iter().find(|folder| folder.starts_with(table));
+                ensure!(of_table.is_none(), "committed with a folder unsynced: {of_table:?}");
+            }
+        }
+        ensure!(made > 10, "{made} folders were made");
         Ok(())
     }
 

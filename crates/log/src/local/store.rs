@@ -183,7 +183,6 @@ impl Store {
         opened_at: Micros,
     ) -> Result<Segment, LogError> {
         let keyspace = self.segment_keyspace(&layout::segment_name(number, 0))?;
-        self.sync_folders()?;
         let starts = Starts { opened_at, tails: tails.clone() };
         self.commit(|batch, store| {
             batch.insert(&store.meta, layout::segment_key(number), starts.encode());
@@ -205,9 +204,15 @@ impl Store {
         Ok(())
     }
 
+    /// A segment's keyspace, made where there is none.
     pub fn segment_keyspace(&self, name: &str) -> Result<Keyspace, LogError> {
+        let is_new = !self.db.keyspace_exists(name);
         let keyspace = self.db.keyspace(name, segment_options);
-        keyspace.map_err(|error| self.io_error(&error))
+        let keyspace = keyspace.map_err(|error| self.io_error(&error))?;
+        if is_new {
+            self.sync_folders()?;
+        }
+        Ok(keyspace)
     }
 
     /// Commits a batch; when this returns it is on fsynced storage, and readable only from then.
