@@ -112,10 +112,11 @@ impl Interval {
         for fold in folds.filter(|fold| fold.is_whole()) {
             let time = fold.fold().clock().log_time();
             log_time = if log_time.is_none() { time } else { log_time.min(time) };
+            let is_due = fold.has_news() || fold.spans_much();
             // Until there is a snapshot, a log made anew that has grown as long would be taken for the old one.
-            let is_first = fold.is_unsaved() && (fold.has_news() || fold.spans_much());
+            let is_first = is_due && fold.is_unsaved();
             let is_barrier = is_first || barriers.contains(&fold.partition());
-            if !is_barrier && !fold.has_news() && !fold.spans_much() {
+            if !is_barrier && !is_due {
                 continue;
             }
             let part = fold.settle(is_barrier)?;
