@@ -81,7 +81,7 @@ impl Store {
             subscribed: AtomicBool::new(false),
         };
         store.expect_format()?;
-        store.sync_folders()?;
+        store.sync_folders(None)?;
         let tails = store.recover()?;
         store.set_ends(&tails);
         Ok((store, tails))
@@ -192,11 +192,12 @@ impl Store {
 
     /// Syncs the folders that name what the database has made: it syncs its files, and not all of these, and what
     /// has no name after a power failure is gone.
-    fn sync_folders(&self) -> Result<(), LogError> {
+    fn sync_folders(&self, keyspace: Option<&Path>) -> Result<(), LogError> {
         let directory = &self.settings.directory;
         let above =
             directory.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
-        let folders = [above, Some(directory.clone()), Some(directory.join(KEYSPACES))];
+        let (keyspace, keyspaces) = (keyspace.map(Path::to_owned), directory.join(KEYSPACES));
+        let folders = [keyspace, Some(keyspaces), Some(directory.clone()), above];
         for folder in folders.into_iter().flatten() {
             let synced = File::open(&folder).and_then(|folder| folder.sync_all());
             synced.map_err(|error| self.io_error(&error))?;
@@ -210,7 +211,7 @@ impl Store {
         let keyspace = self.db.keyspace(name, segment_options);
         let keyspace = keyspace.map_err(|error| self.io_error(&error))?;
         if is_new {
-            self.sync_folders()?;
+            self.sync_folders(Some(keyspace.path()))?;
         }
         Ok(keyspace)
     }
