@@ -438,18 +438,21 @@ fn rules_of(record: &Record) -> Option<Rules> {
 }
 
 /// Events that may be resends older than what the fold remembers: their clock says so, or they were
-/// replayed, long after they and their resends came.
+/// replayed, long after they and their resends came, or appended long after they were received.
 fn suspects(decoded: &Decoded, columns: &HitColumns<'_>, fold: &Fold) -> Vec<Suspect> {
     let half = Micros(fold.rules().newest().1.dedupe_window.0 / 2);
     let times = |name| decoded.rows.column(place(name)).as_primitive::<TimestampMicrosecondType>();
-    let (client, received) = (times("client_time"), times("received_time"));
+    let (client, received, appended) =
+        (times("client_time"), times("received_time"), times("appended_at"));
     let far = |a: Micros, b: Micros| (a - b).0.saturating_abs() > half.0;
     let is_suspect = |row: &usize| {
         let claimed = Micros(client.value(*row));
         let sent_at = decoded.sent_at[*row];
         let is_far = far(claimed, Micros(received.value(*row)))
             || sent_at.is_some_and(|sent_at| far(claimed, sent_at));
-        decoded.replayed[*row] || client.is_valid(*row) && is_far
+        let is_delayed = appended.is_valid(*row)
+            && far(Micros(received.value(*row)), Micros(appended.value(*row)));
+        decoded.replayed[*row] || is_delayed || client.is_valid(*row) && is_far
     };
     let suspect = |row: usize| {
         let text = |fact| columns.fact(row, fact).map(str::to_owned);
