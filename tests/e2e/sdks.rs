@@ -1,13 +1,15 @@
 //! The SDKs that shops have, as they are: what each of them is told to send is in `events`.
 
-use std::io::{BufRead, BufReader};
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Lines};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use footfall_tests::{Footfall, Running, python, repository, wait_until};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -90,6 +92,61 @@ impl Shop {
         ensure!(sql("SELECT 1 FROM events WHERE site <> 'shop'")?.is_empty(), "of another site");
         Ok(told)
     }
+
+    /// No id stands twice, and each of `taken` stands there.
+    fn ensure_once(&self, taken: &[String]) -> Result<()> {
+        ensure!(!taken.is_empty(), "nothing was taken");
+        let ids = || -> Result<Vec<String>> {
+            let rows = self.running.sql("SELECT event_id FROM events")?;
+            Ok(rows.iter().filter_map(|row| Some(row[0].as_str()?.to_owned())).collect())
+        };
+        wait_until("what was answered 2xx", SOON, || {
+            let there = ids()?;
+            Ok(taken.iter().all(|id| there.contains(id)))
+        })?;
+        let ids = ids()?;
+        let once: HashSet<&String> = ids.iter().collect();
+        ensure!(once.len() == ids.len(), "an event stands twice: {ids:?}");
+        Ok(())
+    }
+}
+
+/// Stands before a shop's collector, and answers some of what it is sent 503.
+struct Proxy {
+    child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+    address: String,
+}
+
+/// What a proxy saw.
+#[derive(Deserialize)]
+struct Seen {
+    busy: usize,
+    taken: Vec<String>,
+    payloads: Vec<Value>,
+}
+
+impl Proxy {
+    /// With `every` 0 nothing is answered 503, else each of that number.
+    fn before(shop: &Shop, every: usize) -> Result<Proxy> {
+        let mut child = Command::new("node")
+            .arg(client("proxy.js"))
+            .args([shop.running.ingest(), &every.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("node is missing: run ./test")?;
+        let mut said = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let port = said.next().context("no port")??;
+        Ok(Proxy { child, said, address: format!("http://127.0.0.1:{port}") })
+    }
+
+    fn end(mut self) -> Result<Seen> {
+        drop(self.child.stdin.take());
+        let seen = self.said.next().context("the proxy says nothing")??;
+        self.child.wait()?;
+        Ok(serde_json::from_str(&seen)?)
+    }
 }
 
 fn client(script: &str) -> PathBuf {
@@ -149,31 +206,61 @@ fn sdks_of_browsers() -> Result<()> {
 fn sdks_send_again_what_was_not_taken() -> Result<()> {
     const TIMES: usize = 4;
     let shop = Shop::open()?;
-    let mut proxy = Command::new("node")
-        .arg(client("busy_proxy.js"))
-        .arg(shop.running.ingest())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("node is missing: run ./test")?;
-    let mut said = BufReader::new(proxy.stdout.take().context("no output")?).lines();
-    let port = said.next().context("no port")??;
-    let busy = format!("http://127.0.0.1:{port}");
+    let proxy = Proxy::before(&shop, 3)?;
     for _ in 0..TIMES {
-        shop.run("sdk_segment.js", &busy)?;
-        shop.run("sdk_rudderstack.js", &busy)?;
-        shop.run_python("sdk_segment.py", &busy)?;
+        shop.run("sdk_segment.js", &proxy.address)?;
+        shop.run("sdk_rudderstack.js", &proxy.address)?;
+        shop.run_python("sdk_segment.py", &proxy.address)?;
     }
-    drop(proxy.stdin.take());
-    let refused: usize = said.next().context("no count")??.parse()?;
-    proxy.wait()?;
-    ensure!(refused >= TIMES, "only {refused} answers were 503");
+    let seen = proxy.end()?;
+    ensure!(seen.busy >= TIMES, "only {} answers were 503", seen.busy);
     let mut expected = [&OF_SEGMENT[..], &OF_RUDDERSTACK, &OF_SEGMENT_IN_PYTHON].concat();
     expected = expected.repeat(TIMES);
     expected.sort_unstable();
     assert_eq!(shop.told(expected.len())?, expected);
-    let twice = "SELECT event_id FROM events GROUP BY event_id HAVING count(*) > 1";
-    ensure!(shop.running.sql(twice)?.is_empty(), "an event stands twice");
+    shop.ensure_once(&seen.taken)?;
     ensure!(shop.running.number("SELECT count(*) FROM duplicates")? > 0, "nothing came twice");
+    shop.running.stop()
+}
+
+/// The same of browsers' SDKs, of which not all send again: what their browser was told is taken is there, once.
+#[test]
+fn browsers_are_told_what_is_taken() -> Result<()> {
+    let shop = Shop::open()?;
+    let proxy = Proxy::before(&shop, 3)?;
+    let output = Command::new("node")
+        .arg(client("sdk_browser.js"))
+        .args([&proxy.address, &shop.key, &shop.page_port.to_string(), "busy"])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "sdk_browser.js: {said}");
+    let seen = proxy.end()?;
+    ensure!(seen.busy >= 3, "only {} answers were 503", seen.busy);
+    // Eleven events are sent, and most SDKs send them again.
+    ensure!(seen.taken.len() >= 6, "only {:?} were taken", seen.taken);
+    shop.told(seen.taken.len())?;
+    shop.ensure_once(&seen.taken)?;
+    shop.running.stop()
+}
+
+/// What Snowplow's trackers send is what its own schema says, with nothing that only this collector would take.
+#[test]
+fn snowplows_requests_fit_their_schema() -> Result<()> {
+    let shop = Shop::open()?;
+    let proxy = Proxy::before(&shop, 0)?;
+    shop.run("sdk_snowplow.js", &proxy.address)?;
+    shop.run_python("sdk_snowplow.py", &proxy.address)?;
+    shop.run("sdk_browser.js", &proxy.address)?;
+    let seen = proxy.end()?;
+    let schema = repository().join("tests/data/snowplow-payload_data-1-0-4.json");
+    let check = "import json, sys, jsonschema\nschema = json.load(open(sys.argv[1]))\n\
+        payloads = json.loads(sys.argv[2])\n\
+        [jsonschema.Draft4Validator(schema).validate(payload) for payload in payloads]\n\
+        print(sum(map(len, payloads)))";
+    let payloads = Value::from(seen.payloads).to_string();
+    let checked = python(&["-c", check, &schema.to_string_lossy(), &payloads])?;
+    // Of node and Python each their batch, of the browser a page view and a click.
+    let expected = OF_SNOWPLOW.len() + OF_SNOWPLOW_IN_PYTHON.len() + 2;
+    ensure!(checked.trim() == expected.to_string(), "{checked} of {expected} events were checked");
     shop.running.stop()
 }
