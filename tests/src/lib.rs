@@ -9,7 +9,7 @@ mod mutations;
 mod python;
 
 pub use certificate::Certificate;
-pub use cpu::{children_cpu_seconds, cpu_seconds, cpu_seconds_of};
+pub use cpu::{children_cpu_seconds, cpu_seconds, cpu_seconds_of, cpu_seconds_of_threads};
 pub use footfall::{Footfall, Running, binary, wait_until};
 pub use kafka::Kafka;
 pub use mutations::for_mutants;

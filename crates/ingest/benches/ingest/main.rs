@@ -1,7 +1,9 @@
 //! Events per CPU second of the whole server process: HTTP, checks, and a log that fsyncs.
 //! The client is a process of its own (this binary, started again), so that its work is not counted.
 //!
-//! `cargo bench -p footfall-ingest`; `-- 100 8` runs batches of 100 only, for 8 seconds.
+//! `cargo bench --bench ingest`; `-- 100 8 segment` runs batches of 100 only, for 8 seconds, by one protocol only.
+
+mod forms;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,9 +14,11 @@ use std::time::{Duration, Instant};
 use footfall_event::Partition;
 use footfall_ingest::{IngestSettings, Metrics, serve};
 use footfall_log::{EventLog, LocalLog, LocalSettings};
-use footfall_tests::cpu_seconds;
+use footfall_tests::{cpu_seconds, cpu_seconds_of_threads};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use forms::Form;
 
 const CONNECTIONS: usize = 16;
 const PARTITIONS: u32 = 8;
@@ -32,19 +36,28 @@ fn main() -> Result<(), Failure> {
     // Cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     if arguments.first().is_some_and(|first| first == CLIENT) {
-        return client(&arguments[1], arguments[2].parse()?, arguments[3].parse()?);
+        let [address, form, batch, seconds] = &arguments[1..] else {
+            return Err("not four".into());
+        };
+        let form =
+            forms::FORMS.iter().find(|known| known.name == form).ok_or("no such protocol")?;
+        return client(address, form, batch.parse()?, seconds.parse()?);
     }
     let batches = match arguments.first() {
         Some(batch) => vec![batch.parse()?],
         None => vec![1, 10, 100],
     };
     let seconds = arguments.get(1).map_or(Ok(5), |text| text.parse())?;
-    println!("batch  events/CPU s  events/s  requests/s  bytes/event");
-    batches.into_iter().try_for_each(|batch| measure(batch, seconds))
+    let wanted = |form: &&Form| arguments.get(2).is_none_or(|name| name == form.name);
+    println!("protocol     batch  events/CPU s  without the log  requests/s  bytes/event");
+    for form in forms::FORMS.iter().filter(wanted) {
+        batches.iter().try_for_each(|batch| measure(form, *batch, seconds))?;
+    }
+    Ok(())
 }
 
 /// Serves one client for some seconds, and prints what it cost.
-fn measure(batch: usize, seconds: u64) -> Result<(), Failure> {
+fn measure(form: &Form, batch: usize, seconds: u64) -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
     let settings = LocalSettings::new(directory.path(), "bench", PARTITIONS);
     let log = Arc::new(LocalLog::open(settings)?);
@@ -58,11 +71,13 @@ fn measure(batch: usize, seconds: u64) -> Result<(), Failure> {
 
     let (began, cpu) = (Instant::now(), cpu_seconds()?);
     let client = Command::new(std::env::current_exe()?)
-        .args([CLIENT, &address, &batch.to_string(), &seconds.to_string()])
+        .args([CLIENT, &address, form.name, &batch.to_string(), &seconds.to_string()])
         .stdout(Stdio::piped())
         .spawn()?
         .wait_with_output()?;
     let (elapsed, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
+    // Both are made anew for each measurement.
+    let of_log = cpu_seconds_of_threads("log-writer")? + cpu_seconds_of_threads("fjall:worker")?;
 
     let posted: i64 = String::from_utf8(client.stdout)?.trim().parse()?;
     assert!(client.status.success(), "an event was not accepted");
@@ -70,11 +85,12 @@ fn measure(batch: usize, seconds: u64) -> Result<(), Failure> {
     shutdown.cancel();
     runtime.block_on(served)??;
     let events = posted as f64;
-    let bytes = body(0, batch).len() / batch;
+    let bytes = (form.body)(0, batch).len() / batch;
     println!(
-        "{batch:>5}  {:>12.0}  {:>8.0}  {:>10.0}  {bytes:>11}",
+        "{:<11}  {batch:>5}  {:>12.0}  {:>15.0}  {:>10.0}  {bytes:>11}",
+        form.name,
         events / cpu,
-        events / elapsed,
+        events / (cpu - of_log),
         events / batch as f64 / elapsed,
     );
     Ok(())
@@ -90,12 +106,12 @@ async fn held(log: &LocalLog) -> Result<i64, Failure> {
 }
 
 /// Posts on all connections until the time is over; prints how many events were accepted.
-fn client(address: &str, batch: usize, seconds: u64) -> Result<(), Failure> {
+fn client(address: &str, form: &'static Form, batch: usize, seconds: u64) -> Result<(), Failure> {
     let until = Instant::now() + Duration::from_secs(seconds);
     let workers: Vec<_> = (0..CONNECTIONS)
         .map(|i| {
             let address = address.to_owned();
-            std::thread::spawn(move || post_all(&address, i, batch, until))
+            std::thread::spawn(move || post_all(&address, form, i, batch, until))
         })
         .collect();
     let mut posted = 0;
@@ -108,13 +124,15 @@ fn client(address: &str, batch: usize, seconds: u64) -> Result<(), Failure> {
 
 fn post_all(
     address: &str,
+    form: &Form,
     connection: usize,
     batch: usize,
     until: Instant,
 ) -> Result<usize, Failure> {
-    let requests: Vec<Vec<u8>> =
-        (0..BODIES).map(|i| request(&body(connection * BODIES + i, batch))).collect();
-    let expected = format!("{{\"accepted\":{batch},\"rejected\":0");
+    let requests: Vec<Vec<u8>> = (0..BODIES)
+        .map(|i| request(form.path, &(form.body)(connection * BODIES + i, batch)))
+        .collect();
+    let expected = format!("\"accepted\":{batch},\"rejected\":0");
     let mut socket = TcpStream::connect(address)?;
     socket.set_nodelay(true)?;
     let mut answer = Vec::new();
@@ -125,8 +143,8 @@ fn post_all(
         }
         socket.write_all(request)?;
         let body = read_answer(&mut socket, &mut answer)?;
-        if !answer.starts_with(b"HTTP/1.1 202") || !answer[body..].starts_with(expected.as_bytes())
-        {
+        let counts = String::from_utf8_lossy(&answer[body..]);
+        if !answer.starts_with(b"HTTP/1.1 20") || !counts.contains(&expected) {
             return Err(String::from_utf8_lossy(&answer).into());
         }
         posted += batch;
@@ -155,31 +173,12 @@ fn read_answer(socket: &mut TcpStream, answer: &mut Vec<u8>) -> Result<usize, Fa
     }
 }
 
-fn request(body: &str) -> Vec<u8> {
+fn request(path: &str, body: &str) -> Vec<u8> {
     let head = format!(
-        "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
          Chrome/126.0.0.0 Safari/537.36\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     [head.as_bytes(), body.as_bytes()].concat()
-}
-
-/// A batch of events of some 300 bytes each, as a shop's pages send them.
-fn body(seed: usize, batch: usize) -> String {
-    let event = |i: usize| {
-        let n = seed * batch + i;
-        format!(
-            "{{\"event_id\":\"0192f3a4-5b6c-7d8e-9f00-{n:012x}\",\"site\":\"shop\",\
-             \"visitor_id\":\"v-{:08x}\",\"event_name\":\"page_view\",\"seq\":{i},\
-             \"page_url\":\"https://shop.example/product/{}?ref=list\",\
-             \"page_path\":\"/product/{}\",\"page_type\":\"product\",\
-             \"page_view_id\":\"pv-{n}\",\"referrer\":\"https://shop.example/list\"}}",
-            n * 2_654_435_761 % 100_003,
-            n % 1_000,
-            n % 1_000,
-        )
-    };
-    let events: Vec<String> = (0..batch).map(event).collect();
-    if batch == 1 { events.concat() } else { format!("[{}]", events.join(",")) }
 }
