@@ -9,9 +9,10 @@ use footfall_event::{Event, Limits, Text};
 pub const REDACTED: &str = "REDACTED";
 
 /// Parameters whose values are not kept, unless the configuration says otherwise.
-pub const PARAMETERS: [&str; 22] = [
+pub const PARAMETERS: [&str; 24] = [
     "access_token",
     "api_key",
+    "api_secret",
     "apikey",
     "auth",
     "authorization",
@@ -32,6 +33,7 @@ pub const PARAMETERS: [&str; 22] = [
     "sessionid",
     "tel",
     "token",
+    "writekey",
 ];
 
 /// Columns that hold addresses.

@@ -59,7 +59,7 @@ pub async fn collect(
 ) -> Answer {
     let began = Instant::now();
     let settings = &shared.settings;
-    let head = match head(shared, protocol, source, request) {
+    let head = match head(shared, protocol, source, purpose, request) {
         Ok(head) => head,
         Err(why) => return denied(&why),
     };
@@ -91,12 +91,12 @@ pub async fn collect(
     }
     let judgement = if is_heavy(&body, &head.encoding) {
         let settings = Arc::clone(settings);
-        match tokio::task::spawn_blocking(move || judge(&settings, &head, body)).await {
+        match tokio::task::spawn_blocking(move || judge(&settings, &head, protocol, body)).await {
             Ok(judgement) => judgement,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     } else {
-        judge(settings, &head, body)
+        judge(settings, &head, protocol, body)
     };
     match judgement {
         Judgement::Answer(status, error) => answer::error(status, &error),
@@ -123,6 +123,7 @@ fn head(
     shared: &Shared,
     protocol: Protocol,
     source: Source,
+    purpose: Purpose,
     request: &Request<Incoming>,
 ) -> Result<Head, Denial> {
     let headers = request.headers();
@@ -139,14 +140,14 @@ fn head(
     let is_of_visitor = browser.is_some() || origin.is_some();
     let wants_summary = query.is_some_and(|query| query.split('&').any(|q| q == "status=summary"));
     Ok(Head {
-        protocol,
+        dialect: protocol.dialect(),
         access,
         origin,
         received: Micros::clock(),
         user_agent: browser.map(str::to_owned),
         address: is_of_visitor.then(|| peer::address(request, shared.settings.proxies)).flatten(),
-        has_privacy_control: is_of_visitor
-            && headers.get(PRIVACY_CONTROL).is_some_and(|value| value == "1"),
+        has_privacy_control: headers.get(PRIVACY_CONTROL).is_some_and(|value| value == "1"),
+        is_paced: purpose == Purpose::Keep,
         encoding: encoding(headers),
         wants_list: !wants_summary,
         partitions: shared.log.partitions(),

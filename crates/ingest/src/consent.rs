@@ -4,7 +4,7 @@
 use footfall_event::{Event, Text};
 
 /// A state of consent, in ascending order of what may be kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Consent {
     /// Nothing: the event is rejected, without its payload.
     Denied,
@@ -44,6 +44,17 @@ impl Consent {
         }
     }
 
+    /// What a text says that could not be read as an event: the strictest of the words in it that stand for a consent, wherever
+    /// they stand. One that says none is as good as granted.
+    pub fn said_in(text: &[u8]) -> Consent {
+        let said = [Consent::Denied, Consent::Cookieless].into_iter();
+        let mut said = said.filter(|consent| has_value(text, consent.name()));
+        if has_untrue_key(text, "consent") {
+            return Consent::Denied;
+        }
+        said.next().unwrap_or_default()
+    }
+
     /// Takes out of an event what may not be kept of it.
     pub fn strip(self, event: &mut Event<'_>) {
         if self == Consent::Cookieless {
@@ -53,6 +64,34 @@ impl Consent {
             event.set_text(Text::Consent, self.name());
         }
     }
+}
+
+/// Does a text hold this word as a whole value, be it JSON, JSON within JSON, or a form?
+fn has_value(text: &[u8], word: &str) -> bool {
+    let is_begin = |at: usize| at.checked_sub(1).is_some_and(|at| b"\"'=:".contains(&text[at]));
+    let is_end = |at: usize| text.get(at).is_none_or(|letter| b"\"'\\&".contains(letter));
+    found(text, word).any(|at| is_begin(at) && is_end(at + word.len()))
+}
+
+/// Does a text hold this name of a field, whose value is `false` or 0?
+fn has_untrue_key(text: &[u8], name: &str) -> bool {
+    found(text, name).any(|at| {
+        let value = text[at + name.len()..].trim_ascii_start();
+        let value = value.strip_prefix(b"\\").unwrap_or(value);
+        let value = value.strip_prefix(b"\"").unwrap_or(value).trim_ascii_start();
+        let value = value.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        value.is_some_and(|value| value.starts_with(b"false") || value.starts_with(b"0"))
+    })
+}
+
+/// Where a word stands, in any case of letters.
+fn found<'t>(text: &'t [u8], word: &'t str) -> impl Iterator<Item = usize> + 't {
+    let first = word.as_bytes()[0];
+    let places = text.windows(word.len()).enumerate();
+    let is_here = move |window: &[u8]| {
+        window[0].eq_ignore_ascii_case(&first) && window.eq_ignore_ascii_case(word.as_bytes())
+    };
+    places.filter(move |(_, window)| is_here(window)).map(|(at, _)| at)
 }
 
 impl ConsentPolicy {
@@ -90,6 +129,27 @@ mod tests {
             let mut event = Event::default();
             event.set_text(Text::Consent, said);
             assert_eq!(policy.of(&event, has_signal), expected, "{said} {has_signal}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_say_it_all_the_same() {
+        for (text, expected) in [
+            (r#"{"consent":"denied","timestamp":"bad"}"#, Consent::Denied),
+            (r#"{"consent": "Cookieless", "value": "abc""#, Consent::Cookieless),
+            (r#"[{"consent":"cookieless"},{"consent":"denied"}]"#, Consent::Denied),
+            (r#"{"ue_pr":"{\"consent\":\"denied\"}"}"#, Consent::Denied),
+            ("en=a&ep.consent=denied&cid=1", Consent::Denied),
+            ("ep.consent=cookieless", Consent::Cookieless),
+            (r#"{"consent" : false}"#, Consent::Denied),
+            (r#"{\"consent\":0}"#, Consent::Denied),
+            (r#"{"consent":"granted"}"#, Consent::Granted),
+            (r#"{"consent":null,"page_title":"Access denied"}"#, Consent::Granted),
+            (r#"{"context":{"consent":{"ads":false}}}"#, Consent::Granted),
+            ("consent", Consent::Granted),
+            ("", Consent::Granted),
+        ] {
+            assert_eq!(Consent::said_in(text.as_bytes()), expected, "{text}");
         }
     }
 

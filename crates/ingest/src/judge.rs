@@ -2,13 +2,14 @@
 //! Reads no socket and writes no log.
 
 mod door;
+mod message;
 #[cfg(test)]
 mod mutants;
 mod verdicts;
 
 use std::net::IpAddr;
 
-use footfall_event::{BadField, Event, Micros, Reason, Text};
+use footfall_event::{BadField, Event, Micros, Reason, Text, Times};
 use hyper::StatusCode;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -18,15 +19,19 @@ use crate::body::{Body, Cut, Hold};
 use crate::consent::Consent;
 use crate::gzip::{self, NotInflated};
 use crate::keys::{Access, Denial};
-use crate::protocol::{Hits, Names, Piece, Protocol, Split, Unpacked, place};
+use crate::protocol::{Dialect, Hits, Names, Piece, Protocol, Split, Unpacked, place};
 use crate::refusal::Payload;
 use door::{AgentMemo, Door, Facts};
+pub use message::{Message, MessageReader, judge_messages};
 pub use verdicts::Verdicts;
+
+/// Finding out about a user agent takes some 50 µs, and a request is to be over in milliseconds.
+const FOUND_OUT_MAX: usize = 100;
 
 /// What a request's head said, and when it came.
 #[derive(Clone)]
 pub struct Head {
-    pub protocol: Protocol,
+    pub dialect: Dialect,
     pub access: Access,
     /// Of the page that sends.
     pub origin: Option<String>,
@@ -37,6 +42,8 @@ pub struct Head {
     pub address: Option<IpAddr>,
     /// It asks by Global Privacy Control.
     pub has_privacy_control: bool,
+    /// Does how fast it comes tell anything of its visitors?
+    pub is_paced: bool,
     pub encoding: Encoding,
     /// Shall the answer list every event?
     pub wants_list: bool,
@@ -69,7 +76,7 @@ pub enum Judgement {
 }
 
 /// Judges a body.
-pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
+pub fn judge(settings: &IngestSettings, head: &Head, protocol: Protocol, body: Body) -> Judgement {
     let door = Door::new(settings, head);
     let (bytes, mut hold) = match body {
         Body::Whole { bytes, hold } => (bytes, hold),
@@ -82,10 +89,10 @@ pub fn judge(settings: &IngestSettings, head: &Head, body: Body) -> Judgement {
     }
     let is_packed = head.encoding == Encoding::Gzip || gzip::is_gzip(&bytes);
     if !is_packed || bytes.is_empty() {
-        return judge_text(door, &bytes, hold);
+        return judge_text(door, protocol, &bytes, hold);
     }
     match gzip::inflate(&bytes, settings.inflated_bytes_max, &mut hold) {
-        Ok(inflated) => judge_text(door, &inflated, hold),
+        Ok(inflated) => judge_text(door, protocol, &inflated, hold),
         Err(NotInflated::Overloaded) => Judgement::Overloaded,
         Err(NotInflated::Corrupt(error)) => {
             let bad = BadField::new(Reason::BadValue, "body", format!("is not gzip: {error}"));
@@ -120,12 +127,13 @@ fn refuse(door: &Door<'_>, bad: BadField, payload: Payload<'_>, hold: Hold) -> J
         _ => StatusCode::BAD_REQUEST,
     };
     let mut verdicts = Verdicts::new(door.head);
-    let bad = verdicts.reject(door, bad, payload, Names::default(), door.unsaid_consent());
+    let consent = door.consent_of_unread(payload.first());
+    let bad = verdicts.reject(door, bad, payload, Names::default(), consent);
     Judgement::Append { verdicts, status, error: Some(bad.to_string()), hold }
 }
 
-fn judge_text(door: Door<'_>, body: &[u8], mut hold: Hold) -> Judgement {
-    let Some(query) = &door.head.beside else { return judge_body(door, body, hold) };
+fn judge_text(door: Door<'_>, protocol: Protocol, body: &[u8], mut hold: Hold) -> Judgement {
+    let Some(query) = &door.head.beside else { return judge_body(door, protocol, body, hold) };
     let settings = door.settings;
     let bytes_max = settings.inflated_bytes_max;
     let hits = match Hits::of(query, body, settings.batch_events_max, bytes_max) {
@@ -135,11 +143,11 @@ fn judge_text(door: Door<'_>, body: &[u8], mut hold: Hold) -> Judgement {
     if hold.grow_to(body.len() + hits.bytes).is_err() {
         return Judgement::Overloaded;
     }
-    judge_body(door, hits.convert().as_bytes(), hold)
+    judge_body(door, protocol, hits.convert().as_bytes(), hold)
 }
 
-fn judge_body(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
-    let split = match door.head.protocol.split(body, door.settings.batch_events_max) {
+fn judge_body(mut door: Door<'_>, protocol: Protocol, body: &[u8], hold: Hold) -> Judgement {
+    let split = match protocol.split(body, door.settings.batch_events_max) {
         Ok(split) => split,
         Err(bad) => return refuse(&door, bad, Payload::whole(body), hold),
     };
@@ -161,10 +169,11 @@ fn judge_body(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
     let mut verdicts = Verdicts::new(door.head);
     verdicts.expect(split.pieces.len(), body.len());
     let (facts, unpacked) = (Facts::with_capacity(1), Unpacked::with_capacity(1));
-    let mut agents = AgentMemo::new(&facts);
+    let mut agents = AgentMemo::new(&facts, FOUND_OUT_MAX);
     let mut bad = None;
     for piece in &split.pieces {
-        bad = judge_event(&door, &split, *piece, &unpacked, &mut agents, &mut verdicts).err();
+        bad = judge_event(&door, protocol, &split, *piece, &unpacked, &mut agents, &mut verdicts)
+            .err();
     }
     // A batch is taken whatever its events are: a client would drop the good with the bad.
     let error = bad.filter(|_| !split.is_batch).map(|bad| bad.to_string());
@@ -174,36 +183,40 @@ fn judge_body(mut door: Door<'_>, body: &[u8], hold: Hold) -> Judgement {
 
 fn judge_event<'a>(
     door: &'a Door<'_>,
+    protocol: Protocol,
     split: &Split<'a>,
     piece: Piece<'a>,
     unpacked: &'a Unpacked,
     agents: &mut AgentMemo<'a>,
     verdicts: &mut Verdicts,
 ) -> Result<(), BadField> {
-    let (protocol, max) = (door.head.protocol, door.settings.event_bytes_max);
+    let max = door.settings.event_bytes_max;
     let limits = &door.settings.limits;
     let reject = |verdicts: &mut Verdicts, bad, names: Names<'_>, consent| {
         let payload = protocol.alone(piece, split);
         verdicts.reject(door, bad, Payload::whole(&payload), names, consent)
     };
-    // What could not be read does not say.
-    let unsaid = door.unsaid_consent();
-    let Ok(text) = piece else {
-        let bad = BadField::new(Reason::BadJson, "body", "is not UTF-8");
-        return Err(reject(verdicts, bad, Names::default(), unsaid));
+    let consent = |text: &[u8]| door.consent_of_unread(text);
+    let text = match piece {
+        Ok(text) => text,
+        Err(bytes) => {
+            let bad = BadField::new(Reason::BadJson, "body", "is not UTF-8");
+            return Err(reject(verdicts, bad, Names::default(), consent(bytes)));
+        }
     };
     // What is said beside an event becomes part of its record.
     let bytes = text.len() + split.beside_bytes;
     if bytes > max {
-        let message = format!("{bytes} bytes, more than event_bytes_max, {max}");
-        let bad = BadField::new(Reason::TooLarge, "event", message);
-        return Err(reject(verdicts, bad, protocol.names(text, split, limits), unsaid));
+        let bad = too_large_event(bytes, max);
+        let names = protocol.names(text, split, limits);
+        return Err(reject(verdicts, bad, names, consent(text.as_bytes())));
     }
     let mut event = match protocol.parse(text, split, unpacked, limits) {
         Ok(event) => event,
         Err(bad) => {
             let bad = place(bad, text);
-            return Err(reject(verdicts, bad, protocol.names(text, split, limits), unsaid));
+            let names = protocol.names(text, split, limits);
+            return Err(reject(verdicts, bad, names, consent(text.as_bytes())));
         }
     };
     let has_id = event.text(Text::EventId).is_some();
@@ -212,38 +225,66 @@ fn judge_event<'a>(
         let own = protocol.id_of(&event, text, split, index);
         event.set_text(Text::EventId, own.unwrap_or_else(|| given_id(door.head, index)));
     }
-    if let Err(failure) = door.complete(&mut event, agents) {
-        verdicts.failed(failure);
-    }
-    let consent = door.consent(&event);
-    let name = |event: &Event<'_>, column| event.text(column).map(|text| text.to_owned().into());
-    if consent == Consent::Denied {
-        // Its sender did no wrong, and shall not send it again.
-        let why = "was denied: nothing of the event is kept";
-        let bad = BadField::new(Reason::NoConsent, "consent", why);
-        let (event_id, site) = (name(&event, Text::EventId), name(&event, Text::Site));
-        reject(verdicts, bad, Names { event_id, site, visitor_id: None }, consent);
-        return Ok(());
-    }
-    event.is_replayed = door.head.replay_of.is_some();
-    if !event.is_replayed {
-        door.settings.rates.flag(&mut event);
-    }
-    consent.strip(&mut event);
-    match event.check(limits, door.head.received).and_then(|times| door.hold(&event, times)) {
+    match settle(door, &mut event, agents, verdicts) {
         Ok(times) => {
             verdicts.accept(&event, times);
             Ok(())
         }
-        Err(bad) => {
-            let bad = protocol.rename(bad, text);
-            let name = |column| name(&event, column);
-            let event_id = name(Text::EventId).filter(|_| has_id);
-            let names =
-                Names { event_id, visitor_id: name(Text::VisitorId), site: name(Text::Site) };
-            Err(reject(verdicts, bad, names, consent))
+        // Its sender did no wrong, and shall not send it again.
+        Err(Unfit { bad, consent: Consent::Denied }) => {
+            reject(verdicts, bad, names_of(&event), Consent::Denied);
+            Ok(())
+        }
+        Err(Unfit { bad, consent }) => {
+            let names = names_of(&event);
+            let event_id = names.event_id.filter(|_| has_id);
+            Err(reject(verdicts, protocol.rename(bad, text), Names { event_id, ..names }, consent))
         }
     }
+}
+
+/// Why a parsed event is not taken, and what of it may be kept.
+struct Unfit {
+    bad: BadField,
+    consent: Consent,
+}
+
+/// Adds to a parsed event what follows from it, takes out what may not be kept, and checks it.
+fn settle<'a>(
+    door: &'a Door<'_>,
+    event: &mut Event<'a>,
+    agents: &mut AgentMemo<'a>,
+    verdicts: &mut Verdicts,
+) -> Result<Times, Unfit> {
+    if let Err(failure) = door.complete(event, agents) {
+        verdicts.failed(failure);
+    }
+    let consent = door.consent(event);
+    if consent == Consent::Denied {
+        let why = "was denied: nothing of the event is kept";
+        return Err(Unfit { bad: BadField::new(Reason::NoConsent, "consent", why), consent });
+    }
+    event.is_replayed = door.head.replay_of.is_some();
+    if door.head.is_paced {
+        door.settings.rates.flag(event);
+    }
+    consent.strip(event);
+    let times = event.check(&door.settings.limits, door.head.received);
+    times.and_then(|times| door.hold(event, times)).map_err(|bad| Unfit { bad, consent })
+}
+
+fn names_of(event: &Event<'_>) -> Names<'static> {
+    let name = |column| event.text(column).map(|text| text.to_owned().into());
+    Names {
+        event_id: name(Text::EventId),
+        visitor_id: name(Text::VisitorId),
+        site: name(Text::Site),
+    }
+}
+
+fn too_large_event(bytes: usize, max: usize) -> BadField {
+    let message = format!("{bytes} bytes, more than event_bytes_max, {max}");
+    BadField::new(Reason::TooLarge, "event", message)
 }
 
 /// The id of an event without one, number `index` of its body. A row that is replayed again gives the

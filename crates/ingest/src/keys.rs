@@ -33,7 +33,7 @@ pub enum Access {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     #[error(
-        "a write key is required: as the user name of Basic authorization, as a Bearer token, in the header X-Write-Key, or as `writeKey` in the query"
+        "a write key is required: as the user name of Basic authorization, as a Bearer token, in the header X-Write-Key, as `writeKey` in the query or in a body of Segment's, which must be JSON; as `appId` (`aid`) of Snowplow's trackers, `api_secret` of GA4's Measurement Protocol, `tid` of gtag.js"
     )]
     Missing,
     #[error("the write key is not known here")]

@@ -86,7 +86,8 @@ impl Rates {
             return;
         }
         let site = event.text(Text::Site).unwrap_or_default();
-        let visitor = event.text(Text::VisitorId);
+        // A user who is no visitor yet will be one by this id.
+        let visitor = event.text(Text::VisitorId).or(event.text(Text::UserId));
         let visitor = visitor.map(|visitor| self.hasher.hash_one((site, visitor)));
         let is_over = |limiter: &Option<Limiter>, of: Option<u64>| {
             limiter.as_ref().zip(of).is_some_and(|(limiter, of)| limiter.check_key(&of).is_err())

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use footfall_event::{BadField, Limits, Micros, Rejection, check_site, rejected_payload};
+use footfall_event::{BadField, Limits, Micros, Reason, Rejection, check_site, rejected_payload};
 use sha2::{Digest, Sha256};
 
 use crate::protocol::Names;
@@ -22,6 +22,11 @@ pub struct Payload<'a> {
 impl<'a> Payload<'a> {
     pub fn whole(payload: &'a [u8]) -> Payload<'a> {
         Payload { first: payload, bytes: payload.len() as u64, sha256: None }
+    }
+
+    /// As far as it is there.
+    pub fn first(&self) -> &'a [u8] {
+        self.first
     }
 
     /// The same, of which nothing may be kept: its size and its digest tell it from others.
@@ -71,6 +76,14 @@ pub fn cut(mut bad: BadField) -> BadField {
     bad
 }
 
+/// The same without its message, which may quote what may not be kept.
+pub fn unquoted(bad: &BadField) -> BadField {
+    match bad.reason {
+        Reason::NoConsent => bad.clone(),
+        _ => BadField::new(bad.reason, bad.path.clone(), "is not told without consent"),
+    }
+}
+
 /// A text without the write keys that stand behind these names, be it JSON, cut, or of another form: they are credentials.
 fn without_keys(text: &str, keys: &[&str]) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -115,8 +128,6 @@ fn value_in(after: &str) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
-    use footfall_event::Reason;
-
     use super::*;
 
     fn row(payload: &[u8], names: Names<'_>) -> Rejection {

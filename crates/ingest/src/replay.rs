@@ -98,7 +98,7 @@ fn judge_again(
     let bodies = Arc::new(Semaphore::new(settings.bodies_in_flight_bytes_max));
     let Ok(hold) = Hold::new(&bodies, 0) else { return (replayed(0, None), Vec::new()) };
     let head = Head {
-        protocol,
+        dialect: protocol.dialect(),
         // With keys it was the key that decided the site.
         access: match settings.keys.is_empty() {
             true => Access::Open,
@@ -109,6 +109,7 @@ fn judge_again(
         user_agent: None,
         address: None,
         has_privacy_control: false,
+        is_paced: false,
         beside: None,
         encoding: Encoding::Plain,
         wants_list: true,
@@ -116,7 +117,7 @@ fn judge_again(
         replay_of: Some(format!("rejected:{}/{log_partition}/{log_offset}", row.log)),
     };
     let bytes = Bytes::copy_from_slice(row.payload.as_bytes());
-    match judge(&settings, &head, Body::Whole { bytes, hold }) {
+    match judge(&settings, &head, protocol, Body::Whole { bytes, hold }) {
         Judgement::Append { mut verdicts, error, .. } => {
             let refused = refusal(&verdicts.answer(error.as_deref()));
             let mut records = verdicts.take_records();
@@ -133,7 +134,7 @@ fn judge_again(
 fn unfit(row: &RejectedRow, topic: &str, protocol: Protocol) -> Option<String> {
     let (stored, bytes) = (row.payload.len() as i64, row.payload_bytes);
     // Write keys are blanked, which makes a payload shorter.
-    let has_key = protocol.keys_in_body().iter().any(|name| row.payload.contains(name));
+    let has_key = protocol.dialect().keys_in_body().iter().any(|name| row.payload.contains(name));
     let is_blanked = bytes <= REJECTED_PAYLOAD_BYTES_MAX as i64 && has_key;
     if stored == 0 && bytes > 0 {
         return Some("nothing of it was kept, as its visitor did not consent".to_owned());

@@ -34,7 +34,10 @@ impl Schemas {
     /// The first field that does not fit, by its path. What it holds is not repeated.
     pub fn check(&self, site: &str, record: impl FnOnce() -> Vec<u8>) -> Result<(), BadField> {
         let Some(validator) = self.0.get(site) else { return Ok(()) };
-        let record: Value = serde_json::from_slice(&record()).unwrap_or_default();
+        let record: Value = serde_json::from_slice(&record()).map_err(|_| {
+            let message = "holds a number that no schema can be held against";
+            BadField::new(Reason::Schema, "event", message)
+        })?;
         validator.validate(&record).map_err(|error| {
             let path = error.instance_path().as_str().trim_start_matches('/').replace('/', ".");
             BadField::new(Reason::Schema, path, error.masked().to_string())
@@ -71,6 +74,7 @@ mod tests {
         };
         assert_eq!(check("shop", r#"{"page_type":"product","properties":{"plan":"pro"}}"#), Ok(()));
         assert_eq!(check("outlet", "{}"), Ok(()));
+        assert!(check("shop", r#"{"properties":{"z":1e999}}"#).is_err());
         assert_eq!(
             check("shop", "{}").unwrap_err(),
             r#"schema "page_type" is a required property"#

@@ -90,9 +90,10 @@ impl<'h> Door<'h> {
         self.settings.consent.of(event, self.head.has_privacy_control)
     }
 
-    /// The same of what does not say.
-    pub fn unsaid_consent(&self) -> Consent {
-        self.settings.consent.unsaid(self.head.has_privacy_control)
+    /// The same of what could not be read as an event.
+    pub fn consent_of_unread(&self, text: &[u8]) -> Consent {
+        let unsaid = self.settings.consent.unsaid(self.head.has_privacy_control);
+        unsaid.min(Consent::said_in(text))
     }
 
     /// Holds a checked event against its site's schema.
@@ -130,12 +131,10 @@ pub struct AgentMemo<'f> {
     left: usize,
 }
 
-/// Finding out about a user agent takes some 50 µs, and a request is to be over in milliseconds.
-const FOUND_OUT_MAX: usize = 100;
-
 impl<'f> AgentMemo<'f> {
-    pub fn new(facts: &'f Facts) -> AgentMemo<'f> {
-        AgentMemo { facts, user_agent: String::new(), found: None, left: FOUND_OUT_MAX }
+    /// At most `found_out_max` are found out about, beside those that are known.
+    pub fn new(facts: &'f Facts, found_out_max: usize) -> AgentMemo<'f> {
+        AgentMemo { facts, user_agent: String::new(), found: None, left: found_out_max }
     }
 
     fn look_up(

@@ -46,13 +46,14 @@ fn judge_all(bytes: &[u8]) {
         (Protocol::CloudEvents, None),
     ] {
         let head = Head {
-            protocol,
+            dialect: protocol.dialect(),
             access: Access::Open,
             origin: None,
             received: Micros(1_795_348_800_000_000),
             user_agent: None,
             address: None,
             has_privacy_control: false,
+            is_paced: true,
             beside: beside.map(str::to_owned),
             encoding: Encoding::Plain,
             wants_list: true,
@@ -62,7 +63,9 @@ fn judge_all(bytes: &[u8]) {
         let bodies = Arc::new(Semaphore::new(settings.bodies_in_flight_bytes_max));
         let hold = Hold::new(&bodies, 0).unwrap_or_else(|_| panic!("nothing is always there"));
         let body = Body::Whole { bytes: bytes.to_vec().into(), hold };
-        if let Judgement::Append { mut verdicts, error, .. } = judge(&settings, &head, body) {
+        if let Judgement::Append { mut verdicts, error, .. } =
+            judge(&settings, &head, protocol, body)
+        {
             for record in verdicts.take_records() {
                 let read = serde_json::from_slice::<serde_json::Value>(&record.payload);
                 assert!(read.is_ok(), "{}", String::from_utf8_lossy(&record.payload));

@@ -40,7 +40,7 @@ pub struct Verdicts {
 impl Verdicts {
     pub fn new(head: &Head) -> Verdicts {
         Verdicts {
-            dialect: head.protocol.dialect(),
+            dialect: head.dialect,
             partitions: head.partitions,
             payloads: Vec::new(),
             records: Vec::new(),
@@ -96,15 +96,15 @@ impl Verdicts {
         consent: Consent,
     ) -> BadField {
         let bad = refusal::cut(bad);
-        let (payload, names) = match consent {
-            Consent::Granted => (payload, names),
-            _ => (payload.untold(), Names { visitor_id: None, ..names }),
+        let (payload, names, kept) = match consent {
+            Consent::Granted => (payload, names, bad.clone()),
+            _ => (payload.untold(), Names { visitor_id: None, ..names }, refusal::unquoted(&bad)),
         };
         let event_id = names.event_id.clone();
         let (names, site) = door.names(names);
         let (limits, received) = (&door.settings.limits, door.head.received);
-        let keys = door.head.protocol.keys_in_body();
-        let row = refusal::rejection(&bad, &payload, names, site, keys, limits, received);
+        let keys = door.head.dialect.keys_in_body();
+        let row = refusal::rejection(&kept, &payload, names, site, keys, limits, received);
         let visitor = row.visitor_id.as_ref().unwrap_or(&row.id);
         let partition = partition_of(&row.site, visitor, self.partitions);
         let written = serde_json::to_writer(&mut self.payloads, &row);
@@ -142,7 +142,7 @@ impl Verdicts {
     /// 202 as Footfall says it, 200 as others do.
     pub fn taken(&self) -> StatusCode {
         match self.dialect {
-            Dialect::Events | Dialect::CloudEvents => StatusCode::ACCEPTED,
+            Dialect::Events | Dialect::CloudEvents | Dialect::Bridge => StatusCode::ACCEPTED,
             Dialect::Segment | Dialect::Snowplow | Dialect::Ga4 => StatusCode::OK,
         }
     }

@@ -52,8 +52,8 @@ async fn a_browsers_signal_holds_where_the_event_says_nothing() {
         (headers.as_str(), "", Value::Null),
         (headers.as_str(), "granted", json!("v-secret")),
         (BROWSER, "", json!("v-secret")),
-        // A server's signal is not its visitor's.
-        ("Sec-GPC: 1\r\n", "", json!("v-secret")),
+        // A server that passes its visitor's signal on need not pass on more.
+        ("Sec-GPC: 1\r\n", "", Value::Null),
     ] {
         let rows = kept(IngestSettings::default(), headers, event(consent), 202).await;
         assert_eq!(rows[0].json["visitor_id"], visitor, "{headers} {consent}");
@@ -66,6 +66,20 @@ async fn a_browsers_signal_holds_where_the_event_says_nothing() {
     let bad = json!({"visitor_id": "v-secret", "event_name": 5});
     let rows = kept(settings, &headers, bad, 400).await;
     assert!(!rows[0].json.to_string().contains("secret"), "{}", rows[0].json);
+}
+
+#[tokio::test]
+async fn what_an_event_says_holds_for_what_of_it_cannot_be_read() {
+    for body in [
+        json!({"visitor_id": "v-secret", "event_name": 5, "consent": "denied"}),
+        json!({"visitor_id": "v-secret", "event_name": "a", "consent": "cookieless", "value": "v-secret"}),
+        json!({"visitor_id": "v-secret", "event_name": "a", "consent": false}),
+        json!({"visitor_id": "v-secret", "event_name": "a", "consent": "denied", "page_title": "x".repeat(70_000)}),
+    ] {
+        let rows = kept(IngestSettings::default(), "", body.clone(), 400).await;
+        assert_eq!((rows[0].kind, &rows[0].json["payload"]), (Kind::Rejected, &json!("")));
+        assert!(!rows[0].json.to_string().contains("secret"), "{body}: {}", rows[0].json);
+    }
 }
 
 /// A shop that asks first: what its visitor said holds for what is refused, too.
