@@ -101,7 +101,7 @@ pub fn take_item<'a>(product: &mut Fields<'a>, limits: &Limits) -> Item<'a> {
         "category" | "item_category" => fill(&mut item.item_category, text(raw)),
         "variant" | "item_variant" => fill(&mut item.item_variant, text(raw)),
         "price" => fill(&mut item.price, fields::money(raw)),
-        "quantity" => fill(&mut item.quantity, fields::number(raw)),
+        "quantity" => fill(&mut item.quantity, fields::number_or_text(raw)),
         _ => false,
     });
     item

@@ -30,11 +30,19 @@ pub enum Dialect {
     Snowplow,
     Ga4,
     CloudEvents,
+    /// Messages of another system's topic, which no request brings.
+    Bridge,
 }
 
 impl Dialect {
-    pub const ALL: [Dialect; 5] =
-        [Dialect::Events, Dialect::Segment, Dialect::Snowplow, Dialect::Ga4, Dialect::CloudEvents];
+    pub const ALL: [Dialect; 6] = [
+        Dialect::Events,
+        Dialect::Segment,
+        Dialect::Snowplow,
+        Dialect::Ga4,
+        Dialect::CloudEvents,
+        Dialect::Bridge,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -43,6 +51,19 @@ impl Dialect {
             Dialect::Snowplow => "snowplow",
             Dialect::Ga4 => "ga4",
             Dialect::CloudEvents => "cloudevents",
+            Dialect::Bridge => "bridge",
+        }
+    }
+
+    /// How keys are called in a body, as a text that stands before their values.
+    pub fn keys_in_body(self) -> &'static [&'static str] {
+        match self {
+            Dialect::Events | Dialect::Segment | Dialect::CloudEvents | Dialect::Bridge => {
+                &["writeKey"]
+            }
+            // Its key stands in the query alone.
+            Dialect::Ga4 => &[],
+            Dialect::Snowplow => &["\"aid\""],
         }
     }
 }
@@ -128,16 +149,6 @@ impl Protocol {
     /// May a write key stand in the body?
     pub fn has_key_in_body(self) -> bool {
         matches!(self, Protocol::Segment(_) | Protocol::Snowplow)
-    }
-
-    /// How keys are called in a body, as a text that stands before their values.
-    pub fn keys_in_body(self) -> &'static [&'static str] {
-        match self {
-            Protocol::Events | Protocol::Segment(_) | Protocol::CloudEvents => &["writeKey"],
-            // Its key stands in the query alone.
-            Protocol::Ga4 => &[],
-            Protocol::Snowplow => &["\"aid\""],
-        }
     }
 
     /// Splits a body into at most `events_max` events, without looking into them.
@@ -246,7 +257,11 @@ pub fn form_of(payload: &str) -> Protocol {
     match () {
         () if has("specversion") => Protocol::CloudEvents,
         () if has("event_name") => Protocol::Events,
-        () if has("e") && has("tv") || has("schema") && has("data") => Protocol::Snowplow,
+        () if has("e") && ["tv", "eid", "aid", "duid"].into_iter().any(has)
+            || has("schema") && has("data") =>
+        {
+            Protocol::Snowplow
+        }
         () if has("events") => Protocol::Ga4,
         () if has("batch") => Protocol::Segment(Call::Batch),
         () if has("traits") => Protocol::Segment(Call::One("identify")),

@@ -43,7 +43,10 @@ pub fn fill_from_properties<'a>(
         properties.fill("search", |raw| is_in_url(event, raw));
     }
     fill_named(event, properties, limits);
-    properties.fill("revenue", |raw| fill(&mut event.value, fields::money(raw)));
+    // A refund has a `total` alone.
+    for name in ["revenue", "total"] {
+        properties.fill(name, |raw| fill(&mut event.value, fields::money(raw)));
+    }
     properties.fill("query", |raw| fill_text(event, Text::SearchTerm, raw, limits));
     for name in ["products", "items"] {
         properties.fill(name, |raw| fill_items(event, raw, limits));
