@@ -20,6 +20,6 @@ pub use decode::{DecodeError, Decoded, EventDecoder};
 pub use event::{Event, Item, Limits, Times};
 pub use id::{EventKey, Offset, Partition, SessionId, partition_of, visitor_hash};
 pub use money::Money;
-pub use parse::{BadField, Reason, check_raw, parse_event, parse_items, parse_time};
+pub use parse::{BadField, Reason, TIME_RANGE, check_raw, parse_event, parse_items, parse_time};
 pub use record::{REJECTED_PAYLOAD_BYTES_MAX, Rejection, rejected_payload, write_text};
 pub use time::{Day, Micros, simulate_clock};

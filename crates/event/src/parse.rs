@@ -19,7 +19,7 @@ use values::{IdSeed, ItemsSeed, MoneySeed, NumberSeed, TextSeed, TimeSeed};
 const PROPERTIES_DEPTH_MAX: usize = 64;
 
 /// 0001-01-01 to 9999-12-31: Python's datetime, among others, knows no year beyond them.
-const TIME_RANGE: RangeInclusive<Micros> =
+pub const TIME_RANGE: RangeInclusive<Micros> =
     Micros(-62_135_596_800_000_000)..=Micros(253_402_300_799_999_999);
 
 /// Why a record was refused: the `reason` of `rejected` and a metric's label.

@@ -1,6 +1,9 @@
-//! The map of a load: which column of a source fills which of ours. Reading the source's rows is left
-//! to the loader.
+//! A map: which column of a source fills which of ours, and how an event is filled by it. Reading the source's rows is left
+//! to the load and to the bridges.
 
+mod fill;
+mod json;
+mod plan;
 mod read;
 mod target;
 #[cfg(test)]
@@ -13,6 +16,9 @@ use std::path::Path;
 use crate::config::Mistakes;
 use crate::config::toml_reader::{self, Document};
 
+pub use fill::{Cell, Unnamed, fill};
+pub use json::read_json;
+pub use plan::{Bound, Plan};
 pub use target::{ItemField, Target};
 pub use time_format::TimeFormat;
 

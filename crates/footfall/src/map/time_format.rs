@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use chrono::format::{Item, Parsed, StrftimeItems};
-use footfall_event::{Micros, parse_time};
+use footfall_event::{Micros, TIME_RANGE, parse_time};
 
 /// Longest part of a time that a message repeats, in characters.
 const SHOWN_CHARS_MAX: usize = 40;
@@ -50,7 +50,7 @@ impl TimeFormat {
             TimeFormat::Unix { micros } => parse_unix(text, *micros),
             TimeFormat::Pattern(items) => parse_pattern(text, items),
         };
-        time.ok_or_else(|| {
+        time.filter(|time| TIME_RANGE.contains(time)).ok_or_else(|| {
             let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
             format!("`{shown}` is not a time in the map's `time_format`")
         })

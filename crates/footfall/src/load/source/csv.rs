@@ -7,9 +7,8 @@ use footfall_event::{BadField, Event, Reason};
 
 use super::SourceError;
 use super::file::{BytesRead, Lines, More, too_long};
-use super::fill::{Cell, Unnamed, fill};
-use super::plan::{Bound, Plan};
 use super::rows::{Raw, Rows};
+use crate::map::{Bound, Cell, Plan, Unnamed, fill};
 
 pub struct CsvReader {
     lines: Lines,
@@ -240,6 +239,7 @@ impl<'r> Row<'r> {
         let others = bound.others.iter().map(|other| Unnamed {
             name: &bound.names[other.column],
             cell: Cell::Text(self.value(text, other.column)),
+            cut: None,
             target: other.target,
         });
         let mut event = Event::default();

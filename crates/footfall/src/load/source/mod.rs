@@ -4,10 +4,8 @@
 mod csv;
 mod error;
 mod file;
-mod fill;
 mod json_lines;
 mod parquet;
-mod plan;
 mod row_id;
 mod rows;
 #[cfg(test)]
@@ -21,13 +19,12 @@ use std::vec::IntoIter;
 use arrow::array::RecordBatch;
 use footfall_event::{Limits, Micros, Rejection};
 
-use crate::map::{Format, LoadMap};
+use crate::map::{Format, LoadMap, Plan};
 use csv::CsvReader;
 pub use error::SourceError;
 use file::BytesRead;
 use json_lines::JsonLinesReader;
 use parquet::ParquetReader;
-use plan::Plan;
 use rows::Rows;
 
 /// All files of a load, in the order named, as batches.

@@ -18,9 +18,8 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 
 use super::SourceError;
 use super::file::{self, BytesRead, ROW_BYTES_MAX, too_long};
-use super::fill::{Cell, Unnamed, fill};
-use super::plan::{Bound, Plan};
 use super::rows::{Raw, Rows};
+use crate::map::{Bound, Cell, Plan, Unnamed, fill};
 
 const READ_ROWS: usize = 8_192;
 
@@ -91,6 +90,7 @@ impl ParquetReader {
         let others = self.bound.others.iter().map(|other| Unnamed {
             name: &names[other.column],
             cell: row.cell(other.column),
+            cut: None,
             target: other.target,
         });
         let mut event = Event::default();

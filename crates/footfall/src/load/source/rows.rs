@@ -10,8 +10,8 @@ use footfall_event::{
 
 use super::SourceBatch;
 use super::parquet::ParquetRow;
-use super::plan::Plan;
 use super::row_id::RowIds;
+use crate::map::Plan;
 
 /// Rows of a batch, at most.
 const BATCH_ROWS: usize = 8_192;

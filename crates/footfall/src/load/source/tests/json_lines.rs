@@ -40,6 +40,30 @@ fn rows_of_json_become_events() {
 }
 
 #[test]
+fn a_dot_leads_into_objects() {
+    let lines = concat!(
+        r#"{"id":"a","m":{"t":0,"n":{"x.y":"e"}},"o":5}"#,
+        "\n",
+        r#"{"id":"b","m":{"t":9,"k":[1]},"m":{"t":0,"k":[2],"n":{"z":3}},"m.n.x.y":"e"}"#,
+        "\n",
+        r#"{"id":"c","m":{"t":0,"n":"e"}}"#,
+        "\n",
+        r#"{"id":"d","m":{"t":{"u":1},"n":{"x":{"y":"e"}}}}"#,
+    );
+    let map = "time_format = 'unix_s'\n[columns]\ntimestamp = 'm.t'\nevent_name = 'm.n.x.y'\nevent_id = 'id'\n";
+    check(
+        map,
+        &[("a.ndjson", lines.as_bytes())],
+        &[
+            "0 event_id=a site=default event_name=e event_time=1970-01-01T00:00:00.000000Z seq=0 properties={\"o\":5}",
+            "1 event_id=b site=default event_name=e event_time=1970-01-01T00:00:00.000000Z seq=1 properties={\"m\":{\"k\":[1]},\"m\":{\"k\":[2],\"n\":{\"z\":3}}}",
+            r#"2 default missing event_name: is required, such as `page_view` <{"id":"c","m":{"t":0,"n":"e"}}>"#,
+            r#"3 default bad_type m.t: expected a single value <{"id":"d","m":{"t":{"u":1},"n":{"x":{"y":"e"}}}}>"#,
+        ],
+    );
+}
+
+#[test]
 fn our_own_lines_are_read_as_they_are_posted() {
     let lines = concat!(
         r#"{"event_id":"1","site":"shop","event_name":"view_item","timestamp":"2025-12-31T23:00:00Z","sent_at":"2025-12-31T23:59:00Z","user_id":7,"items":[{"item_id":"i","price":"2.5"}],"seq":9,"color":"red"}"#,

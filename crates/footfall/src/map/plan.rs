@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 
 use footfall_event::{Column, Event, Text, Whole};
 
+use super::{LoadMap, Mapping, Rest, Source, Target, TimeFormat};
 use crate::config::way_out;
-use crate::map::{LoadMap, Mapping, Rest, Source, Target, TimeFormat};
 
 /// A map, ready to fill events.
 pub struct Plan {

@@ -10,7 +10,7 @@ use footfall_event::{
 use serde_json::value::RawValue;
 
 use super::plan::{From, Plan};
-use crate::map::{ItemField, Rest, Target, TimeFormat};
+use super::{ItemField, Rest, Target, TimeFormat};
 
 /// Whole numbers up to here have an f64 of their own.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
@@ -33,6 +33,8 @@ pub enum Cell<'a> {
 pub struct Unnamed<'r, 'a> {
     pub name: &'r str,
     pub cell: Cell<'a>,
+    /// What is left of it where parts of it have columns of their own.
+    pub cut: Option<String>,
     /// What it fills all the same.
     pub target: Option<Target>,
 }
@@ -50,10 +52,16 @@ pub fn fill<'r, 'a: 'r>(
 ) -> Result<(), BadField> {
     let mut filler = Filler { plan, event, item: Item::default(), rest: RestOf::default() };
     for other in others {
-        match other.target {
-            Some(target) => filler.set(target, other.cell, other.name, None)?,
-            None if plan.rest != Rest::Drop => filler.rest.push(other.name, other.cell)?,
-            None => {}
+        match (other.target, other.cut) {
+            // A part of theirs is ours: what is left of it, and has no column, stays.
+            (Some(Target::Column(Column::Properties)), Some(left)) => {
+                filler.rest.object = Some(Cow::Owned(left));
+            }
+            (Some(target), _) => filler.set(target, other.cell, other.name, None)?,
+            (None, _) if plan.rest == Rest::Drop => {}
+            (None, Some(left)) if left == "{}" => {}
+            (None, Some(left)) => filler.rest.push_json(other.name, &left),
+            (None, None) => filler.rest.push(other.name, other.cell)?,
         }
     }
     for (i, fill) in plan.fills.iter().enumerate() {
