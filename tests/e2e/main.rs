@@ -5,6 +5,7 @@
 mod access;
 mod attacks;
 mod bad_input;
+mod bridge;
 mod changed_rules;
 mod clickhouse;
 mod clients;

@@ -3,6 +3,7 @@
 
 mod access;
 mod arguments;
+mod bridges;
 mod config;
 mod erase;
 mod exit;

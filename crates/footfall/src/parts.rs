@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access;
+use crate::bridges::{self, MappedTopic};
 use crate::config::{Config, process_environment};
 use crate::exit::CalledWrongly;
 use crate::operator;
@@ -59,11 +60,11 @@ pub async fn up(config: Config) -> anyhow::Result<()> {
         (sql.tls.scheme(), addresses.1),
         (signals.tls.scheme(), addresses.2),
     ];
-    let settings = ingest_settings(&config)?;
+    let (settings, bridges) = (ingest_settings(&config)?, bridges::read(&config)?);
     let lake = made_lake(&config).await?;
     let log = local_log(&config).await?;
     parts.operator(log.clone(), settings.clone(), &config);
-    parts.ingest(ingest, IngestSettings { tls, ..settings }, log.clone());
+    parts.ingest(ingest, IngestSettings { tls, ..settings }, log.clone(), bridges)?;
     parts.pipeline(pipeline, signals, log, lake, &config).await?;
     parts.query_process(query, own_pipeline, &config)?;
     welcome(urls.map(|(scheme, address)| format!("{scheme}://{address}")), postgres, &config);
@@ -81,9 +82,10 @@ pub async fn ingest(config: Config) -> anyhow::Result<()> {
     let (scheme, address) = (tls.scheme(), listener.local_addr()?);
     access::require_keys(&config, address)?;
     let settings = IngestSettings { tls, ..ingest_settings(&config)? };
+    let bridges = bridges::read(&config)?;
     let log = kafka_log(&config, brokers).await?;
     let mut parts = Parts::default();
-    parts.ingest(listener, settings, log);
+    parts.ingest(listener, settings, log, bridges)?;
     println!("post events to   {scheme}://{address}/v1/events");
     parts.supervise().await
 }
@@ -184,13 +186,28 @@ impl Running {
 }
 
 impl Parts {
-    fn ingest(&mut self, listener: TcpListener, settings: IngestSettings, log: Arc<dyn EventLog>) {
+    fn ingest(
+        &mut self,
+        listener: TcpListener,
+        settings: IngestSettings,
+        log: Arc<dyn EventLog>,
+        bridges: Vec<MappedTopic>,
+    ) -> anyhow::Result<()> {
+        let metrics = footfall_ingest::Metrics::new(&registry()?)?;
+        let shared = Arc::new(settings.clone());
+        for bridge in bridges {
+            let bridge = bridge.join(shared.clone(), log.clone(), metrics.clone())?;
+            let stop = self.ingest.stop.clone();
+            self.ingest.tasks.spawn(async move {
+                bridge.run(stop).await;
+                Ok(())
+            });
+        }
         let stop = self.ingest.stop.clone();
         self.ingest.tasks.spawn(async move {
-            let registry = registry()?;
-            let metrics = footfall_ingest::Metrics::new(&registry)?;
             Ok(footfall_ingest::serve(listener, log, settings, metrics, stop).await?)
         });
+        Ok(())
     }
 
     /// The door through which an operator replays what was rejected.

@@ -3,6 +3,7 @@
 
 mod answer;
 mod body;
+mod bridge;
 mod clock;
 mod collect;
 mod config;
@@ -26,10 +27,12 @@ mod service;
 
 mod stream;
 
+pub use bridge::Bridge;
 pub use config::{IngestSettings, Key};
 pub use consent::{Consent, ConsentPolicy};
 pub use error::IngestError;
 pub use gzip::INFLATE_EXTRA_BYTES;
+pub use judge::MessageReader;
 pub use metrics::Metrics;
 pub use rate::{Rate, RateSettings, Rates};
 pub use replay::{PayloadForm, RejectedRow, Replayed, replay};

@@ -1,17 +1,18 @@
-//! Reads the lists of the configuration: keys, schemas, tokens, steps and needs. Sections are left to `sections`.
+//! Reads the lists of the configuration: keys, schemas, bridges, tokens, steps and needs. Sections are left to `sections`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use footfall_event::Micros;
 use footfall_guard::{SecretHash, Token};
+use footfall_log::kafka::Start;
 use footfall_sessionizer::{NEEDS_MAX, Need, STEPS_MAX, Step};
 
 use super::layers::Layers;
 use super::mistakes::Origin;
 use super::show::{Place, Setting};
 use super::toml_reader::{Table, Value, in_place};
-use super::{CheckSql, Key, values};
+use super::{Bridge, CheckSql, Key, values};
 
 /// Characters of a hash that are shown.
 const HASH_CHARS_SHOWN: usize = 8;
@@ -52,6 +53,31 @@ pub fn schemas(layers: &mut Layers<'_>) -> Vec<(String, PathBuf)> {
         }
     }
     schemas
+}
+
+/// Topics of other systems.
+pub fn bridges(layers: &mut Layers<'_>) -> Vec<Bridge> {
+    const STARTS: [(&str, Start); 2] = [("earliest", Start::Earliest), ("latest", Start::Latest)];
+    let tables = layers.tables("bridge");
+    let (mut names, mut bridges) = (HashMap::new(), Vec::new());
+    for (number, table) in tables.into_iter().enumerate() {
+        let mut entry = Entry { layers, list: "bridge", number, table };
+        let needed = ["name", "brokers", "topic", "map"];
+        entry.table.require(&needed, &["start"], &mut entry.layers.mistakes);
+        let name = entry.read("name", values::name);
+        let brokers = entry.read("brokers", values::some_addresses);
+        let topic = entry.read("topic", values::topic);
+        let map = entry.read("map", values::some_text);
+        let start = entry.read("start", |value| values::choice(value, &STARTS));
+        if let Some(name) = &name {
+            entry.refuse_twice("name", name.clone(), &mut names);
+        }
+        if let (Some(name), Some(brokers), Some(topic), Some(map)) = (name, brokers, topic, map) {
+            let (map, start) = (map.into(), start.unwrap_or_default());
+            bridges.push(Bridge { name, brokers, topic, map, start });
+        }
+    }
+    bridges
 }
 
 pub fn tokens(layers: &mut Layers<'_>) -> Vec<Token> {

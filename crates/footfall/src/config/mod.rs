@@ -24,6 +24,7 @@ use footfall_event::Micros;
 use footfall_event::schema::Table;
 use footfall_guard::Token;
 use footfall_ingest::{ConsentPolicy, RateSettings};
+use footfall_log::kafka::Start;
 use footfall_sessionizer::Rules;
 
 use layers::Layers;
@@ -50,6 +51,8 @@ pub struct Config {
     pub gate: Gate,
     /// Who may post, and for which site. Empty: posts on the loopback are taken.
     pub keys: Vec<Key>,
+    /// Topics of other systems that the collector carries into the log.
+    pub bridges: Vec<Bridge>,
     /// Who may see data. Empty: whoever reaches a listener, which is on the loopback then.
     pub tokens: Vec<Token>,
     pub log: Log,
@@ -110,6 +113,17 @@ pub struct Key {
     pub sha256: [u8; 32],
     /// As browsers send them, or `*`.
     pub origins: Vec<String>,
+}
+
+/// A topic of another system, of events as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    pub name: String,
+    /// `host:port`s separated by commas.
+    pub brokers: String,
+    pub topic: String,
+    pub map: PathBuf,
+    pub start: Start,
 }
 
 /// What a listener needs for TLS.

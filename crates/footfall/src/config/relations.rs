@@ -69,6 +69,15 @@ fn check_needs(config: &Config, layers: &mut Layers<'_>) {
 fn check_names(config: &Config, layers: &mut Layers<'_>) {
     let apart = config.log.topic != config.log.signals_topic;
     layers.relate(apart, "log.signals_topic", "another than", "log.topic");
+    // Its own events would come again and again; by which name a broker is called tells nothing.
+    for bridge in config.bridges.iter().filter(|_| config.log.brokers.is_some()) {
+        let topic = in_place("topic", &format!("bridge `{}`", bridge.name));
+        for (ours, name) in
+            [("log.topic", &config.log.topic), ("log.signals_topic", &config.log.signals_topic)]
+        {
+            layers.relate(bridge.topic != *name, &topic, "another than", ours);
+        }
+    }
     let listeners = [
         ("ingest.listen", &config.ingest.listen),
         ("query.listen", &config.query.listen),

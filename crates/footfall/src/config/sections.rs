@@ -41,6 +41,7 @@ pub fn read(layers: &mut Layers<'_>, check_sql: CheckSql<'_>) -> Config {
         enrich: enrich(layers),
         gate: gate(layers),
         keys: lists::keys(layers),
+        bridges: lists::bridges(layers),
         tokens: lists::tokens(layers),
         log: log(layers),
         lake_url: some(layers.read("lake.url", values::lake_url)),

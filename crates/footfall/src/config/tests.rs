@@ -342,6 +342,18 @@ fn bounds_fit_each_other() {
         ],
     );
     check("[query]\nlisten = 'a:0'\n[ingest]\nlisten = 'a:0'\n", &[]);
+    let bridge = |topic: &str| {
+        format!(
+            "log.brokers = 'k:9092'\n[[bridge]]\nname = 'b'\nbrokers = 'k:9092'\ntopic = '{topic}'\nmap = 'm.toml'\n"
+        )
+    };
+    check(&bridge("clicks"), &[]);
+    check(
+        &bridge("footfall.events"),
+        &[
+            "f.toml:5: `topic` in bridge `b` is `\"footfall.events\"`: must be another than `log.topic`, which is `\"footfall.events\"`",
+        ],
+    );
     // What is wrong by itself is not compared.
     check(
         "[rules]\nsession_gap = '30'\nsession_cap = '1m'\n",
@@ -391,6 +403,8 @@ fn the_commented_examples_of_the_defaults_are_right() {
             .map(|line| format!("{}\n", line.trim_start_matches("# ")))
             .collect()
     };
-    let config = right(&format!("{}{}", example("key"), example("token")), &Over::default());
+    let examples = ["key", "token", "schema", "bridge"].map(example).concat();
+    let config = right(&examples, &Over::default());
     assert_eq!((config.keys.len(), config.keys[0].origins.len(), config.tokens.len()), (1, 2, 1));
+    assert_eq!((config.gate.schemas.len(), config.bridges.len()), (1, 1));
 }

@@ -101,6 +101,11 @@ pub fn addresses(value: &Value<'_>) -> Result<Option<String>, String> {
     }
 }
 
+/// Addresses separated by commas, at least one.
+pub fn some_addresses(value: &Value<'_>) -> Result<String, String> {
+    addresses(value)?.ok_or_else(|| must(value, "be host:port, several separated by commas"))
+}
+
 /// URLs of servers separated by commas, or nothing.
 pub fn servers(value: &Value<'_>) -> Result<Vec<String>, String> {
     let text = text(value)?;

@@ -9,15 +9,16 @@ use std::thread;
 use std::time::Duration;
 
 use footfall_event::{Offset, Partition};
-use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::KafkaSettings;
-use super::client;
+use super::client::{self, QUERY_TIMEOUT};
 use crate::LogError;
 
 const POLL: Duration = Duration::from_millis(100);
@@ -73,6 +74,12 @@ impl Group {
         Ok((group, members))
     }
 
+    /// Asks how far the group has come; `None` once this member leaves.
+    pub fn committed(&self, settings: &KafkaSettings) -> Option<Committed> {
+        let client = Arc::clone(self.client.as_ref()?);
+        Some(Committed { settings: settings.clone(), client })
+    }
+
     /// Stores offsets for whoever displays the lag. A failure is logged; the next one repairs it.
     ///
     /// # Errors
@@ -85,6 +92,39 @@ impl Group {
             tracing::debug!(%error, "group offsets not committed");
         }
         Ok(())
+    }
+}
+
+/// Asks the cluster how far the group has come. It blocks on the network.
+pub struct Committed {
+    settings: KafkaSettings,
+    client: Arc<BaseConsumer<Context>>,
+}
+
+impl Committed {
+    /// The offsets that are stored for the group; `None` where there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` when no broker answers.
+    pub fn offsets(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, Option<Offset>)>, LogError> {
+        let unavailable = |error| client::unavailable(&self.settings, error);
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.settings.topic, partition.0);
+        }
+        let list = self.client.committed_offsets(list, QUERY_TIMEOUT).map_err(unavailable)?;
+        let offset = |element: TopicPartitionListElem<'_>| {
+            element.error().map_err(unavailable)?;
+            let offset = match element.offset() {
+                KafkaOffset::Offset(offset) => Some(Offset(offset)),
+                _ => None,
+            };
+            Ok((Partition(element.partition()), offset))
+        };
+        list.elements().into_iter().map(offset).collect()
     }
 }
 

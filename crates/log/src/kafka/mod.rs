@@ -6,6 +6,7 @@ mod group;
 mod producer;
 mod query;
 mod reader;
+mod source;
 mod subscription;
 mod topic;
 
@@ -23,6 +24,7 @@ use crate::{
 };
 use producer::Producer;
 use query::Query;
+pub use source::{KafkaSource, SourceMessage, SourceMessages, SourceSettings, Start};
 pub use topic::create_or_check;
 
 /// The header that tells a record's kind in one word; a record without it is an event.

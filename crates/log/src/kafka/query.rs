@@ -64,6 +64,16 @@ impl Query {
         }
     }
 
+    /// How many partitions the topic has.
+    pub fn partitions(&self) -> Result<i32, LogError> {
+        self.drain();
+        let topic = &self.settings.topic;
+        let metadata = self.client.fetch_metadata(Some(topic), QUERY_TIMEOUT);
+        let metadata = metadata.map_err(|error| client::unavailable(&self.settings, error))?;
+        let count: usize = metadata.topics().iter().map(|topic| topic.partitions().len()).sum();
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+
     pub fn read_one(
         &self,
         partition: Partition,

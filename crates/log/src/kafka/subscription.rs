@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::KafkaSettings;
 use super::client;
-use super::group::{Group, Membership};
+use super::group::{Committed, Group, Membership};
 use super::reader::{self, Command, Read};
 use crate::{Delivery, LogError, Subscription};
 
@@ -35,6 +35,17 @@ impl KafkaSubscription {
         let settings = settings.clone();
         let epochs = BTreeMap::new();
         Ok(Self { settings, group, members, commands, reads, epochs, epoch: 0 })
+    }
+
+    /// Asks how far the group has come.
+    pub fn committed(&self) -> Option<Committed> {
+        self.group.committed(&self.settings)
+    }
+
+    /// What the group has decided since, without waiting for it.
+    pub fn membership(&mut self) -> Option<Delivery> {
+        let membership = self.members.try_recv().ok()?;
+        Some(self.member(membership))
     }
 
     fn member(&mut self, membership: Membership) -> Delivery {

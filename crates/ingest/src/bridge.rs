@@ -1,0 +1,154 @@
+//! Carries another system's topic into the event log, exactly once: how far the topic is taken is told only when the log
+//! holds it, and what is read again after a crash is known by its ids.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use footfall_event::{Micros, Offset};
+use footfall_log::kafka::{KafkaSource, SourceMessage, SourceMessages};
+use footfall_log::{EventLog, LogError};
+use tokio_util::sync::CancellationToken;
+
+use crate::judge::{Encoding, Head, Message, MessageReader, Verdicts, judge_messages};
+use crate::keys::Access;
+use crate::protocol::Dialect;
+use crate::{IngestSettings, Metrics};
+
+const WAIT: Duration = Duration::from_secs(1);
+/// After a log that takes nothing, or a topic that cannot be read: the first pause, and the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A topic on its way into the log.
+pub struct Bridge {
+    /// Of all bridges its own: ids begin with it.
+    pub name: String,
+    pub source: KafkaSource,
+    pub reader: Arc<dyn MessageReader>,
+    pub settings: Arc<IngestSettings>,
+    pub log: Arc<dyn EventLog>,
+    pub metrics: Metrics,
+}
+
+/// It is being asked to stop.
+struct Stopped;
+
+impl Bridge {
+    /// Carries until asked to stop. Whatever fails is tried again.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let next = tokio::select! {
+                next = self.source.next(WAIT) => next,
+                () = stop.cancelled() => break,
+            };
+            let done = match next {
+                Ok(None) => Ok(()),
+                Ok(Some(messages)) => self.carry(messages, &stop).await,
+                Err(error) => {
+                    tracing::error!(bridge = self.name, %error, "the topic cannot be read: its group is joined again");
+                    self.join_again(&stop).await
+                }
+            };
+            if let Err(Stopped) = done {
+                break;
+            }
+        }
+    }
+
+    async fn join_again(&mut self, stop: &CancellationToken) -> Result<(), Stopped> {
+        loop {
+            pause(PAUSE_MAX, stop).await?;
+            match KafkaSource::join(self.source.settings().clone()) {
+                Ok(source) => {
+                    self.source = source;
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::error!(bridge = self.name, %error, "the group is not joined")
+                }
+            }
+        }
+    }
+
+    /// Judges messages and appends what becomes of them until the log holds it, then tells how far the topic is taken.
+    async fn carry(
+        &mut self,
+        read: SourceMessages,
+        stop: &CancellationToken,
+    ) -> Result<(), Stopped> {
+        let partition = read.partition;
+        let Some(last) = read.messages.last() else { return Ok(()) };
+        let next = Offset(last.offset.0 + 1);
+        let message = |message: SourceMessage| Message {
+            id: id_of(&self.name, partition.0, message.offset.0, message.time),
+            value: message.value,
+            time: message.time,
+            offset: message.offset.0,
+        };
+        let messages: Arc<[Message]> = read.messages.into_iter().map(message).collect();
+        let mut wait = PAUSE_MIN;
+        loop {
+            // Each time anew: records that come to the log long after they were received tell of when they came.
+            let mut verdicts = self.judge(Arc::clone(&messages)).await;
+            match self.log.append(verdicts.take_records()).await {
+                Ok(_) => {
+                    verdicts.count(&self.metrics);
+                    break;
+                }
+                Err(error) => self.tell(&error),
+            }
+            pause(wait, stop).await?;
+            wait = PAUSE_MAX.min(2 * wait);
+        }
+        if let Err(error) = self.source.taken(partition, next).await {
+            // They are read again, and known by their ids.
+            tracing::warn!(bridge = self.name, %error, "how far the topic is taken was not told");
+        }
+        Ok(())
+    }
+
+    async fn judge(&mut self, messages: Arc<[Message]>) -> Verdicts {
+        let head = Head {
+            dialect: Dialect::Bridge,
+            access: Access::Open,
+            origin: None,
+            received: Micros::clock(),
+            user_agent: None,
+            address: None,
+            has_privacy_control: false,
+            // How fast a topic is read tells nothing of its visitors.
+            is_paced: false,
+            encoding: Encoding::Plain,
+            wants_list: false,
+            partitions: self.log.partitions(),
+            beside: None,
+            replay_of: None,
+        };
+        let (settings, reader) = (Arc::clone(&self.settings), Arc::clone(&self.reader));
+        let judged = tokio::task::spawn_blocking(move || {
+            judge_messages(&settings, &head, reader.as_ref(), &messages)
+        });
+        judged.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    fn tell(&self, error: &LogError) {
+        let bridge = &self.name;
+        match error {
+            LogError::Overloaded { .. } => tracing::debug!(bridge, %error, "waits for the log"),
+            _ => tracing::error!(bridge, %error, "messages could not be written to the event log"),
+        }
+    }
+}
+
+/// The id of a message whose event has none. A topic that is made anew has new times at old offsets.
+fn id_of(bridge: &str, partition: i32, offset: i64, time: Option<Micros>) -> String {
+    let time = time.map_or(0, Micros::whole_ms);
+    format!("{bridge}/{partition}/{offset}@{time}")
+}
+
+async fn pause(time: Duration, stop: &CancellationToken) -> Result<(), Stopped> {
+    tokio::select! {
+        () = tokio::time::sleep(time) => Ok(()),
+        () = stop.cancelled() => Err(Stopped),
+    }
+}

@@ -1,0 +1,204 @@
+//! Another system's topic, read by a group: its members share the partitions, and the cluster keeps how far each was taken.
+//! Membership and fetching are those of a log's subscription; what the messages mean is left to the caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use footfall_event::{Micros, Offset, Partition, TIME_RANGE};
+use tokio::time::Instant;
+
+use super::KafkaSettings;
+use super::group::Committed;
+use super::query::Query;
+use super::subscription::KafkaSubscription;
+use crate::{Delivery, LogError, Record, Subscription, blocking};
+
+/// How long a partition whose offset could not be asked for waits for the next try.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Where a group begins that has taken nothing yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    #[default]
+    Earliest,
+    Latest,
+}
+
+/// A topic that is not Footfall's.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// `host:port` of some brokers, separated by commas.
+    pub brokers: String,
+    pub topic: String,
+    pub group: String,
+    pub start: Start,
+}
+
+/// Membership in the group, and reading.
+pub struct KafkaSource {
+    settings: SourceSettings,
+    subscription: KafkaSubscription,
+    query: Arc<Query>,
+    /// Partitions that are to be begun, and from when on.
+    unbegun: Vec<Partition>,
+    ask_at: Instant,
+}
+
+/// Messages of one partition, ascending by offset.
+pub struct SourceMessages {
+    pub partition: Partition,
+    pub messages: Vec<SourceMessage>,
+}
+
+/// A message as it was sent. One without a value has an empty one.
+pub struct SourceMessage {
+    pub offset: Offset,
+    /// Its producer's clock or the broker's, as the topic is set up; `None` where a message has none, or one that is no time.
+    pub time: Option<Micros>,
+    pub value: Bytes,
+}
+
+impl KafkaSource {
+    /// Joins the group. That no broker can be reached, or that there is no such topic, is logged and comes right later.
+    ///
+    /// # Errors
+    /// `Unfit` or `Io` when the client cannot be made.
+    pub fn join(settings: SourceSettings) -> Result<KafkaSource, LogError> {
+        let SourceSettings { brokers, topic, group, .. } = &settings;
+        // How many partitions there are is the group's to know.
+        let client = KafkaSettings::new(brokers, topic, 0);
+        let subscription = KafkaSubscription::new(&client, group)?;
+        let query = Arc::new(Query::new(&client, 0)?);
+        Ok(KafkaSource {
+            settings,
+            subscription,
+            query,
+            unbegun: Vec::new(),
+            ask_at: Instant::now(),
+        })
+    }
+
+    pub fn settings(&self) -> &SourceSettings {
+        &self.settings
+    }
+
+    /// The next messages; `None` when none came within `max_wait`. Safe to cancel.
+    ///
+    /// # Errors
+    /// Another than that messages are gone: it reads no more, and the group has to be joined again.
+    pub async fn next(&mut self, max_wait: Duration) -> Result<Option<SourceMessages>, LogError> {
+        if !self.unbegun.is_empty() && self.ask_at <= Instant::now() {
+            self.begin().await?;
+        }
+        let wait = if self.unbegun.is_empty() { max_wait } else { max_wait.min(ASK_AGAIN) };
+        match self.subscription.next(wait).await {
+            Ok(Delivery::Records { partition, records }) => {
+                let messages = records.into_iter().map(message).collect();
+                return Ok(Some(SourceMessages { partition, messages }));
+            }
+            Ok(change) => self.change(change),
+            // Nobody can bring back what the topic has let go of: what is still there is read on.
+            Err(LogError::Gone { partition, wanted, bounds }) => {
+                let (topic, group) = (&self.settings.topic, &self.settings.group);
+                let (from, to) = (bounds.start.0, bounds.end.0);
+                tracing::error!(
+                    topic, group, %partition, wanted = wanted.0, from, to,
+                    "messages were deleted before they were read, or the topic was made anew: read from its first message"
+                );
+                self.subscription.start(partition, bounds.start).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(None)
+    }
+
+    /// All messages of a partition before `next` are kept elsewhere for good: the group need not read them again.
+    ///
+    /// # Errors
+    /// `Io` for an offset that no message has.
+    pub async fn taken(&mut self, partition: Partition, next: Offset) -> Result<(), LogError> {
+        // Of a partition that is another's by now it is that one's to tell.
+        while let Some(change) = self.subscription.membership() {
+            self.change(change);
+        }
+        self.subscription.release(vec![(partition, next)]).await
+    }
+
+    fn change(&mut self, change: Delivery) {
+        match change {
+            Delivery::Assigned(partitions) => self.unbegun.extend(partitions),
+            Delivery::Revoked(partitions) => {
+                self.unbegun.retain(|partition| !partitions.contains(partition));
+            }
+            Delivery::Records { .. } | Delivery::Idle => {}
+        }
+    }
+
+    /// Begins where the group has come to. What cannot be asked for now is asked for again.
+    async fn begin(&mut self) -> Result<(), LogError> {
+        let Some(committed) = self.subscription.committed() else { return Ok(()) };
+        let (start, query, asked) =
+            (self.settings.start, Arc::clone(&self.query), self.unbegun.clone());
+        match blocking(move || begins(&committed, &query, start, &asked)).await {
+            Ok(begins) => {
+                for begin in &begins {
+                    self.subscription.start(begin.partition, begin.from).await?;
+                }
+                self.unbegun.clear();
+                // Who began at the end goes on from there, should it die before its first message.
+                let new = begins.into_iter().filter(|begin| begin.is_new);
+                self.subscription
+                    .release(new.map(|begin| (begin.partition, begin.from)).collect())
+                    .await
+            }
+            Err(error) => {
+                let topic = &self.settings.topic;
+                tracing::warn!(topic, %error, "another system's topic cannot be asked yet how far it was read");
+                self.ask_at = Instant::now() + ASK_AGAIN;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Where a partition is read from.
+struct Begin {
+    partition: Partition,
+    from: Offset,
+    /// The group has never read it.
+    is_new: bool,
+}
+
+fn begins(
+    committed: &Committed,
+    query: &Query,
+    start: Start,
+    asked: &[Partition],
+) -> Result<Vec<Begin>, LogError> {
+    let offsets = committed.offsets(asked)?;
+    let has_new = offsets.iter().any(|(_, offset)| offset.is_none());
+    // A partition that a topic got later is read from its first message: its group has read before.
+    let is_from_end = has_new && start == Start::Latest && {
+        let all: Vec<Partition> = (0..query.partitions()?).map(Partition).collect();
+        committed.offsets(&all)?.iter().all(|(_, offset)| offset.is_none())
+    };
+    let begin = |(partition, offset): (Partition, Option<Offset>)| {
+        let is_new = offset.is_none();
+        let from = match offset {
+            Some(offset) => offset,
+            None => {
+                let bounds = query.bounds(partition)?;
+                if is_from_end { bounds.end } else { bounds.start }
+            }
+        };
+        Ok(Begin { partition, from, is_new })
+    };
+    offsets.into_iter().map(begin).collect()
+}
+
+fn message(record: Record) -> SourceMessage {
+    let is_time = |time: &Micros| *time > Micros(0) && TIME_RANGE.contains(time);
+    let time = Some(record.append_time).filter(is_time);
+    SourceMessage { offset: record.offset, time, value: record.payload }
+}

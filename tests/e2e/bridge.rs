@@ -1,0 +1,161 @@
+//! A topic of another system, on a real Kafka, carried into the log: once, whoever dies while it is.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+use chrono::{SecondsFormat, Utc};
+use footfall_tests::{Footfall, Kafka, Running, wait_until};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tempfile::TempDir;
+
+use crate::pauses::Pauses;
+use crate::sample::quick;
+
+const TOPIC: &str = "shop.clicks";
+const PARTITIONS: i32 = 3;
+const EVENTS: i64 = 3_000;
+const VISITORS: i64 = 50;
+const KILLS: u64 = 8;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const MAP: &str = r#"
+site = "shop"
+[columns]
+timestamp = "meta.at"
+event_name = "meta.kind"
+visitor_id = "who.id"
+event_id = "id"
+page_url = "url"
+[values.event_name]
+view = "page_view"
+"#;
+
+/// Each is refused, by its own reason.
+const BAD: [(&[u8], &str); 5] = [
+    (b"no JSON", "bad_json"),
+    (b"{\"id\":\"\xff\"}", "bad_json"),
+    (b"", "bad_json"),
+    (br#"{"meta":{"kind":"view","at":"yesterday"},"who":{"id":"v"}}"#, "bad_time"),
+    (br#"{"meta":{"at":"2026-01-01T00:00:00Z"}}"#, "missing"),
+];
+
+#[test]
+fn a_topic_is_carried_over_once_whatever_dies() -> Result<()> {
+    let folder = TempDir::new()?;
+    let kafka = Kafka::start(1)?;
+    make_topic(&kafka)?;
+    let footfall = configured(folder.path(), &kafka)?;
+    let brokers = kafka.brokers.clone();
+    let sending = std::thread::spawn(move || send(&brokers));
+    let mut running = footfall.start("up")?;
+    let mut pauses = Pauses::new(0x0b21_d6e5);
+    for _ in 0..KILLS {
+        pauses.sleep(50, 2_500);
+        running.kill()?;
+        running = footfall.spawn("up", "127.0.0.1:0")?;
+    }
+    running.stop_starting()?;
+    sending.join().map_err(|_| anyhow!("the sender broke off"))??;
+
+    let running = footfall.start("up")?;
+    wait_for(&running, "SELECT count(*) FROM events", EVENTS)?;
+    wait_for(&running, "SELECT count(*) FROM rejected", BAD.len() as i64)?;
+    ensure_whole(&running)?;
+    running.stop()?;
+
+    // Another group reads all of it again, as one does whose offsets were lost.
+    let again = footfall.clone().set("log.group=again").start("up")?;
+    let repeated = EVENTS + BAD.len() as i64;
+    let at_least = format!("SELECT CAST(count(*) >= {repeated} AS int) FROM duplicates");
+    wait_for(&again, &at_least, 1)?;
+    ensure_whole(&again)?;
+    let refused =
+        again.metric(again.ingest(), r#"footfall_ingest_received_total{protocol="bridge"}"#)?;
+    ensure!(refused >= repeated as f64, "{refused} messages were counted");
+    again.stop()?;
+    footfall.run_well(&["verify"])?;
+    Ok(())
+}
+
+fn configured(folder: &std::path::Path, kafka: &Kafka) -> Result<Footfall> {
+    let map = folder.join("clicks.map.toml");
+    std::fs::write(&map, MAP)?;
+    let config = folder.join("footfall.toml");
+    let (brokers, map) = (&kafka.brokers, map.display());
+    std::fs::write(
+        &config,
+        format!(
+            "[[bridge]]\nname = 'clicks'\nbrokers = '{brokers}'\ntopic = '{TOPIC}'\nmap = '{map}'\n"
+        ),
+    )?;
+    Ok(quick(&folder.join("data")).config(&config))
+}
+
+/// Every event once, every refusal once, and what the map says in its column.
+fn ensure_whole(running: &Running) -> Result<()> {
+    let counts =
+        "SELECT count(*), count(DISTINCT event_id), count(DISTINCT visitor_id) FROM events";
+    let row = running.sql(counts)?;
+    ensure!(row == [serde_json::json!([EVENTS, EVENTS, VISITORS])], "{row:?}");
+    let reasons = running.sql("SELECT reason, count(*) FROM rejected GROUP BY 1 ORDER BY 1")?;
+    let expected =
+        [("bad_json", 3), ("bad_time", 1), ("missing", 1)].map(|row| serde_json::json!(row));
+    ensure!(reasons == expected, "{reasons:?}");
+    let wrong = running.number(
+        "SELECT count(*) FROM events WHERE NOT (site = 'shop' AND event_name = 'page_view' \
+         AND page_url LIKE 'https://shop.example/p/%' \
+         AND properties LIKE '%\"n\":\"' || substr(page_url, 24) || '\"}')",
+    )?;
+    ensure!(wrong == 0, "{wrong} events are not what was sent");
+    let given = running
+        .number("SELECT count(*) FROM events WHERE event_id ~ '^clicks/[0-2]/[0-9]+@[0-9]{13}$'")?;
+    ensure!(given == EVENTS / 2, "{given} events have ids of their places");
+    Ok(())
+}
+
+fn wait_for(running: &Running, statement: &str, expected: i64) -> Result<()> {
+    wait_until(statement, PATIENCE, || Ok(running.number(statement).ok() == Some(expected)))
+}
+
+fn make_topic(kafka: &Kafka) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &kafka.brokers);
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let topic = NewTopic::new(TOPIC, PARTITIONS, TopicReplication::Fixed(1));
+    let made = futures::executor::block_on(admin.create_topics([&topic], &AdminOptions::new()))?;
+    made.into_iter().try_for_each(|topic| {
+        topic.map(|_| ()).map_err(|(topic, error)| anyhow!("{topic}: {error}"))
+    })
+}
+
+/// Sends all messages within some ten seconds; every other event has an id of its own.
+fn send(brokers: &str) -> Result<()> {
+    let mut config = ClientConfig::new();
+    let producer: BaseProducer = config.set("bootstrap.servers", brokers).create()?;
+    for number in 0..EVENTS {
+        let at = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+        let visitor = format!("v{}", number % VISITORS);
+        let id = if number % 2 == 0 { format!(r#""id":"e-{number}","#) } else { String::new() };
+        let value = format!(
+            r#"{{{id}"meta":{{"kind":"view","at":"{at}"}},"who":{{"id":"{visitor}"}},"url":"https://shop.example/p/{number}","n":"{number}"}}"#
+        );
+        send_one(&producer, &visitor, value.as_bytes())?;
+        if number % 300 == 0 {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+    for (value, _) in BAD {
+        send_one(&producer, "bad", value)?;
+    }
+    Ok(producer.flush(PATIENCE)?)
+}
+
+fn send_one(producer: &BaseProducer, key: &str, value: &[u8]) -> Result<()> {
+    let record = BaseRecord::to(TOPIC).key(key).payload(value);
+    producer.send(record).map_err(|(error, _)| error)?;
+    producer.poll(Duration::ZERO);
+    Ok(())
+}
