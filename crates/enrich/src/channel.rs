@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::EnrichError;
 use crate::campaign::Click;
+use crate::redaction::lowercase;
 
 /// GA4's rules, as they are compiled in.
 const DEFAULT: &str = include_str!("../data/channels.toml");
@@ -248,13 +249,6 @@ fn is_same_site(one: &str, other: &str) -> bool {
         low.strip_suffix(high).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
     is_below(one, other) || is_below(other, one)
-}
-
-fn lowercase(text: &str) -> Cow<'_, str> {
-    match text.chars().any(char::is_uppercase) {
-        true => Cow::Owned(text.to_lowercase()),
-        false => Cow::Borrowed(text),
-    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,9 @@ impl Redaction {
 
     /// The address without what it must not tell; `None` where it tells nothing of the kind.
     fn redacted(&self, url: &str) -> Option<String> {
+        if !url.bytes().any(|byte| matches!(byte, b'?' | b'#' | b'@')) {
+            return None;
+        }
         let plain = without_password(url);
         let (before, rest) = match plain.find(['?', '#']) {
             Some(at) => plain.split_at(at),
@@ -103,9 +106,17 @@ impl Redaction {
     /// Whether the value of a parameter is not to be kept, both as they are meant. A value may be an address, too.
     pub fn is_secret(&self, name: &str, value: &str) -> bool {
         !self.0.is_empty()
-            && (self.0.contains(name.to_lowercase().as_str())
+            && (self.0.contains(lowercase(name).as_ref())
                 || is_mail_address(value)
                 || value.contains('?') && self.redacted(value).is_some())
+    }
+}
+
+/// In small letters; most texts are so already.
+pub fn lowercase(text: &str) -> Cow<'_, str> {
+    match text.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        true => Cow::Owned(text.to_lowercase()),
+        false => Cow::Borrowed(text),
     }
 }
 

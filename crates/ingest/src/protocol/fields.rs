@@ -3,11 +3,14 @@
 
 use std::borrow::Cow;
 
-use footfall_event::Money;
+use footfall_event::{Money, write_text};
 use hashbrown::HashSet;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+/// So many names are sooner compared with each other than hashed.
+const COMPARED_MAX: usize = 24;
 
 /// Names and raw values, in the order of the object. Of a repeated name the last counts, as in
 /// JavaScript, and stands alone.
@@ -55,6 +58,12 @@ impl<'a> Fields<'a> {
     }
 
     fn has_repeated(&self) -> bool {
+        if self.0.len() <= COMPARED_MAX {
+            let is_before = |(at, (key, _)): (usize, &(Cow<'_, str>, _))| {
+                self.0[..at].iter().any(|(other, _)| other == key)
+            };
+            return self.0.iter().enumerate().any(is_before);
+        }
         let mut seen = HashSet::with_capacity(self.0.len());
         self.0.iter().any(|(key, _)| !seen.insert(key.as_ref()))
     }
@@ -97,9 +106,14 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Fields<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The text of a raw value that is one.
+/// The text of a raw value that is one. Without an escape it is what stands between its quotes: the parser that found the
+/// value has looked at all else.
 pub fn text(raw: &str) -> Option<Cow<'_, str>> {
-    raw.starts_with('"').then(|| serde_json::from_str::<Text<'_>>(raw).ok())?.map(|text| text.0)
+    let inner = raw.strip_prefix('"')?;
+    match inner.strip_suffix('"').filter(|inner| !inner.as_bytes().contains(&b'\\')) {
+        Some(inner) => Some(Cow::Borrowed(inner)),
+        None => serde_json::from_str::<Text<'_>>(raw).ok().map(|text| text.0),
+    }
 }
 
 /// A text, or a number as it is written: shops send numeric ids.
@@ -130,26 +144,27 @@ pub fn money(raw: &str) -> Option<Money> {
 /// Writes a JSON object field by field.
 #[derive(Default)]
 pub struct Object {
-    json: String,
+    json: Vec<u8>,
     names: HashSet<String>,
 }
 
 impl Object {
     /// `raw` is JSON already.
     pub fn push(&mut self, key: &str, raw: &str) {
-        self.json.push(if self.json.is_empty() { '{' } else { ',' });
-        self.json.push_str(&serde_json::Value::from(key).to_string());
-        self.json.push(':');
-        self.json.push_str(raw);
+        self.json.push(if self.json.is_empty() { b'{' } else { b',' });
+        write_text(key, &mut self.json);
+        self.json.push(b':');
+        self.json.extend_from_slice(raw.as_bytes());
     }
 
     /// As `push`, under a name that nothing has yet: with `prefix` before it where it is taken.
     pub fn push_new(&mut self, key: &str, prefix: &str, raw: &str) {
         let mut name = key.to_owned();
-        while !self.names.insert(name.clone()) {
+        while self.names.contains(&name) {
             name.insert_str(0, prefix);
         }
         self.push(&name, raw);
+        self.names.insert(name);
     }
 
     /// `None` if nothing was pushed.
@@ -157,7 +172,9 @@ impl Object {
         if self.json.is_empty() {
             return None;
         }
-        self.json.push('}');
-        Some(self.json)
+        self.json.push(b'}');
+        let json = String::from_utf8(self.json);
+        debug_assert!(json.is_ok(), "it is made of texts");
+        json.ok()
     }
 }

@@ -18,7 +18,7 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 /// # Errors
 /// A sentence.
 pub fn check_part(raw: &str) -> Result<(), String> {
-    let is_plain = !raw.starts_with(['{', '[']) && !raw.contains('\\');
+    let is_plain = !raw.as_bytes().contains(&b'\\') && !raw.starts_with(['{', '[']);
     if is_plain { Ok(()) } else { check_raw(&format!("[{raw}]")) }
 }
 

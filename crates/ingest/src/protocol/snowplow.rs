@@ -128,9 +128,10 @@ fn millis(fields: &mut Fields<'_>, name: &str) -> Result<Option<Micros>, BadFiel
     let text = fields::id(raw).unwrap_or_default();
     let millis: Option<i64> = text.trim().parse().ok();
     let time = millis.and_then(|millis| millis.checked_mul(1_000)).map(Micros);
-    let told: String = text.chars().take(40).collect();
-    let bad = || BadField::new(Reason::BadTime, name, format!("`{told}` is not a time in ms"));
-    time.map(Some).ok_or_else(bad)
+    time.map(Some).ok_or_else(|| {
+        let told: String = text.chars().take(40).collect();
+        BadField::new(Reason::BadTime, name, format!("`{told}` is not a time in ms"))
+    })
 }
 
 /// Sets the event's name by its type, and what belongs to that type.
