@@ -33,18 +33,21 @@ impl Scenario {
     }
 
     /// Now and then somebody deletes the newest snapshot of each partition, which was broken, and the one before it
-    /// has to do.
+    /// has to do. That one is not lost as well before there is another: the log is kept from it on, and no further.
     ///
     /// # Errors
     /// When the lake cannot be read.
-    pub async fn lose_newest_snapshots(&self, lake: &Lake) -> Result<()> {
+    pub async fn lose_newest_snapshots(&mut self, lake: &Lake) -> Result<()> {
         if !self.is_of_one || !self.world.chance().random_bool(0.3) {
             return Ok(());
         }
         let weather = self.world.set_weather(Weather::CALM);
         for partition in (0..self.broker.partitions() as i32).map(Partition) {
             let names = lake.list(&snapshots(partition)).await?;
-            if let [.., _, newest] = names.as_slice() {
+            if let [.., before, newest] = names.as_slice()
+                && self.last_snapshots.get(&partition) != Some(newest)
+            {
+                self.last_snapshots.insert(partition, before.clone());
                 lake.delete(&format!("{}/{newest}", snapshots(partition))).await?;
                 self.world.trace("world", "snapshot lost", &partition.0.to_string());
             }

@@ -86,6 +86,8 @@ pub struct Scenario {
     pub loading: Option<Loading>,
     /// Loads that were ever begun.
     pub loads: usize,
+    /// Of partitions that lost their newest snapshot, the one before it.
+    pub last_snapshots: BTreeMap<Partition, String>,
     _clock: SimulatedClock,
     /// Processes that were ever started.
     started: usize,
@@ -117,6 +119,7 @@ impl Scenario {
             edition: Edition::First,
             loading: None,
             loads: 0,
+            last_snapshots: BTreeMap::new(),
             _clock: SimulatedClock::of(&world),
             world,
             started: 0,
