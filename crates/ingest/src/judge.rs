@@ -264,13 +264,15 @@ fn settle<'a>(
         let why = "was denied: nothing of the event is kept";
         return Err(Unfit { bad: BadField::new(Reason::NoConsent, "consent", why), consent });
     }
-    event.is_replayed = door.head.replay_of.is_some();
     if door.head.is_paced {
         door.settings.rates.flag(event);
     }
     consent.strip(event);
     let times = event.check(&door.settings.limits, door.head.received);
-    times.and_then(|times| door.hold(event, times)).map_err(|bad| Unfit { bad, consent })
+    let times = times.and_then(|times| door.hold(event, times));
+    // No schema of a site's knows of replays.
+    event.is_replayed = door.head.replay_of.is_some();
+    times.map_err(|bad| Unfit { bad, consent })
 }
 
 fn names_of(event: &Event<'_>) -> Names<'static> {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use footfall_event::{BadField, Reason};
-use jsonschema::Validator;
+use jsonschema::paths::LocationSegment;
+use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
 use crate::IngestError;
@@ -39,10 +40,22 @@ impl Schemas {
             BadField::new(Reason::Schema, "event", message)
         })?;
         validator.validate(&record).map_err(|error| {
-            let path = error.instance_path().as_str().trim_start_matches('/').replace('/', ".");
-            BadField::new(Reason::Schema, path, error.masked().to_string())
+            BadField::new(Reason::Schema, path(&error), error.masked().to_string())
         })
     }
+}
+
+/// As other refusals name fields: `items[0].price`.
+fn path(error: &ValidationError<'_>) -> String {
+    let mut path = String::new();
+    for segment in error.instance_path() {
+        match segment {
+            LocationSegment::Index(at) => path.push_str(&format!("[{at}]")),
+            LocationSegment::Property(name) if path.is_empty() => path.push_str(&name),
+            LocationSegment::Property(name) => path.extend([".", &name]),
+        }
+    }
+    path
 }
 
 fn read(path: &Path) -> Result<Validator, String> {
@@ -65,7 +78,8 @@ mod tests {
     #[test]
     fn an_event_is_held_against_its_sites_schema() {
         let schemas = schemas(
-            r#"{"required": ["page_type"], "properties": {"properties": {"properties": {"plan": {"enum": ["free", "pro"]}}}}}"#,
+            r#"{"required": ["page_type"], "properties": {"properties": {"properties": {"plan": {"enum": ["free", "pro"]}}},
+            "items": {"items": {"properties": {"price": {"minimum": 0}}}}}}"#,
         )
         .unwrap();
         let check = |site: &str, record: &str| {
@@ -83,6 +97,8 @@ mod tests {
             check("shop", r#"{"page_type":"p","properties":{"plan":"secret"}}"#).unwrap_err(),
             r#"schema properties.plan: value is not one of "free" or "pro""#
         );
+        let items = r#"{"page_type":"p","items":[{"price":1},{"price":-1}]}"#;
+        assert!(check("shop", items).unwrap_err().starts_with("schema items[1].price: "));
     }
 
     #[test]
