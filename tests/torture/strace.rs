@@ -75,7 +75,8 @@ impl Trace {
         let end = format!("{process} +++ ");
         wait_until("the trace's last line", LAST_LINES, || {
             text = String::from_utf8_lossy(&std::fs::read(&self.file)?).into_owned();
-            Ok(text.lines().rev().take(50).any(|line| squeezed(line).starts_with(&end)))
+            // Threads of the query process may end behind it, more of them than a few dozen.
+            Ok(text.lines().rev().any(|line| squeezed(line).starts_with(&end)))
         })?;
         Ok(under_way(&text).iter().filter_map(|call| self.stage(call)).collect())
     }
