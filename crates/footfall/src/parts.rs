@@ -412,7 +412,8 @@ fn welcome([ingest, query, pipeline]: [String; 3], postgres: SocketAddr, config:
     println!("    or with psql   {}", postgres_url(postgres));
     println!("  signals come at  {pipeline}/v1/signals");
     println!("Try next, in another terminal; rows appear some {wait:.0} s after their events:");
-    println!("  {footfall} sample --sessions 100 --server {ingest}");
+    let key = if config.keys.is_empty() { "" } else { " --key KEY" };
+    println!("  {footfall} sample --sessions 100 --server {ingest}{key}");
     println!("  {footfall} sql --server {query} \\");
     println!("    \"SELECT event_name, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC\"");
 }

@@ -30,7 +30,10 @@ pub fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Event<'a>, BadField> 
         serde_json::error::Category::Data => expected("", "an event: a JSON object"),
         _ => bad_json(error),
     })?;
-    let version = required(&mut fields, "specversion")?;
+    let version = required(&mut fields, "specversion").map_err(|bad| match bad.reason {
+        Reason::Missing => BadField::new(bad.reason, bad.path, "is required, in the body"),
+        _ => bad,
+    })?;
     if version != "1.0" {
         let told: String = version.chars().take(20).collect();
         let why = format!("`{told}` is not taken: send 1.0");

@@ -44,7 +44,7 @@ fn bad_events_name_the_field() {
     let of =
         |more: &str| format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t"{more}}}"#);
     for (body, expected) in [
-        (r#"{"id":"1"}"#.to_owned(), "missing specversion: is required"),
+        (r#"{"id":"1"}"#.to_owned(), "missing specversion: is required, in the body"),
         (
             r#"{"specversion":"0.3"}"#.to_owned(),
             "unsupported specversion: `0.3` is not taken: send 1.0",
