@@ -1,7 +1,9 @@
 //! What all Kafka clients of this crate share: settings, log lines, errors in our words.
 //! What a client is for is left to the others.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
@@ -14,6 +16,9 @@ use footfall_event::{Micros, Offset, Partition};
 
 use super::{KIND_HEADER, KafkaSettings};
 use crate::{Kind, LogError};
+
+/// How soon an error that lasts is told again.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a question to a broker may take.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,11 +33,29 @@ impl ClientContext for Logged {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka client");
+        tell("client", &error, reason);
     }
 }
 
 impl ConsumerContext for Logged {}
+
+/// When each kind of client told of each kind of error.
+static TOLD: LazyLock<Mutex<HashMap<(&str, Option<i32>), Instant>>> = LazyLock::new(Mutex::default);
+
+/// Tells of an error of a client, which tries again by itself, some ten times a second: the same again is told by those
+/// who look for it, and by all others at times.
+pub fn tell(client: &'static str, error: &KafkaError, reason: &str) {
+    let kind = (client, error.rdkafka_error_code().map(|code| code as i32));
+    let now = Instant::now();
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_told = told.get(&kind).is_some_and(|at| now < *at + TELL_AGAIN);
+    if is_told {
+        tracing::debug!(client, %error, reason, "kafka");
+    } else {
+        told.insert(kind, now);
+        tracing::warn!(client, %error, reason, "kafka");
+    }
+}
 
 /// One log line of librdkafka. It reconnects by itself, so nothing of it is an error here.
 pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -143,7 +143,7 @@ fn poll(member: &BaseConsumer<Context>, ends: &AtomicBool) {
         match member.poll(POLL) {
             // Fetched before the pause took hold; the reader reads it too.
             Some(Ok(_)) | None => {}
-            Some(Err(error)) => tracing::warn!(%error, "kafka group"),
+            Some(Err(error)) => client::tell("group", &error, ""),
         }
     }
 }
@@ -158,7 +158,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka group");
+        client::tell("group", &error, reason);
     }
 }
 

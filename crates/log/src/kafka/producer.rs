@@ -231,7 +231,7 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka producer");
+        client::tell("producer", &error, reason);
     }
 }
 

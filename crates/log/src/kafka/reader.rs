@@ -172,7 +172,7 @@ impl Reader {
                     if out_of_range(&error) {
                         self.check = Some(Instant::now());
                     } else {
-                        tracing::warn!(%error, "kafka reader");
+                        client::tell("reader", &error, "");
                     }
                     break;
                 }
