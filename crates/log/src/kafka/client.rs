@@ -39,8 +39,11 @@ impl ClientContext for Logged {
 
 impl ConsumerContext for Logged {}
 
-/// When each kind of client told of each kind of error.
-static TOLD: LazyLock<Mutex<HashMap<(&str, Option<i32>), Instant>>> = LazyLock::new(Mutex::default);
+/// A kind of client and a kind of error.
+type Told = (&'static str, Option<i32>);
+
+/// When each was told last.
+static TOLD: LazyLock<Mutex<HashMap<Told, Instant>>> = LazyLock::new(Mutex::default);
 
 /// Tells of an error of a client, which tries again by itself, some ten times a second: the same again is told by those
 /// who look for it, and by all others at times.
