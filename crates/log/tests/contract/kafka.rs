@@ -81,13 +81,13 @@ fn read_topic(brokers: &str, topic: &str) -> Vec<(Bytes, Bytes)> {
     read
 }
 
-fn client(brokers: &str) -> ClientConfig {
+pub fn client(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers);
     config
 }
 
-async fn create(brokers: &str, topic: &str, replicas: i32, config: &[(&str, &str)]) {
+pub async fn create(brokers: &str, topic: &str, replicas: i32, config: &[(&str, &str)]) {
     let admin: AdminClient<DefaultClientContext> = client(brokers).create().unwrap();
     let fixed = TopicReplication::Fixed(replicas);
     let mut new = NewTopic::new(topic, PARTITIONS as i32, fixed);
