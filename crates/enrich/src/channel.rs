@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::EnrichError;
 use crate::campaign::Click;
-use crate::redaction::lowercase;
+use crate::text::lowercase;
 
 /// GA4's rules, as they are compiled in.
 const DEFAULT: &str = include_str!("../data/channels.toml");

@@ -11,6 +11,7 @@ mod channel;
 mod crawler;
 mod geo;
 mod redaction;
+mod text;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

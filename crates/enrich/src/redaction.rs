@@ -5,6 +5,8 @@ use std::collections::HashSet;
 
 use footfall_event::{Event, Limits, Text};
 
+use crate::text::lowercase;
+
 /// What stands in place of a value.
 pub const REDACTED: &str = "REDACTED";
 
@@ -109,14 +111,6 @@ impl Redaction {
             && (self.0.contains(lowercase(name).as_ref())
                 || is_mail_address(value)
                 || value.contains('?') && self.redacted(value).is_some())
-    }
-}
-
-/// In small letters; most texts are so already.
-pub fn lowercase(text: &str) -> Cow<'_, str> {
-    match text.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
-        true => Cow::Owned(text.to_lowercase()),
-        false => Cow::Borrowed(text),
     }
 }
 
