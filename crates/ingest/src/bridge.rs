@@ -9,8 +9,7 @@ use footfall_log::kafka::{KafkaSource, SourceMessage, SourceMessages};
 use footfall_log::{EventLog, LogError};
 use tokio_util::sync::CancellationToken;
 
-use crate::judge::{Encoding, Head, Message, MessageReader, Verdicts, judge_messages};
-use crate::keys::Access;
+use crate::judge::{Head, Message, MessageReader, Verdicts, judge_messages};
 use crate::protocol::Dialect;
 use crate::{IngestSettings, Metrics};
 
@@ -79,27 +78,16 @@ impl Bridge {
         let partition = read.partition;
         let Some(last) = read.messages.last() else { return Ok(()) };
         let next = Offset(last.offset.0 + 1);
-        let message = |message: SourceMessage| Message {
-            id: id_of(&self.name, partition.0, message.offset.0, message.time),
-            value: message.value,
-            time: message.time,
-            offset: message.offset.0,
-        };
-        let messages: Arc<[Message]> = read.messages.into_iter().map(message).collect();
+        let mut verdicts = self.judge(read).await;
+        let records = verdicts.take_records();
         let mut wait = PAUSE_MIN;
-        loop {
-            // Each time anew: records that come to the log long after they were received tell of when they came.
-            let mut verdicts = self.judge(Arc::clone(&messages)).await;
-            match self.log.append(verdicts.take_records()).await {
-                Ok(_) => {
-                    verdicts.count(&self.metrics);
-                    break;
-                }
-                Err(error) => self.tell(&error),
-            }
+        // What was in doubt is known by its ids, however long it took: it says when it was received.
+        while let Err(error) = self.log.append(records.clone()).await {
+            self.tell(&error);
             pause(wait, stop).await?;
             wait = PAUSE_MAX.min(2 * wait);
         }
+        verdicts.count(&self.metrics);
         if let Err(error) = self.source.taken(partition, next).await {
             // They are read again, and known by their ids.
             tracing::warn!(bridge = self.name, %error, "how far the topic is taken was not told");
@@ -107,23 +95,16 @@ impl Bridge {
         Ok(())
     }
 
-    async fn judge(&mut self, messages: Arc<[Message]>) -> Verdicts {
-        let head = Head {
-            dialect: Dialect::Bridge,
-            access: Access::Open,
-            origin: None,
-            received: Micros::clock(),
-            user_agent: None,
-            address: None,
-            has_privacy_control: false,
-            // How fast a topic is read tells nothing of its visitors.
-            is_paced: false,
-            encoding: Encoding::Plain,
-            wants_list: false,
-            partitions: self.log.partitions(),
-            beside: None,
-            replay_of: None,
+    async fn judge(&mut self, read: SourceMessages) -> Verdicts {
+        let head = Head::of_no_request(Dialect::Bridge, Micros::clock(), self.log.partitions());
+        let partition = read.partition;
+        let message = |message: SourceMessage| Message {
+            id: id_of(&self.name, partition.0, message.offset.0, message.time),
+            value: message.value,
+            time: message.time,
+            offset: message.offset.0,
         };
+        let messages: Vec<Message> = read.messages.into_iter().map(message).collect();
         let (settings, reader) = (Arc::clone(&self.settings), Arc::clone(&self.reader));
         let judged = tokio::task::spawn_blocking(move || {
             judge_messages(&settings, &head, reader.as_ref(), &messages)

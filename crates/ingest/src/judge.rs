@@ -55,6 +55,28 @@ pub struct Head {
     pub replay_of: Option<String>,
 }
 
+impl Head {
+    /// Of what no request brings: nothing is known of a sender, how fast it comes tells nothing of its visitors, and nobody
+    /// waits for a list.
+    pub fn of_no_request(dialect: Dialect, received: Micros, partitions: u32) -> Head {
+        Head {
+            dialect,
+            access: Access::Open,
+            origin: None,
+            received,
+            user_agent: None,
+            address: None,
+            has_privacy_control: false,
+            is_paced: false,
+            encoding: Encoding::Plain,
+            wants_list: false,
+            partitions,
+            beside: None,
+            replay_of: None,
+        }
+    }
+}
+
 /// Of the body, as announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Encoding {

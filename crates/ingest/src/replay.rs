@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::IngestSettings;
 use crate::body::{Body, Hold};
-use crate::judge::{Encoding, Head, Judgement, judge};
+use crate::judge::{Head, Judgement, judge};
 use crate::keys::Access;
 use crate::protocol::{Call, Protocol, form_of};
 
@@ -98,23 +98,14 @@ fn judge_again(
     let bodies = Arc::new(Semaphore::new(settings.bodies_in_flight_bytes_max));
     let Ok(hold) = Hold::new(&bodies, 0) else { return (replayed(0, None), Vec::new()) };
     let head = Head {
-        dialect: protocol.dialect(),
         // With keys it was the key that decided the site.
         access: match settings.keys.is_empty() {
             true => Access::Open,
             false => Access::Site(row.site.clone()),
         },
-        origin: None,
-        received: row.received_time,
-        user_agent: None,
-        address: None,
-        has_privacy_control: false,
-        is_paced: false,
-        beside: None,
-        encoding: Encoding::Plain,
         wants_list: true,
-        partitions: log.partitions(),
         replay_of: Some(format!("rejected:{}/{log_partition}/{log_offset}", row.log)),
+        ..Head::of_no_request(protocol.dialect(), row.received_time, log.partitions())
     };
     let bytes = Bytes::copy_from_slice(row.payload.as_bytes());
     match judge(&settings, &head, protocol, Body::Whole { bytes, hold }) {

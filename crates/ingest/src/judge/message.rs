@@ -96,8 +96,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::judge::Encoding;
-    use crate::keys::Access;
     use crate::protocol::Dialect;
 
     const RECEIVED: Micros = Micros(1_795_348_800_000_000);
@@ -114,21 +112,7 @@ mod tests {
     }
 
     fn records(settings: &IngestSettings, values: &[&str]) -> Vec<(Kind, Value)> {
-        let head = Head {
-            dialect: Dialect::Bridge,
-            access: Access::Open,
-            origin: None,
-            received: RECEIVED,
-            user_agent: None,
-            address: None,
-            has_privacy_control: false,
-            is_paced: false,
-            encoding: Encoding::Plain,
-            wants_list: false,
-            partitions: 1,
-            beside: None,
-            replay_of: None,
-        };
+        let head = Head::of_no_request(Dialect::Bridge, RECEIVED, 1);
         let message = |(offset, value): (usize, &&str)| Message {
             value: Bytes::from((*value).to_owned()),
             id: format!("b/0/{offset}@0"),

@@ -45,20 +45,12 @@ fn judge_all(bytes: &[u8]) {
         (Protocol::Ga4, Some("cid=1.2&en=e&up.a=b&pr1=ida~pr1")),
         (Protocol::CloudEvents, None),
     ] {
+        let received = Micros(1_795_348_800_000_000);
         let head = Head {
-            dialect: protocol.dialect(),
-            access: Access::Open,
-            origin: None,
-            received: Micros(1_795_348_800_000_000),
-            user_agent: None,
-            address: None,
-            has_privacy_control: false,
             is_paced: true,
             beside: beside.map(str::to_owned),
-            encoding: Encoding::Plain,
             wants_list: true,
-            partitions: 4,
-            replay_of: None,
+            ..Head::of_no_request(protocol.dialect(), received, 4)
         };
         let bodies = Arc::new(Semaphore::new(settings.bodies_in_flight_bytes_max));
         let hold = Hold::new(&bodies, 0).unwrap_or_else(|_| panic!("nothing is always there"));
