@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 
 use footfall_event::{Event, Limits, Text};
 
@@ -38,6 +39,9 @@ pub const PARAMETERS: [&str; 24] = [
     "writekey",
 ];
 
+/// What ends a parameter, or the address before the first.
+const SEPARATORS: [char; 4] = ['?', '&', '#', ';'];
+
 /// Columns that hold addresses.
 const COLUMNS: [Text; 4] = [Text::PageUrl, Text::PagePath, Text::Referrer, Text::Target];
 
@@ -50,7 +54,7 @@ impl Redaction {
         Redaction(parameters.iter().map(|name| name.to_lowercase()).collect())
     }
 
-    /// Takes the values out of the event's addresses. Without parameters to look for nothing is taken out.
+    /// Takes the values out of the event's addresses, of those in its properties too. Without parameters to look for nothing is taken out.
     pub fn redact(&self, event: &mut Event<'_>, limits: &Limits) {
         if self.0.is_empty() {
             return;
@@ -65,44 +69,69 @@ impl Redaction {
                 event.set_text(column, redacted);
             }
         }
+        if let Some(redacted) =
+            event.properties.as_deref().and_then(|json| self.redacted_json(json))
+        {
+            event.properties = Some(Cow::Owned(redacted));
+        }
+    }
+
+    /// JSON whose addresses tell nothing that they must not; `None` where none did.
+    fn redacted_json(&self, json: &str) -> Option<String> {
+        if !may_tell(json) {
+            return None;
+        }
+        let (mut kept, mut copied) = (String::new(), 0);
+        for text in texts(json).filter(|text| may_tell(&json[text.clone()])) {
+            let told: Cow<'_, str> = serde_json::from_str(&json[text.clone()]).ok()?;
+            if is_address(&told)
+                && let Some(redacted) = self.redacted(&told)
+            {
+                kept.push_str(&json[copied..text.start]);
+                kept.push_str(&serde_json::Value::from(redacted).to_string());
+                copied = text.end;
+            }
+        }
+        (copied > 0).then(|| kept + &json[copied..])
     }
 
     /// The address without what it must not tell; `None` where it tells nothing of the kind.
     fn redacted(&self, url: &str) -> Option<String> {
-        if !url.bytes().any(|byte| matches!(byte, b'?' | b'#' | b'@')) {
+        if !may_tell(url) {
             return None;
         }
         let plain = without_password(url);
-        let (before, rest) = match plain.find(['?', '#']) {
-            Some(at) => plain.split_at(at),
-            None => (plain.as_ref(), ""),
-        };
-        let mut kept = before.to_owned();
-        let mut is_changed = matches!(plain, Cow::Owned(_));
-        for pair in rest.split_inclusive(['?', '&', '#', ';']) {
-            let (pair, end) = match pair.char_indices().next_back() {
-                Some((at, '?' | '&' | '#' | ';')) => pair.split_at(at),
-                _ => (pair, ""),
+        let query = plain.find(['?', '#']).unwrap_or(plain.len());
+        // Most addresses tell nothing: what is kept is written from the first value on that is taken out.
+        let mut kept: Option<String> = None;
+        let mut at = query;
+        for pair in plain[query..].split_inclusive(SEPARATORS) {
+            let (told, end) = match pair.strip_suffix(SEPARATORS) {
+                Some(told) => pair.split_at(told.len()),
+                None => (pair, ""),
             };
-            match pair.split_once('=') {
-                Some((name, value))
-                    if !value.is_empty() && self.is_secret(&decoded(name), &decoded(value)) =>
-                {
-                    kept.push_str(name);
-                    kept.push('=');
-                    kept.push_str(REDACTED);
-                    is_changed = true;
+            let name = match told.split_once('=') {
+                Some((name, value)) => {
+                    let is_secret =
+                        !value.is_empty() && self.is_secret(&decoded(name), &decoded(value));
+                    is_secret.then(|| &told[..=name.len()])
                 }
                 // Behind the address itself, which has none.
-                None if kept.len() > before.len() && is_mail_address(&decoded(pair)) => {
-                    kept.push_str(REDACTED);
-                    is_changed = true;
+                None => (at > query && is_mail_address(&decoded(told))).then_some(""),
+            };
+            match name {
+                Some(name) => {
+                    let kept = kept.get_or_insert_with(|| plain[..at].to_owned());
+                    kept.extend([name, REDACTED, end]);
                 }
-                _ => kept.push_str(pair),
+                None => kept.iter_mut().for_each(|kept| kept.push_str(pair)),
             }
-            kept.push_str(end);
+            at += pair.len();
         }
-        is_changed.then_some(kept)
+        kept.or(match plain {
+            Cow::Owned(plain) => Some(plain),
+            Cow::Borrowed(_) => None,
+        })
     }
 
     /// Whether the value of a parameter is not to be kept, both as they are meant. A value may be an address, too.
@@ -112,6 +141,31 @@ impl Redaction {
                 || is_mail_address(value)
                 || value.contains('?') && self.redacted(value).is_some())
     }
+}
+
+/// Whether a text has what stands before a parameter, or behind a password.
+fn may_tell(text: &str) -> bool {
+    text.bytes().any(|byte| matches!(byte, b'?' | b'#' | b'@'))
+}
+
+/// A whole address, one within a site, or what follows one.
+fn is_address(text: &str) -> bool {
+    text.contains("://") || text.starts_with(['/', '?', '#'])
+}
+
+/// Where the texts of JSON stand, with their quotes.
+fn texts(json: &str) -> impl Iterator<Item = Range<usize>> {
+    let bytes = json.as_bytes();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let begin = at + json[at..].find('"')?;
+        let mut end = begin + 1;
+        while *bytes.get(end)? != b'"' {
+            end += if bytes[end] == b'\\' { 2 } else { 1 };
+        }
+        at = end + 1;
+        Some(begin..at)
+    })
 }
 
 /// `https://user:password@host/` without what stands before the host.
@@ -180,6 +234,30 @@ mod tests {
         );
         let long = format!("https://s.example/p?a={}&key=x", "y".repeat(8_192 - 29));
         check(&long, "https://s.example/p");
+    }
+
+    #[test]
+    fn addresses_in_properties_are_no_other() {
+        for (json, expected) in [
+            (
+                r#"{"tab_url":"https:\/\/s.example\/reset?token=a\"b","n":1,"q":"?a=b&email=x#c","\u00e9":"https://s.example/?a"}"#,
+                r#"{"tab_url":"https://s.example/reset?token=REDACTED","n":1,"q":"?a=b&email=REDACTED#c","\u00e9":"https://s.example/?a"}"#,
+            ),
+            (
+                r#"{"links":["/p?key=1",{"to":"https://me:word@s.example/"}]}"#,
+                r#"{"links":["/p?key=REDACTED",{"to":"https://s.example/"}]}"#,
+            ),
+            (
+                r#"{"comment":"why? email=me@mail.example","token":"abc"}"#,
+                r#"{"comment":"why? email=me@mail.example","token":"abc"}"#,
+            ),
+        ] {
+            let redaction = Redaction::new(&PARAMETERS.map(str::to_owned));
+            let mut event = Event::default();
+            event.properties = Some(json.into());
+            redaction.redact(&mut event, &Limits::default());
+            assert_eq!(event.properties.as_deref(), Some(expected));
+        }
     }
 
     #[test]
