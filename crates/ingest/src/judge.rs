@@ -19,7 +19,7 @@ use crate::body::{Body, Cut, Hold};
 use crate::consent::Consent;
 use crate::gzip::{self, NotInflated};
 use crate::keys::{Access, Denial};
-use crate::protocol::{Dialect, Hits, Names, Piece, Protocol, Split, Unpacked, place};
+use crate::protocol::{Dialect, Hits, Names, Piece, Protocol, Split, Unpacked, place, surrogates};
 use crate::refusal::Payload;
 use door::{AgentMemo, Door, Facts};
 pub use message::{Message, MessageReader, judge_messages};
@@ -155,6 +155,8 @@ fn refuse(door: &Door<'_>, bad: BadField, payload: Payload<'_>, hold: Hold) -> J
 }
 
 fn judge_text(door: Door<'_>, protocol: Protocol, body: &[u8], mut hold: Hold) -> Judgement {
+    let mended = surrogates::mended(body);
+    let body = mended.as_deref().unwrap_or(body);
     let Some(query) = &door.head.beside else { return judge_body(door, protocol, body, hold) };
     let settings = door.settings;
     let bytes_max = settings.inflated_bytes_max;

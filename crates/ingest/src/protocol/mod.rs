@@ -8,6 +8,7 @@ mod fill;
 mod ga4;
 mod segment;
 mod snowplow;
+pub mod surrogates;
 #[cfg(test)]
 mod testing;
 
@@ -223,7 +224,7 @@ impl Protocol {
         match self {
             Protocol::Events => bad,
             Protocol::Segment(call) => segment::rename(call, bad, text),
-            Protocol::Snowplow => snowplow::rename(bad),
+            Protocol::Snowplow => snowplow::rename(bad, text),
             Protocol::Ga4 => ga4::rename(bad),
             Protocol::CloudEvents => cloudevents::rename(bad, text),
         }
