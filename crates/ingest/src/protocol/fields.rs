@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 
-use footfall_event::{Money, write_text};
+use footfall_event::{Micros, Money, TIME_RANGE, write_text};
 use hashbrown::HashSet;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// So many names are sooner compared with each other than hashed.
+/// So many names are sooner compared with each other than hashed; most objects have fewer than half of them.
 const COMPARED_MAX: usize = 24;
 
 /// Names and raw values, in the order of the object. Of a repeated name the last counts, as in
@@ -90,7 +90,7 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Fields<'a> {
                 f.write_str("a JSON object")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::new();
+                let mut fields = Vec::with_capacity(COMPARED_MAX / 2);
                 while let Some((Text(key), raw)) = map.next_entry::<Text<'de>, &RawValue>()? {
                     fields.push((key, raw.get()));
                 }
@@ -134,6 +134,12 @@ pub fn number_or_text(raw: &str) -> Option<f64> {
         Some(text) => text.trim().parse().ok(),
         None => number(raw),
     }
+}
+
+/// A time in ms since 1970, as a number or as a text that holds one.
+pub fn millis(raw: &str) -> Option<Micros> {
+    let millis: i64 = id(raw)?.trim().parse().ok()?;
+    millis.checked_mul(1_000).map(Micros).filter(|time| TIME_RANGE.contains(time))
 }
 
 /// An amount as a number, or as a text that holds one.

@@ -13,7 +13,7 @@ use typed_arena::Arena;
 
 use super::fields::{self, Fields, Object};
 use super::fill::{fill, fill_text, path_of};
-use super::{Names, Split, bad_json, split_array, text_of};
+use super::{Names, Split, bad_json, split_array, surrogates, text_of};
 use crate::keys::IN_QUERY;
 use schemas::SelfDescribing;
 
@@ -26,11 +26,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Columns under their names in the protocol.
-const COLUMNS: [(&str, Text); 11] = [
-    ("eid", Text::EventId),
-    ("duid", Text::VisitorId),
-    ("uid", Text::UserId),
+/// What identifies, under its names in the protocol.
+const IDENTITY: [(&str, Text); 3] =
+    [("eid", Text::EventId), ("duid", Text::VisitorId), ("uid", Text::UserId)];
+
+/// Columns that a field fills which fits them.
+const COLUMNS: [(&str, Text); 8] = [
     ("sid", Text::ClientSessionId),
     ("url", Text::PageUrl),
     ("page", Text::PageTitle),
@@ -63,7 +64,7 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
             return Err(BadField::new(Reason::Missing, "data", "is required, an array of events"));
         }
     };
-    let key = pieces.first().and_then(|first| key_of((*first).ok()?));
+    let key = pieces.iter().find_map(|piece| key_of((*piece).ok()?));
     Ok(Split::of(pieces, "data", true).with_key(key))
 }
 
@@ -79,12 +80,17 @@ pub fn parse<'a>(
 ) -> Result<Event<'a>, BadField> {
     let mut fields = Fields::parse(text).map_err(bad_json)?;
     let mut event = Event::default();
-    for (name, column) in COLUMNS {
+    for (name, column) in IDENTITY {
         if let Some(raw) = fields.take(name).filter(|raw| *raw != "null") {
             let text = fields::id(raw).ok_or_else(|| expected(name, "a text"))?;
             event.set_text(column, text);
         }
     }
+    for (name, column) in COLUMNS {
+        fields.fill(name, |raw| fill_text(&mut event, column, raw, limits));
+    }
+    // What is left of an address would not be cut.
+    let _unfit = fields.take("ip");
     if let Some(path) = event.text(Text::PageUrl).and_then(path_of).map(str::to_owned) {
         event.set_text(Text::PagePath, path);
     }
@@ -125,11 +131,8 @@ fn take_times(event: &mut Event<'_>, fields: &mut Fields<'_>) -> Result<(), BadF
 
 fn millis(fields: &mut Fields<'_>, name: &str) -> Result<Option<Micros>, BadField> {
     let Some(raw) = fields.take(name).filter(|raw| *raw != "null") else { return Ok(None) };
-    let text = fields::id(raw).unwrap_or_default();
-    let millis: Option<i64> = text.trim().parse().ok();
-    let time = millis.and_then(|millis| millis.checked_mul(1_000)).map(Micros);
-    time.map(Some).ok_or_else(|| {
-        let told: String = text.chars().take(40).collect();
+    fields::millis(raw).map(Some).ok_or_else(|| {
+        let told: String = fields::id(raw).unwrap_or_default().chars().take(40).collect();
         BadField::new(Reason::BadTime, name, format!("`{told}` is not a time in ms"))
     })
 }
@@ -194,8 +197,14 @@ fn packed<'a>(
         let raw = fields.take(name).filter(|raw| *raw != "null");
         raw.map(|raw| fields::text(raw).ok_or_else(|| expected(name, "JSON in a text"))).transpose()
     };
+    let keep = |name, json: String| -> Result<Option<(&'static str, &'a str)>, BadField> {
+        let mended = surrogates::mended(json.as_bytes()).and_then(|it| String::from_utf8(it).ok());
+        let json = mended.unwrap_or(json);
+        check_raw(&json).map_err(|why| BadField::new(Reason::BadType, name, why))?;
+        Ok(Some((name, unpacked.alloc(json).as_str())))
+    };
     if let Some(json) = text(fields, plain)?.filter(|json| !json.is_empty()) {
-        return Ok(Some((plain, &*unpacked.alloc(json.into_owned()))));
+        return keep(plain, json.into_owned());
     }
     let Some(base64) = text(fields, encoded)?.filter(|base64| !base64.is_empty()) else {
         return Ok(None);
@@ -208,7 +217,7 @@ fn packed<'a>(
     let bytes = BASE64.decode(base64.trim().as_bytes());
     let bytes = bytes.map_err(|error| expected(encoded, &format!("base64: {error}")))?;
     let json = String::from_utf8(bytes).map_err(|_| expected(encoded, "base64 of UTF-8"))?;
-    Ok(Some((encoded, &*unpacked.alloc(json))))
+    keep(encoded, json)
 }
 
 fn contexts_of<'a>(name: &str, json: &'a str) -> Result<Vec<SelfDescribing<'a>>, BadField> {
@@ -233,13 +242,18 @@ pub fn names(text: &str) -> Names<'_> {
 }
 
 /// What is wrong with a column, by the name that fills it.
-pub fn rename(mut bad: BadField) -> BadField {
-    let known = COLUMNS.iter().find(|(_, column)| column.name() == bad.path);
-    if let Some((name, _)) = known {
-        bad.path = (*name).to_owned();
-    } else if bad.path == "timestamp" {
-        bad.path = "dtm".to_owned();
-    }
+pub fn rename(mut bad: BadField, text: &str) -> BadField {
+    let known = IDENTITY.iter().find(|(_, column)| column.name() == bad.path);
+    let given = Fields::parse(text).unwrap_or_default();
+    let has = |name| given.get(name).is_some_and(|raw| raw != "null");
+    let name = match (known, bad.path.as_str()) {
+        (Some((name, _)), _) => *name,
+        (None, "timestamp") if has("ttm") => "ttm",
+        (None, "timestamp") => "dtm",
+        (None, "event_name") if has("se_ac") => "se_ac",
+        _ => return bad,
+    };
+    bad.path = name.to_owned();
     bad
 }
 

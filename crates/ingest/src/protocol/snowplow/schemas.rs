@@ -15,9 +15,9 @@ type Fills = &'static [(&'static str, Text)];
 
 /// JSON that names its schema: `{"schema": "iglu:VENDOR/NAME/jsonschema/VERSION", "data": …}`.
 pub struct SelfDescribing<'a> {
-    schema: &'a str,
-    vendor: &'a str,
-    name: &'a str,
+    schema: Cow<'a, str>,
+    vendor: Cow<'a, str>,
+    name: Cow<'a, str>,
     pub data: &'a str,
 }
 
@@ -27,16 +27,25 @@ impl<'a> SelfDescribing<'a> {
     pub fn parse(json: &'a str) -> Result<SelfDescribing<'a>, String> {
         let told = "self-describing JSON, with `schema` and `data`";
         let mut fields = Fields::parse(json).map_err(|error| format!("{told}: {error}"))?;
-        // A URI has nothing to escape.
-        let schema = fields.take("schema").ok_or(told)?.trim_matches('"');
-        let mut parts = schema.strip_prefix("iglu:").ok_or(told)?.split('/');
-        let (vendor, name) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        if vendor.is_empty() || name.is_empty() {
-            return Err(told.to_owned());
+        // PHP escapes its slashes.
+        let schema = fields.take("schema").and_then(fields::text).ok_or(told)?;
+        let (vendor, name) = match &schema {
+            Cow::Borrowed(schema) => vendor_and_name(schema).map(|(v, n)| (v.into(), n.into())),
+            Cow::Owned(schema) => {
+                vendor_and_name(schema).map(|(v, n)| (v.to_owned().into(), n.to_owned().into()))
+            }
         }
+        .ok_or(told)?;
         let data = fields.take("data").ok_or(told)?;
         Ok(SelfDescribing { schema, vendor, name, data })
     }
+}
+
+/// Of `iglu:VENDOR/NAME/…`.
+fn vendor_and_name(schema: &str) -> Option<(&str, &str)> {
+    let (vendor, rest) = schema.strip_prefix("iglu:")?.split_once('/')?;
+    let name = rest.split('/').next()?;
+    (!vendor.is_empty() && !name.is_empty()).then_some((vendor, name))
 }
 
 /// GA4's names of what a shop's action is.
@@ -80,8 +89,8 @@ pub fn fill_from_event<'a>(
     rest: &mut Object,
 ) -> Result<(), String> {
     let mut data = Fields::of_object(told.data).ok_or("an object as `data`")?;
-    let known = EVENTS.iter().find(|(name, ..)| told.vendor == TRACKER && *name == told.name);
-    match (told.vendor, told.name, known) {
+    let known = EVENTS.iter().find(|(name, ..)| told.vendor == TRACKER && told.name == *name);
+    match (told.vendor.as_ref(), told.name.as_ref(), known) {
         (ECOMMERCE, "snowplow_ecommerce_action", _) => {
             let kind = data.take("type").and_then(fields::text).ok_or("a `type` of action")?;
             let known = ACTIONS.iter().find(|(action, _)| *action == kind);
@@ -96,7 +105,7 @@ pub fn fill_from_event<'a>(
             data.fill("cls", |raw| fill(&mut event.cls, fields::number(raw)));
         }
         (TRACKER, "add_to_cart" | "remove_from_cart", _) => {
-            event.set_text(Text::EventName, told.name);
+            event.set_text(Text::EventName, told.name.clone());
             data.fill("currency", |raw| fill_text(event, Text::Currency, raw, limits));
             let names = ["sku", "name", "category", "unitPrice", "quantity"];
             event.items.extend(product(&mut data, names, limits));
@@ -110,9 +119,13 @@ pub fn fill_from_event<'a>(
             data.fill("totalResults", |raw| fill_whole(event, Whole::SearchResults, raw));
         }
         _ => {
-            event.set_text(Text::EventName, told.name);
+            event.set_text(Text::EventName, told.name.clone());
             fill_named(event, &mut data, limits);
-            rest.push_new("schema", "snowplow_", &serde_json::Value::from(told.schema).to_string());
+            rest.push_new(
+                "schema",
+                "snowplow_",
+                &serde_json::Value::from(told.schema.as_ref()).to_string(),
+            );
         }
     }
     data.iter().for_each(|(key, raw)| rest.push_new(key, "snowplow_", raw));
@@ -169,7 +182,7 @@ pub fn fill_from_contexts<'a>(
         };
         if let Some(data) = data {
             let mut rest = Object::default();
-            rest.push("schema", &serde_json::Value::from(context.schema).to_string());
+            rest.push("schema", &serde_json::Value::from(context.schema.as_ref()).to_string());
             rest.push("data", &data);
             left.push(if left.is_empty() { '[' } else { ',' });
             left.push_str(&rest.finish().unwrap_or_default());
@@ -185,14 +198,23 @@ fn fill_from_context<'a>(
     limits: &Limits,
 ) -> Option<String> {
     let mut data = Fields::of_object(context.data).unwrap_or_default();
-    let kind = (context.vendor, context.name);
+    let kind = (context.vendor.as_ref(), context.name.as_ref());
     let known = CONTEXTS.iter().filter(|(vendor, name, _)| kind == (*vendor, *name));
     for (field, column) in known.flat_map(|(_, _, columns)| *columns) {
         data.fill(field, |raw| fill_text(event, *column, raw, limits));
     }
+    // Whose a context is, this may be said in it: trackers have no other place for it.
+    data.fill("consent", |raw| fill_text(event, Text::Consent, raw, limits));
     match kind {
         (TRACKER, "client_session") => {
             data.fill("eventIndex", |raw| fill_whole(event, Whole::Seq, raw));
+        }
+        // The action says of each step that it is one.
+        (ECOMMERCE, "checkout_step")
+            if event.text(Text::EventName) == Some("begin_checkout")
+                && data.get("step").and_then(fields::number).is_some_and(|step| step > 1.0) =>
+        {
+            event.set_text(Text::EventName, "checkout_step_viewed");
         }
         (ECOMMERCE, "transaction") => {
             data.fill("revenue", |raw| fill(&mut event.value, fields::money(raw)));

@@ -121,6 +121,69 @@ fn events_of_snowplows_own_schemas() {
     }
 }
 
+/// PHP's trackers escape the slashes of a schema.
+#[test]
+fn a_schema_is_known_however_it_is_written() {
+    let schema = "com.snowplowanalytics.snowplow/site_search/jsonschema/1-0-0";
+    let event = event_of(schema, r#"{"terms":["boots"]}"#).replace('/', r"\/");
+    let event = serde_json::Value::from(event);
+    check(
+        &format!(r#"{{"e":"ue","eid":"e1","ue_pr":{event}}}"#),
+        r#"{"event_id":"e1","event_name":"search","search_term":"boots"}"#,
+    );
+    let own = event_of("com.acme/size_chosen/jsonschema/1-0-0", "{}").replace('/', r"\/");
+    check(
+        &format!(r#"{{"e":"ue","eid":"e1","ue_px":"{}"}}"#, encoded(&own)),
+        r#"{"event_id":"e1","event_name":"size_chosen","properties":{"schema":"iglu:com.acme/size_chosen/jsonschema/1-0-0"}}"#,
+    );
+}
+
+#[test]
+fn a_checkout_begins_with_its_first_step() {
+    let action = event_of(
+        "com.snowplowanalytics.snowplow.ecommerce/snowplow_ecommerce_action/jsonschema/1-0-2",
+        r#"{"type":"checkout_step"}"#,
+    );
+    for (step, name) in [
+        (r#"{"step":1}"#, "begin_checkout"),
+        ("{}", "begin_checkout"),
+        (r#"{"step":3}"#, "checkout_step_viewed"),
+    ] {
+        let schema = "com.snowplowanalytics.snowplow.ecommerce/checkout_step/jsonschema/1-0-0";
+        let (co, ue) = (encoded(&contexts(&[(schema, step)])), encoded(&action));
+        let body = format!(r#"{{"data":[{{"e":"ue","eid":"e1","ue_px":"{ue}","cx":"{co}"}}]}}"#);
+        let record = records(Protocol::Snowplow, &body);
+        assert!(record[0].contains(&format!(r#""event_name":"{name}""#)), "{record:?}");
+    }
+}
+
+/// Trackers have no other place for it.
+#[test]
+fn a_context_may_say_the_visitors_consent() {
+    let co =
+        encoded(&contexts(&[("com.acme/privacy/jsonschema/1-0-0", r#"{"consent":"denied"}"#)]));
+    check(
+        &format!(r#"{{"e":"pv","eid":"e1","cx":"{co}"}}"#),
+        r#"{"event_id":"e1","event_name":"page_view","consent":"denied"}"#,
+    );
+}
+
+#[test]
+fn what_does_not_fit_its_column_stays_in_properties() {
+    let long = format!("https://shop.example/{}", "x".repeat(8_192));
+    check(
+        &format!(r#"{{"e":"pv","eid":"e1","url":"{long}","ip":5,"page":7}}"#),
+        &format!(
+            r#"{{"event_id":"e1","event_name":"page_view","properties":{{"url":"{long}","page":7}}}}"#
+        ),
+    );
+    let co = contexts(&[("com.acme/a/jsonschema/1-0-0", r#"{"title":"\ud83d"}"#)]);
+    check(
+        &format!(r#"{{"e":"pv","eid":"e1","cx":"{}"}}"#, encoded(&co)),
+        r#"{"event_id":"e1","event_name":"page_view","properties":{"contexts":[{"schema":"iglu:com.acme/a/jsonschema/1-0-0","data":{"title":"\ufffd"}}]}}"#,
+    );
+}
+
 #[test]
 fn events_without_a_schema() {
     check(
@@ -145,6 +208,7 @@ fn events_without_a_schema() {
 fn bad_events_name_the_field() {
     let ue = |event: &str| format!(r#"{{"e":"ue","ue_pr":{}}}"#, serde_json::Value::from(event));
     let long = "x".repeat(600);
+    let nested = format!(r#"{{"a":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
     for (text, expected) in [
         ("{}".to_owned(), "missing e: is required, such as `pv`"),
         (r#"{"e":"se"}"#.to_owned(), "missing se_ac: is required, the action"),
@@ -165,6 +229,22 @@ fn bad_events_name_the_field() {
         (
             ue(&event_of("com.acme/a/jsonschema/1-0-0", "7")),
             "bad_type ue_pr: expected an object as `data`",
+        ),
+        (
+            ue(&event_of("com.acme/a/jsonschema/1-0-0", &nested)),
+            "bad_type ue_pr: expected at most 64 levels of nesting",
+        ),
+        (
+            format!(r#"{{"e":"se","se_ac":"{long}"}}"#),
+            "too_long se_ac: 600 bytes, at most 512 are taken",
+        ),
+        (
+            r#"{"e":"pv","dtm":"1795341600000","ttm":"1700000000000"}"#.to_owned(),
+            "too_old ttm: 2023-11-14T22:13:20.000000Z is longer ago than max_age, 7d; `footfall load` takes it",
+        ),
+        (
+            r#"{"e":"pv","dtm":"1795341600000000"}"#.to_owned(),
+            "bad_time dtm: `1795341600000000` is not a time in ms",
         ),
         (
             format!(r#"{{"e":"pv","duid":"{long}"}}"#),
@@ -216,6 +296,8 @@ fn a_body_is_split_and_shows_its_key() {
     let body = br#"{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":[{"e":"pv","aid":"k1"},{"e":"pp","aid":"k1"}]}"#;
     let split = super::split(body, 2).unwrap();
     assert_eq!((split.pieces.len(), split.key.as_deref()), (2, Some("k1")));
+    let second = super::split(br#"{"data":[{"e":"pv"},{"e":"pp","aid":"k2"}]}"#, 2).unwrap();
+    assert_eq!(second.key.as_deref(), Some("k2"));
     let bad =
         |body: &str| super::split(body.as_bytes(), 2).err().map(|bad| bad.to_string()).unwrap();
     assert_eq!(bad("{}"), "data: is required, an array of events");
