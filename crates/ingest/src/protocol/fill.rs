@@ -94,8 +94,11 @@ pub fn take_item<'a>(product: &mut Fields<'a>, limits: &Limits) -> Item<'a> {
     let fits = |text: &Cow<'_, str>| text.len() <= limits.id_bytes_max;
     let text = |raw| fields::text(raw).filter(fits);
     let mut item = Item::default();
+    // Of several the first is the product's own: an `id` may be a line's.
+    for name in ["item_id", "product_id", "id", "sku"] {
+        product.fill(name, |raw| fill(&mut item.item_id, fields::id(raw).filter(fits)));
+    }
     product.fill_each(|name, raw| match name {
-        "product_id" | "item_id" | "id" => fill(&mut item.item_id, fields::id(raw).filter(fits)),
         "name" | "item_name" => fill(&mut item.item_name, text(raw)),
         "brand" | "item_brand" => fill(&mut item.item_brand, text(raw)),
         "category" | "item_category" => fill(&mut item.item_category, text(raw)),

@@ -10,7 +10,7 @@ use footfall_event::{BadField, Event, Limits, Micros, Reason, Text, parse_time};
 use hashbrown::{HashMap, HashSet};
 
 use super::fields::{self, Fields, Object};
-use super::fill::check_part;
+use super::fill::{check_part, fill_text};
 use super::{Split, bad_json, split_array, text_of};
 
 /// What a path calls.
@@ -70,7 +70,8 @@ pub fn parse<'a>(
         timestamp => timestamp,
     };
     event.client.sent_at = match time(&mut fields, "sentAt")? {
-        None => envelope.get("sentAt").map_or(Ok(None), |raw| parse_raw_time("sentAt", raw))?,
+        // One that cannot be read is no reason to refuse a whole batch.
+        None => envelope.get("sentAt").and_then(|raw| parse_raw_time("sentAt", raw).ok()?),
         sent_at => sent_at,
     };
     // A credential: it must not reach the tables.
@@ -83,6 +84,12 @@ pub fn parse<'a>(
     }
     columns::fill_from_properties(&mut event, &kind, &mut properties, limits);
     let context = columns::fill_from_context(&mut event, context, limits);
+    // A call without properties says it of the visitor.
+    if event.text(Text::Consent).is_none()
+        && let Some(mut traits) = fields.get("traits").and_then(Fields::of_object)
+    {
+        traits.fill("consent", |raw| fill_text(&mut event, Text::Consent, raw, limits));
+    }
     event.properties = rest(properties, fields, context)?.map(Cow::Owned);
     Ok(event)
 }
@@ -121,6 +128,9 @@ fn name<'a>(
     Ok(kind)
 }
 
+/// In 1973; a smaller number would be of another unit.
+const EARLIEST_MS: Micros = Micros(100_000_000_000_000);
+
 fn time(fields: &mut Fields<'_>, name: &str) -> Result<Option<Micros>, BadField> {
     fields.take(name).map_or(Ok(None), |raw| parse_raw_time(name, raw))
 }
@@ -129,8 +139,12 @@ fn parse_raw_time(path: &str, raw: &str) -> Result<Option<Micros>, BadField> {
     if raw == "null" {
         return Ok(None);
     }
-    let text = fields::text(raw).ok_or_else(|| wrong_type(path, "a time as text"))?;
-    let time = parse_time(&text);
+    if let Some(time) = fields::millis(raw).filter(|time| *time >= EARLIEST_MS) {
+        return Ok(Some(time));
+    }
+    let text = fields::text(raw).ok_or_else(|| wrong_type(path, "a time as text or in ms"))?;
+    // What names no zone is UTC's, as Segment has it.
+    let time = parse_time(&text).or_else(|why| parse_time(&format!("{text}Z")).map_err(|_| why));
     time.map(Some).map_err(|message| BadField::new(Reason::BadTime, path, message))
 }
 

@@ -21,12 +21,16 @@ const CAMPAIGN: [(&str, Text); 5] = [
 ];
 
 /// `sessionId` is RudderStack's.
-const CONTEXT: [(&str, Text); 4] = [
+const CONTEXT: [(&str, Text); 5] = [
     ("userAgent", Text::UserAgent),
     ("locale", Text::Language),
     ("ip", Text::Ip),
     ("sessionId", Text::ClientSessionId),
+    ("consent", Text::Consent),
 ];
+
+/// What RudderStack's browser SDK says of a page that was reached from none.
+const NO_REFERRER: &str = "$direct";
 
 /// A property that has the name of a column and fits it fills it, and so do those that Segment's
 /// e-commerce events call otherwise. What does not fit stays.
@@ -37,11 +41,9 @@ pub fn fill_from_properties<'a>(
     limits: &Limits,
 ) {
     if kind == "page" {
-        for (name, column) in PAGE {
-            properties.fill(name, |raw| fill_text(event, column, raw, limits));
-        }
-        properties.fill("search", |raw| is_in_url(event, raw));
+        fill_page(event, properties, limits);
     }
+    properties.fill("referrer", is_no_referrer);
     fill_named(event, properties, limits);
     // A refund has a `total` alone.
     for name in ["revenue", "total"] {
@@ -62,19 +64,17 @@ pub fn fill_from_context<'a>(
     mut context: Fields<'a>,
     limits: &Limits,
 ) -> Option<String> {
-    for (name, column) in CONTEXT {
-        context.fill(name, |raw| fill_text(event, column, raw, limits));
-    }
+    fill_texts(event, &mut context, &CONTEXT, limits);
     // What is left of an address would not be cut.
     let _unfit = context.take("ip");
     let mut rest = Object::default();
-    for (part, columns) in [("page", PAGE.as_slice()), ("campaign", CAMPAIGN.as_slice())] {
+    for part in ["page", "campaign"] {
         let mut inner = Fields::default();
         context.fill(part, |raw| Fields::of_object(raw).map(|parsed| inner = parsed).is_some());
-        for (name, column) in columns {
-            inner.fill(name, |raw| fill_text(event, *column, raw, limits));
+        match part {
+            "page" => fill_page(event, &mut inner, limits),
+            _ => fill_texts(event, &mut inner, &CAMPAIGN, limits),
         }
-        inner.fill("search", |raw| is_in_url(event, raw));
         let mut left = Object::default();
         inner.iter().for_each(|(key, raw)| left.push(key, raw));
         if let Some(left) = left.finish() {
@@ -85,6 +85,27 @@ pub fn fill_from_context<'a>(
     rest.finish()
 }
 
+fn fill_page<'a>(event: &mut Event<'a>, page: &mut Fields<'a>, limits: &Limits) {
+    page.fill("referrer", is_no_referrer);
+    fill_texts(event, page, &PAGE, limits);
+    page.fill("search", |raw| is_in_url(event, raw));
+}
+
+fn fill_texts<'a>(
+    event: &mut Event<'a>,
+    fields: &mut Fields<'a>,
+    columns: &[(&str, Text)],
+    limits: &Limits,
+) {
+    for (name, column) in columns {
+        fields.fill(name, |raw| fill_text(event, *column, raw, limits));
+    }
+}
+
+fn is_no_referrer(raw: &str) -> bool {
+    fields::text(raw).is_some_and(|referrer| referrer == NO_REFERRER)
+}
+
 fn is_in_url(event: &Event<'_>, raw: &str) -> bool {
     let url = event.text(Text::PageUrl).unwrap_or("");
     fields::text(raw).is_some_and(|search| url.contains(search.as_ref()))
@@ -92,7 +113,8 @@ fn is_in_url(event: &Event<'_>, raw: &str) -> bool {
 
 /// `Product Viewed` and its like are about one product, whose fields stand beside the others.
 fn fill_item<'a>(event: &mut Event<'a>, properties: &mut Fields<'a>, limits: &Limits) {
-    if properties.get("product_id").is_some() {
+    let has = |name| properties.get(name).is_some_and(|raw| raw != "null");
+    if has("product_id") || has("sku") {
         let item = take_item(properties, limits);
         event.items.push(item);
     }

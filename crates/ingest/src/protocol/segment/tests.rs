@@ -129,7 +129,7 @@ fn bad_events_name_the_field() {
             r#"{"event":"e","timestamp":"yesterday"}"#,
             "bad_time timestamp: `yesterday` is not a time such as 2026-11-22T10:00:00.000000Z",
         ),
-        (r#"{"event":"e","sentAt":5}"#, "bad_type sentAt: expected a time as text"),
+        (r#"{"event":"e","sentAt":5}"#, "bad_type sentAt: expected a time as text or in ms"),
         (r#"[]"#, "bad_type expected an event: a JSON object"),
         (deep.as_str(), "bad_type properties.a: expected at most 64 levels of nesting"),
         (traits.as_str(), "bad_type traits: expected at most 64 levels of nesting"),
@@ -192,6 +192,69 @@ fn the_time_sent_is_the_events_or_else_the_batchs() {
         })
         .collect();
     assert_eq!(times, [5_000_000, 1_000_001]);
+}
+
+/// Of RudderStack's browser SDK, which says of its own what no other does.
+#[test]
+fn a_page_that_was_reached_from_none_has_no_referrer() {
+    for (call, said) in [
+        ("page", r#""properties":{"url":"https://shop.example/","referrer":"$direct"}"#),
+        ("page", r#""context":{"page":{"url":"https://shop.example/","referrer":"$direct"}}"#),
+    ] {
+        check(
+            Call::One(call),
+            &format!(r#"{{"messageId":"m",{said}}}"#),
+            &[r#"{"event_id":"m","event_name":"page_view","page_url":"https://shop.example/"}"#],
+        );
+    }
+}
+
+#[test]
+fn calls_without_properties_say_their_consent_all_the_same() {
+    for said in [
+        r#""context":{"consent":"denied"}"#,
+        r#""context":{"consent":"denied"},"traits":{}"#,
+        r#""traits":{"consent":"denied"}"#,
+    ] {
+        let record = records(Protocol::Segment(Call::One("identify")), &format!("{{{said}}}"));
+        assert!(record[0].contains(r#""consent":"denied""#), "{record:?}");
+    }
+}
+
+#[test]
+fn an_item_is_known_by_its_product() {
+    for (product, item_id) in [
+        (r#"{"id":"line-7","product_id":"p1","sku":"s1"}"#, "p1"),
+        (r#"{"sku":"s1","id":7}"#, "7"),
+        (r#"{"name":"Lamp","sku":"s1"}"#, "s1"),
+    ] {
+        let body = format!(r#"{{"event":"e","properties":{{"products":[{product}]}}}}"#);
+        let record = records(Protocol::Segment(Call::One("track")), &body);
+        assert!(record[0].contains(&format!(r#""items":[{{"item_id":"{item_id}""#)), "{record:?}");
+    }
+    check(
+        Call::One("track"),
+        r#"{"event":"e","messageId":"m","properties":{"product_id":null,"color":"red"}}"#,
+        &[r#"{"event_id":"m","event_name":"e","properties":{"product_id":null,"color":"red"}}"#],
+    );
+}
+
+#[test]
+fn a_time_may_be_in_ms_or_name_no_zone() {
+    let time = |said: &str| {
+        let body = format!(r#"{{"event":"e","timestamp":{said}}}"#);
+        let event = parse(Call::One("track"), &body, &Fields::default(), &Limits::default());
+        event.map(|event| event.client.timestamp)
+    };
+    let expected = Ok(Some(Micros(1_795_341_600_500_000)));
+    for said in ["1795341600500", r#""1795341600500""#, r#""2026-11-22T10:00:00.5""#] {
+        assert_eq!(time(said), expected, "{said}");
+    }
+    let beyond = time("1795341600500000").unwrap_err();
+    assert_eq!((beyond.reason, beyond.path.as_str()), (Reason::BadType, "timestamp"));
+    // Of all events of a batch.
+    let body = r#"{"sentAt":"soon","batch":[{"type":"track","event":"e","messageId":"m"}]}"#;
+    check(Call::Batch, body, &[r#"{"event_id":"m","event_name":"e"}"#]);
 }
 
 #[test]
