@@ -7,7 +7,7 @@ mod browser;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use footfall_event::{BadField, Event, Limits, Micros, Reason, Text};
+use footfall_event::{BadField, Event, Limits, Micros, Reason, TIME_RANGE, Text};
 use sha2::{Digest, Sha256};
 
 use super::fields::{self, Fields, Object};
@@ -178,7 +178,8 @@ fn time(fields: &mut Fields<'_>) -> Result<Option<Micros>, BadField> {
     let text = fields::id(raw).unwrap_or_default();
     let told: String = text.chars().take(40).collect();
     let bad = || BadField::new(Reason::BadTime, NAME, format!("`{told}` is not a time in µs"));
-    text.trim().parse().map(|micros| Some(Micros(micros))).map_err(|_| bad())
+    let time = text.trim().parse().ok().map(Micros).filter(|time| TIME_RANGE.contains(time));
+    time.map(Some).ok_or_else(bad)
 }
 
 /// The id of an event that tells its time, of all that it and its body say and of how many before it are its equals: so

@@ -115,6 +115,12 @@ fn take(query: &str, whose: &mut Map<String, Value>, parameters: &mut Map<String
             user_property(whose, key, number(value));
         } else if let Some(key) = name.strip_prefix("up.") {
             user_property(whose, key, Value::from(value));
+        } else if name == "gcs"
+            && is_without_analytics(&value)
+            && !parameters.contains_key("consent")
+        {
+            parameters.insert("consent".to_owned(), Value::from("cookieless"));
+            parameters.insert(name.into_owned(), Value::from(value));
         } else if is_item(&name) {
             items.push(item(&value));
         } else {
@@ -135,6 +141,11 @@ fn user_property(whose: &mut Map<String, Value>, key: &str, value: Value) {
 
 fn long<'l>(names: &[(&str, &'l str)], short: &str) -> Option<&'l str> {
     names.iter().find(|(known, _)| *known == short).map(|(_, long)| *long)
+}
+
+/// `G1`, then 1 or 0 for what consent mode lets be kept for advertising, and for analytics.
+fn is_without_analytics(signals: &str) -> bool {
+    signals.len() == 4 && signals.starts_with("G1") && signals.ends_with('0')
 }
 
 /// `pr1`, `pr2` …

@@ -70,6 +70,10 @@ fn bad_events_name_the_field() {
             "bad_time timestamp_micros: `now` is not a time in µs",
         ),
         (
+            r#"{"name":"e","timestamp_micros":1795341600000000000}"#,
+            "bad_time timestamp_micros: `1795341600000000000` is not a time in µs",
+        ),
+        (
             r#"{"name":"e","timestamp_micros":1700000000000000}"#,
             "too_old timestamp_micros: 2023-11-14T22:13:20.000000Z is longer ago than max_age, 7d; `footfall load` takes it",
         ),
@@ -134,6 +138,26 @@ fn a_refused_event_keeps_what_is_said_beside_it() {
         Protocol::Ga4.names("{}", &split, &Limits::default()).visitor_id.as_deref(),
         Some("c")
     );
+}
+
+/// Of consent mode's signals the last is analytics'.
+#[test]
+fn what_consent_mode_does_not_let_be_kept_is_without_cookies() {
+    for (query, consent) in [
+        ("en=e&cid=1&gcs=G111", None),
+        ("en=e&cid=1&gcs=G101", None),
+        ("en=e&cid=1&gcs=G110", Some("cookieless")),
+        ("en=e&cid=1&gcs=G100", Some("cookieless")),
+        ("en=e&cid=1&gcs=G100&ep.consent=granted", Some("granted")),
+        ("ep.consent=granted&en=e&cid=1&gcs=G100", Some("granted")),
+        ("en=e&cid=1&gcs=0", None),
+    ] {
+        let body = Hits::of(query, b"", 9, 9_999).unwrap().convert();
+        let record: serde_json::Value =
+            serde_json::from_str(&records(Protocol::Ga4, &body)[0]).unwrap();
+        assert_eq!(record["consent"].as_str(), consent, "{query}");
+        assert!(record["properties"]["gcs"].is_string(), "{query}");
+    }
 }
 
 #[test]
