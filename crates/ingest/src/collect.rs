@@ -29,6 +29,9 @@ const INFLATION_MAX: usize = 1_032;
 /// Global Privacy Control's.
 const PRIVACY_CONTROL: HeaderName = HeaderName::from_static("sec-gpc");
 
+/// By which Snowplow's trackers ask that the visitor's address is not looked at.
+const ANONYMOUS: HeaderName = HeaderName::from_static("sp-anonymous");
+
 /// What a request's events are judged for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -137,7 +140,7 @@ fn head(
     let browser = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let browser = browser.filter(|agent| agent.starts_with("Mozilla/"));
     let origin = origins::origin(headers);
-    let is_of_visitor = browser.is_some() || origin.is_some();
+    let is_of_visitor = (browser.is_some() || origin.is_some()) && !headers.contains_key(ANONYMOUS);
     let wants_summary = query.is_some_and(|query| query.split('&').any(|q| q == "status=summary"));
     Ok(Head {
         dialect: protocol.dialect(),

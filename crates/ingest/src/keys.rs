@@ -97,7 +97,7 @@ pub fn site_of(keys: &[Key], shown: &[u8], origin: Option<&str>) -> Result<Strin
 }
 
 /// The user name of Basic (as Segment's SDKs send it) or the token of Bearer.
-fn shown_key(headers: &HeaderMap) -> Option<Vec<u8>> {
+pub fn shown_key(headers: &HeaderMap) -> Option<Vec<u8>> {
     if let Some(token) = bearer(headers) {
         return Some(token.to_vec());
     }

@@ -1,12 +1,15 @@
-//! The address that a request came from, through the proxies that stand before the collector.
+//! The address that a request came from, and the host it was sent to, through the proxies that stand before the collector.
 
 use std::net::IpAddr;
 
 use hyper::Request;
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::{HOST, HeaderMap, HeaderName};
 
 /// To which each proxy adds the address of who asked it.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// In which the first proxy tells the host that it was asked by.
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The other end of a request's connection.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +25,14 @@ pub fn address<B>(request: &Request<B>, proxies: usize) -> Option<IpAddr> {
     address.map(|address| address.to_canonical()).filter(|address| !address.is_loopback())
 }
 
+/// By which host a client reaches the collector, as far as it is told.
+pub fn host<B>(request: &Request<B>, proxies: usize) -> Option<&str> {
+    let headers = request.headers();
+    let told = headers.get(FORWARDED_HOST).filter(|_| proxies > 0);
+    let host = told.or(headers.get(HOST))?.to_str().ok()?;
+    Some(host.split(',').next().unwrap_or_default().trim())
+}
+
 fn forwarded(headers: &HeaderMap, proxies: usize) -> Option<IpAddr> {
     let told = headers.get_all(FORWARDED_FOR);
     let told: Vec<&str> = told.iter().filter_map(|value| value.to_str().ok()).collect();
@@ -32,6 +43,19 @@ fn forwarded(headers: &HeaderMap, proxies: usize) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_that_of_the_first_proxy() {
+        let mut request = Request::new(());
+        assert_eq!(host(&request, 0), None);
+        let headers = request.headers_mut();
+        headers.insert(HOST, "10.0.0.1:8080".parse().unwrap());
+        headers.insert(FORWARDED_HOST, "shop.example, inner.example".parse().unwrap());
+        assert_eq!(host(&request, 0), Some("10.0.0.1:8080"));
+        assert_eq!(host(&request, 1), Some("shop.example"));
+        request.headers_mut().remove(FORWARDED_HOST);
+        assert_eq!(host(&request, 1), Some("10.0.0.1:8080"));
+    }
 
     #[track_caller]
     fn check(peer: &str, forwarded: &[&'static str], proxies: usize, expected: Option<&str>) {

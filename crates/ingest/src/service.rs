@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use footfall_log::EventLog;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, EXPECT, HOST, HeaderValue};
+use hyper::header::{ALLOW, EXPECT, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use crate::collect::{Purpose, Source, collect, denied};
 use crate::crowd::Guest;
 use crate::protocol::{Call, Protocol};
 use crate::sdk_settings::{self, Sdk};
-use crate::{IngestSettings, Metrics, keys, origins};
+use crate::{IngestSettings, Metrics, keys, origins, peer};
 
 /// Answers that leave a body unread: what is left of it is passed over, so that they are not lost on a
 /// client which sends before it listens.
@@ -67,12 +67,13 @@ const fn call(kind: &'static str) -> Route {
 }
 
 /// All paths there are, but for Segment's settings, whose path holds a key. Segment's calls have two: those of
-/// one letter are the browser's.
+/// one letter are the browser's. Its SDKs for Ruby and Java call a batch an import.
 const ROUTES: [(&str, Route); 27] = [
     ("/v1/events", Route::Collect(Protocol::Events)),
     ("/v1/cloudevents", Route::Collect(Protocol::CloudEvents)),
     ("/v1/validate", Route::Validate),
     ("/v1/batch", BATCH),
+    ("/v1/import", BATCH),
     ("/v1/track", call("track")),
     ("/v1/page", call("page")),
     ("/v1/screen", call("screen")),
@@ -93,7 +94,6 @@ const ROUTES: [(&str, Route); 27] = [
     ("/mp/collect", Route::Collect(Protocol::Ga4)),
     ("/g/collect", Route::Hit(Protocol::Ga4)),
     ("/sourceConfig", Route::Settings(Sdk::RudderStack)),
-    ("/sourceConfig/", Route::Settings(Sdk::RudderStack)),
     ("/livez", Route::Live),
     ("/readyz", Route::Ready),
     ("/metrics", Route::Metrics),
@@ -109,13 +109,19 @@ impl Route {
         }
     }
 
+    const fn is_without_events(&self) -> bool {
+        matches!(self, Route::Settings(_) | Route::Live | Route::Ready | Route::Metrics)
+    }
+
     /// Pages of shops ask for it.
     const fn is_of_pages(&self) -> bool {
         !matches!(self, Route::Live | Route::Ready | Route::Metrics)
     }
 
     fn find(path: &str) -> Option<Route> {
-        let known = ROUTES.iter().find(|(known, _)| *known == path).map(|(_, route)| *route);
+        // Some SDKs end theirs with a slash.
+        let bare = path.strip_suffix('/').unwrap_or(path);
+        let known = ROUTES.iter().find(|(known, _)| *known == bare).map(|(_, route)| *route);
         known.or_else(|| sdk_settings::segment_key(path).map(|_| Route::Settings(Sdk::Segment)))
     }
 }
@@ -152,7 +158,9 @@ async fn route(
         return origins::preflight(&shared.settings.keys, request.headers());
     }
     let is_hit = matches!(route, Route::Hit(_)) && *method == Method::GET;
-    if route.method() != *method && !is_hit {
+    // hyper leaves the body out of what it answers.
+    let is_look = *method == Method::HEAD && route.is_without_events();
+    if route.method() != *method && !is_hit && !is_look {
         return not_allowed(path, route);
     }
     match route {
@@ -183,7 +191,10 @@ fn settings_of(shared: &Shared, sdk: Sdk, request: &Request<Incoming>) -> Answer
     let (uri, headers) = (request.uri(), request.headers());
     let key = match sdk {
         Sdk::Segment => sdk_settings::segment_key(uri.path()).map(str::to_owned),
-        Sdk::RudderStack => uri.query().and_then(|query| keys::query_key(query, keys::IN_QUERY)),
+        Sdk::RudderStack => {
+            let in_query = uri.query().and_then(|query| keys::query_key(query, keys::IN_QUERY));
+            in_query.or_else(|| String::from_utf8(keys::shown_key(headers)?).ok())
+        }
     };
     let Some(key) = key else {
         return answer::error(StatusCode::BAD_REQUEST, "writeKey: is required in the query");
@@ -195,8 +206,7 @@ fn settings_of(shared: &Shared, sdk: Sdk, request: &Request<Incoming>) -> Answer
     {
         return denied(&why);
     }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    sdk_settings::of(sdk, &key, host)
+    sdk_settings::of(sdk, &key, peer::host(request, shared.settings.proxies))
 }
 
 fn too_many_connections(shared: &Shared) -> Answer {
@@ -232,6 +242,10 @@ fn not_allowed(path: &str, route: Route) -> Answer {
     let method = route.method();
     let message = format!("{path} takes {method} only");
     let answer = answer::error(StatusCode::METHOD_NOT_ALLOWED, &message);
-    let allowed = if method == Method::POST { "POST" } else { "GET" };
+    let allowed = match route {
+        Route::Hit(_) => "GET, POST",
+        _ if method == Method::POST => "POST",
+        _ => "GET",
+    };
     answer::with(answer, ALLOW, HeaderValue::from_static(allowed))
 }

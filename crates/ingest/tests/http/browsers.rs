@@ -39,7 +39,25 @@ async fn rudderstacks_sdk_asks_for_its_source() {
         assert_eq!(source["destinations"], json!([]));
     }
     assert_eq!(server.get("/sourceConfig/?writeKey=other").await.status, 401);
+    // By which it finds out whether something in the browser blocks it.
+    let mut client = server.connect().await;
+    let look =
+        "HEAD /sourceConfig/?view=ad HTTP/1.1\r\nHost: x\r\nAuthorization: Basic V0s6\r\n\r\n";
+    client.send(look.as_bytes()).await;
+    assert!(client.head().await.starts_with("http/1.1 200"));
     assert_eq!(server.get("/sourceConfig/").await.status, 400);
+    server.stop().await;
+}
+
+/// A proxy asks by the collector's own name, and tells the shop's.
+#[tokio::test]
+async fn segments_sdk_is_told_the_host_that_its_page_reaches() {
+    let server = Server::start(IngestSettings { proxies: 1, ..Default::default() }).await;
+    let ask = "GET /v1/projects/WK/settings HTTP/1.1\r\nHost: inner:8080\r\nX-Forwarded-Host: shop.example\r\n\r\n";
+    let mut client = server.connect().await;
+    client.send(ask.as_bytes()).await;
+    let settings = client.answer().await.unwrap().json();
+    assert_eq!(settings["integrations"]["Segment.io"]["apiHost"], "shop.example/v1");
     server.stop().await;
 }
 
@@ -57,6 +75,8 @@ async fn calls_of_a_browser_are_those_of_a_server() {
         ("/v1/g", &basic, r#"{"messageId":"g","anonymousId":"a","groupId":"g"}"#),
         ("/v1/a", &basic, r#"{"messageId":"a","userId":"u","previousId":"a"}"#),
         ("/v1/b", &basic, r#"{"batch":[{"type":"page","messageId":"b","anonymousId":"a"}]}"#),
+        // Java's SDK.
+        ("/v1/import/", &basic, r#"{"batch":[{"type":"page","messageId":"j","anonymousId":"a"}]}"#),
     ];
     let page = page.to_owned();
     let beacon = r#"{"batch":[{"type":"track","event":"left","messageId":"q","anonymousId":"a"}]}"#;
@@ -88,6 +108,7 @@ async fn calls_of_a_browser_are_those_of_a_server() {
             ("e", "left"),
             ("g", "group"),
             ("i", "identify"),
+            ("j", "page_view"),
             ("p", "page_view"),
             ("q", "left"),
             ("s", "screen_view"),

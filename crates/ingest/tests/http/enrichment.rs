@@ -55,6 +55,16 @@ async fn a_browsers_request_tells_more_than_its_event() {
     server.stop().await;
 }
 
+/// By Snowplow's header a visitor asks that nobody looks at where the request came from.
+#[tokio::test]
+async fn who_is_anonymous_has_no_address() {
+    let server = start(EnrichSettings::default()).await;
+    let headers = format!("{CHROME}X-Forwarded-For: 192.0.2.77\r\nSP-Anonymous: *\r\n");
+    let record = kept(&server, &headers, landing()).await;
+    assert_eq!((&record["ip"], &record["browser"]), (&Value::Null, &json!("Chrome")));
+    server.stop().await;
+}
+
 /// A server speaks for its visitor: nothing of its own is the visitor's.
 #[tokio::test]
 async fn a_servers_request_tells_nothing_of_the_visitor() {

@@ -53,6 +53,42 @@ async fn the_measurement_protocol_has_its_key_in_the_query() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn snowplows_pages_are_held_to_their_origin() {
+    let server = start().await;
+    let body = br#"{"data":[{"e":"pv","aid":"G-SHOP","duid":"v","eid":"e"}]}"#;
+    let path = "/com.snowplowanalytics.snowplow/tp2";
+    let foreign = server.post(path, "Origin: https://evil.example\r\n", body).await;
+    assert_eq!(foreign.status, 403, "{}", foreign.body);
+    assert_eq!(server.post(path, PAGE, body).await.status, 200);
+    assert_eq!(server.rows().await.len(), 1);
+    server.stop().await;
+}
+
+/// A page that cuts a title within an emoji sends half of it.
+#[tokio::test]
+async fn half_a_character_loses_no_event() {
+    let server = start().await;
+    let calls = [
+        (
+            "/v1/events?writeKey=G-SHOP",
+            r#"{"event_name":"e","visitor_id":"v","page_title":"a\ud83d"}"#,
+        ),
+        (
+            "/v1/page?writeKey=G-SHOP",
+            r#"{"anonymousId":"v","properties":{"title":"a\ud83d","x":"\ude00"}}"#,
+        ),
+    ];
+    for (path, body) in calls {
+        let answer = server.post(path, PAGE, body.as_bytes()).await;
+        assert!([200, 202].contains(&answer.status), "{path}: {}", answer.body);
+    }
+    let rows = server.rows().await;
+    assert_eq!(rows.len(), calls.len());
+    assert!(rows.iter().all(|row| row.json["page_title"] == "a\u{fffd}"));
+    server.stop().await;
+}
+
 /// By GET, by POST with all in the query, and by POST with a line for each.
 #[tokio::test]
 async fn gtag_sends_hits() {
