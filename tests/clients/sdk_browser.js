@@ -31,17 +31,22 @@ const snowplow = (user, eventMethod) => `<script src="/snowplow.js"></script><sc
   trackPageView();
   trackStructEvent({ category: "shop", action: "size-chosen", label: "42" });
 </script>`;
-// The body of each page, and how many requests with events are answered before it is left.
+const segment = (visitor, user, settings) => `<script src="/segment.js"></script><script>
+  const analytics = window.AnalyticsNext.AnalyticsBrowser.load(
+    { writeKey: KEY, cdnURL: COLLECTOR }, { integrations: { "Segment.io": ${JSON.stringify(settings)} } });
+  analytics.setAnonymousId("${visitor}");
+  analytics.page("Lamps");
+  analytics.identify("${user}", { plan: "pro" });
+  analytics.track("Product Viewed", { product_id: "p1", name: "Lamp", price: 19.9, currency: "EUR" });
+</script>`;
+const batching = { strategy: "batching", config: { size: 3, timeout: 60_000 } };
+// The body of each page, and how many requests with events are answered before it is left. To those that end with `direct` no
+// campaign leads.
 const pages = {
-  "/segment": [`<script src="/segment.js"></script><script>
-    const analytics = window.AnalyticsNext.AnalyticsBrowser.load(
-      { writeKey: KEY, cdnURL: COLLECTOR }, { integrations: { "Segment.io": { protocol: "http" } } });
-    analytics.setAnonymousId("b1");
-    analytics.page("Lamps");
-    analytics.identify("u4", { plan: "pro" });
-    analytics.track("Product Viewed", { product_id: "p1", name: "Lamp", price: 19.9, currency: "EUR" });
-  </script>`, 3],
+  "/segment": [segment("b1", "u4", { protocol: "http" }), 3],
+  "/segment-batch": [segment("b4", "u7", { protocol: "http", deliveryStrategy: batching }), 1],
   "/rudderstack": [rudderstack("b2", false), 2],
+  "/rudderstack-direct": [rudderstack("b5", false), 2],
   "/rudderstack-beacon": [rudderstack("b3", true), 0],
   "/snowplow": [snowplow("u5", "post"), 1],
   "/snowplow-get": [snowplow("u6", "get"), 2],
@@ -78,7 +83,7 @@ async function visit(browser, name, count) {
     });
     look();
   });
-  await page.goto(`http://localhost:${port}${name}?utm_source=news`);
+  await page.goto(`http://localhost:${port}${name}${name.endsWith("direct") ? "" : "?utm_source=news"}`);
   await page.waitForFunction(() => document.readyState === "complete");
   // An SDK that sends nothing before a page is left must have begun at least.
   if (count === 0) await page.waitForFunction(() => window.localStorage.length > 0);

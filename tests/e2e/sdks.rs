@@ -40,6 +40,24 @@ const OF_SNOWPLOW: [&str; 3] =
 const OF_SEGMENT_IN_PYTHON: [&str; 3] =
     ["a7 identify", "a7 page_view /lamps", "a7 purchase o7 44.7000 EUR p1 Lamp 19.9000 2.0"];
 const OF_SNOWPLOW_IN_PYTHON: [&str; 2] = ["a8 page_view /lamps Lamps", "a8 size-chosen"];
+const OF_MEASUREMENT_PROTOCOL: [&str; 2] =
+    ["a9 page_view /lamps Lamps", "a9 purchase o9 44.7000 EUR p1 Lamp 19.9000 2.0"];
+
+/// What the clients of servers say that has no column: of whom, in which event, where in `properties`.
+const PROPERTIES: [(&str, &str, &str, &str); 12] = [
+    ("a1", "identify", "/traits/plan", "pro"),
+    ("a1", "page_view", "/name", "Lamps"),
+    ("a1", "purchase", "/event", "Order Completed"),
+    ("a1", "Size Chosen", "/size", "42"),
+    ("u1", "group", "/groupId", "g1"),
+    ("u1", "alias", "/previousId", "a1"),
+    ("a1", "screen_view", "/name", "Home"),
+    ("a2", "add_to_cart", "/event", "Product Added"),
+    ("a3", "size-chosen", "/se_label", "42"),
+    ("a3", "add_to_cart", "/p", "srv"),
+    ("a7", "identify", "/traits/plan", "pro"),
+    ("a8", "size-chosen", "/se_category", "shop"),
+];
 
 /// A running Footfall that knows a key of the shop, from whose pages it is sent.
 struct Shop {
@@ -156,16 +174,34 @@ fn client(script: &str) -> PathBuf {
 #[test]
 fn sdks_of_servers() -> Result<()> {
     let shop = Shop::open()?;
-    for script in ["sdk_segment.js", "sdk_rudderstack.js", "sdk_snowplow.js"] {
+    let of_node =
+        ["sdk_segment.js", "sdk_rudderstack.js", "sdk_snowplow.js", "measurement_protocol.js"];
+    for script in of_node {
         shop.run(script, shop.running.ingest())?;
     }
     for script in ["sdk_segment.py", "sdk_snowplow.py"] {
         shop.run_python(script, shop.running.ingest())?;
     }
     let of_python = [&OF_SEGMENT_IN_PYTHON[..], &OF_SNOWPLOW_IN_PYTHON].concat();
-    let mut expected = [&OF_SEGMENT[..], &OF_RUDDERSTACK, &OF_SNOWPLOW, &of_python].concat();
+    let of_node = [&OF_RUDDERSTACK[..], &OF_SNOWPLOW, &OF_MEASUREMENT_PROTOCOL].concat();
+    let mut expected = [&OF_SEGMENT[..], &of_node, &of_python].concat();
     expected.sort_unstable();
     assert_eq!(shop.told(expected.len())?, expected);
+    for (who, name, path, expected) in PROPERTIES {
+        let rows = shop.running.sql(&format!(
+            "SELECT properties FROM events WHERE event_name = '{name}' AND '{who}' = \
+             CASE WHEN length(visitor_id) = 2 THEN visitor_id ELSE user_id END"
+        ))?;
+        let properties: Value = serde_json::from_str(rows[0][0].as_str().context("none")?)?;
+        let found = properties.pointer(path).map(|found| match found {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        assert_eq!(found.as_deref(), Some(expected), "{path} of {who} {name}: {properties}");
+    }
+    // When it happened is what the client said, and not when it came.
+    let untimed = "SELECT event_name FROM events WHERE client_time IS NULL";
+    assert_eq!(shop.running.sql(untimed)?, Vec::<Value>::new());
     shop.running.stop()
 }
 
@@ -190,6 +226,11 @@ fn sdks_of_browsers() -> Result<()> {
         "u5 size-chosen /snowplow news".to_owned(),
         page("u6", "/snowplow-get"),
         "u6 size-chosen /snowplow-get news".to_owned(),
+        page("b4", "/segment-batch"),
+        "b4 identify /segment-batch Lamps - Shop news".to_owned(),
+        "b4 view_item /segment-batch Lamps - Shop news EUR p1 Lamp 19.9000".to_owned(),
+        "b5 page_view /rudderstack-direct Lamps - Shop".to_owned(),
+        "b5 add_to_cart /rudderstack-direct Lamps - Shop EUR p1 Lamp 19.9000 2.0".to_owned(),
     ];
     expected.sort();
     assert_eq!(shop.told(expected.len())?, expected);
@@ -197,6 +238,28 @@ fn sdks_of_browsers() -> Result<()> {
     let derived = "SELECT DISTINCT browser, os, device_type, bot FROM events";
     let derived = Value::from(shop.running.sql(derived)?);
     assert_eq!(derived, json!([["HeadlessChrome", "Linux", "desktop", "ua:HeadlessChrome"]]));
+    // And of its pages: where they are, how they were reached, and which visit and view they are of.
+    let pages = "SELECT DISTINCT page_path, page_url, referrer, channel, language, \
+        client_session_id IS NOT NULL, page_view_id IS NOT NULL FROM events ORDER BY page_path, channel";
+    let of_page = |path: &str, query: &str, channel: Value, has_session: bool, has_view: bool| {
+        let url = format!("http://localhost:{}{path}{query}", shop.page_port);
+        json!([path, url, null, channel, "de-DE", has_session, has_view])
+    };
+    let named = |path, has_session, has_view| {
+        of_page(path, "?utm_source=news", json!("Unassigned"), has_session, has_view)
+    };
+    let direct = |channel| of_page("/rudderstack-direct", "", channel, true, false);
+    let expected = json!([
+        named("/rudderstack", true, false),
+        named(beacon, true, false),
+        direct(json!("Direct")),
+        direct(Value::Null),
+        named("/segment", false, false),
+        named("/segment-batch", false, false),
+        named("/snowplow", true, true),
+        named("/snowplow-get", true, true),
+    ]);
+    assert_eq!(Value::from(shop.running.sql(pages)?), expected);
     shop.running.stop()
 }
 
@@ -211,15 +274,36 @@ fn sdks_send_again_what_was_not_taken() -> Result<()> {
         shop.run("sdk_segment.js", &proxy.address)?;
         shop.run("sdk_rudderstack.js", &proxy.address)?;
         shop.run_python("sdk_segment.py", &proxy.address)?;
+        shop.run("measurement_protocol.js", &proxy.address)?;
     }
     let seen = proxy.end()?;
     ensure!(seen.busy >= TIMES, "only {} answers were 503", seen.busy);
-    let mut expected = [&OF_SEGMENT[..], &OF_RUDDERSTACK, &OF_SEGMENT_IN_PYTHON].concat();
-    expected = expected.repeat(TIMES);
+    let of_others = [&OF_RUDDERSTACK[..], &OF_SEGMENT_IN_PYTHON, &OF_MEASUREMENT_PROTOCOL].concat();
+    let mut expected = [&OF_SEGMENT[..], &of_others].concat().repeat(TIMES);
     expected.sort_unstable();
     assert_eq!(shop.told(expected.len())?, expected);
     shop.ensure_once(&seen.taken)?;
     ensure!(shop.running.number("SELECT count(*) FROM duplicates")? > 0, "nothing came twice");
+    shop.running.stop()
+}
+
+/// The same of Snowplow's trackers of servers, which send again with the next event or flush, and of a process that ends not at
+/// all: what they were told is taken is there, once.
+#[test]
+fn trackers_of_servers_are_told_what_is_taken() -> Result<()> {
+    const TIMES: usize = 6;
+    let shop = Shop::open()?;
+    let proxy = Proxy::before(&shop, 3)?;
+    for _ in 0..TIMES {
+        // They end with an error where something was not taken.
+        let _told = shop.run("sdk_snowplow.js", &proxy.address);
+        let _told = shop.run_python("sdk_snowplow.py", &proxy.address);
+    }
+    let seen = proxy.end()?;
+    ensure!(seen.busy >= TIMES / 2, "only {} answers were 503", seen.busy);
+    ensure!(seen.taken.len() >= TIMES * 2, "only {:?} were taken", seen.taken);
+    shop.told(seen.taken.len())?;
+    shop.ensure_once(&seen.taken)?;
     shop.running.stop()
 }
 
@@ -236,7 +320,7 @@ fn browsers_are_told_what_is_taken() -> Result<()> {
     ensure!(output.status.success(), "sdk_browser.js: {said}");
     let seen = proxy.end()?;
     ensure!(seen.busy >= 3, "only {} answers were 503", seen.busy);
-    // Eleven events are sent, and most SDKs send them again.
+    // Sixteen events are sent, and most SDKs send them again.
     ensure!(seen.taken.len() >= 6, "only {:?} were taken", seen.taken);
     shop.told(seen.taken.len())?;
     shop.ensure_once(&seen.taken)?;
