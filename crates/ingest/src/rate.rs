@@ -1,12 +1,15 @@
 //! How fast a visitor or a key may send. What comes beyond it is kept and flagged: whoever sends a thousand events at once
 //! is no person, but a shop that is visited a lot is no fault of its visitors.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use footfall_event::{Event, Text};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::clock::DefaultClock;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use hashbrown::DefaultHashBuilder;
 
 /// What stands in `bot` of an event that came too fast.
 pub const FLAG: &str = "rate";
@@ -42,12 +45,12 @@ pub struct Rates {
     settings: RateSettings,
     visitors: Option<Limiter>,
     keys: Option<Limiter>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     events: AtomicU64,
     is_full: AtomicBool,
 }
 
-type Limiter = DefaultKeyedRateLimiter<u64>;
+type Limiter = RateLimiter<u64, DashMapStateStore<u64, DefaultHashBuilder>, DefaultClock>;
 
 /// As it was asked for.
 impl std::fmt::Debug for Rates {
@@ -66,14 +69,16 @@ impl Rates {
     pub fn new(settings: RateSettings) -> Rates {
         let limiter = |rate: Rate| {
             let quota = Quota::per_second(NonZeroU32::new(rate.per_second)?);
-            Some(RateLimiter::keyed(quota.allow_burst(NonZeroU32::new(rate.burst)?)))
+            let quota = quota.allow_burst(NonZeroU32::new(rate.burst)?);
+            let (clock, hasher) = (DefaultClock::default(), DefaultHashBuilder::default());
+            Some(RateLimiter::dashmap_with_clock_and_hasher(quota, clock, hasher))
         };
         let (visitors, keys) = (limiter(settings.visitor), limiter(settings.key));
         Rates {
             settings,
             visitors,
             keys,
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             events: AtomicU64::new(0),
             is_full: AtomicBool::new(false),
         }
