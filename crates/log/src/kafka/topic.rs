@@ -26,7 +26,7 @@ const CREATE_POLL: Duration = Duration::from_millis(20);
 
 /// Creates the topic if there is none, else checks that it is fit: `LogAppendTime`, the number of
 /// partitions, no compaction, no unclean election, room for a record, and with three brokers or
-/// more `min.insync.replicas` of at least 2. Answers `min.insync.replicas`.
+/// copies `min.insync.replicas` of at least 2. Answers `min.insync.replicas`.
 ///
 /// # Errors
 /// `Unavailable` when no broker answers, `Unfit` with the setting, its value and the way out; so too
@@ -121,8 +121,10 @@ impl Cluster {
         .await
     }
 
+    /// A broker that is away is known by the copies that the topic has.
     fn min_insync_replicas(&self) -> usize {
-        if self.brokers >= SAFE_BROKERS { SAFE_INSYNC_REPLICAS } else { 1 }
+        let brokers = self.brokers.max(self.replication);
+        if brokers >= SAFE_BROKERS { SAFE_INSYNC_REPLICAS } else { 1 }
     }
 }
 

@@ -302,6 +302,8 @@ async fn three_brokers_lose_one_and_nothing_else() {
     assert_reads(&mut *subscription, &kept).await;
     KafkaLog::open(settings(&brokers.addresses, "three")).await.unwrap();
     assert_no_topic_is_made_on_two(&brokers.addresses).await;
+    // That one is away makes no copies safe that were not.
+    assert_unfit(&brokers.addresses, "unsafe", "min.insync.replicas", "1").await;
 }
 
 /// Two brokers may be three of which one is away: the topic is left to whoever knows.
