@@ -250,11 +250,12 @@ impl Cluster {
             .create_with_context(Refusals::default())?;
         let mut bytes = vec![0; rng.random_range(1..2_000)];
         rng.fill_bytes(&mut bytes);
-        let payloads: [(&[u8], Option<&str>); 7] = [
+        let payloads: [(&[u8], Option<&str>); 8] = [
             (&bytes, None),
             (b"", None),
             (b"{\"event_name\": \"click\"}", None),
             (b"[1, 2", None),
+            (br#"{"event_id":"i","site":"s","event_name":"e","event_time":9223372036854775807,"received_time":0}"#, None),
             (&bytes, Some("rejected")),
             (&bytes, Some("nobody")),
             // Not refused: a control record that nobody understands is passed over.

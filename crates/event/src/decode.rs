@@ -20,6 +20,11 @@ use crate::parse::PlainText;
 use crate::{Column, Event, Item, Micros, Money, Offset, Partition, Text, Times, Whole};
 use builders::{Builders, Repeated, RowTimes};
 
+/// What is wrong with a record whose `column` is a time outside [`TIME_RANGE`](crate::TIME_RANGE).
+pub fn beyond_readers(column: &str) -> String {
+    format!("`{column}` is not within the years 1 to 9999 of UTC")
+}
+
 /// A record that is not an event's: what is wrong with it.
 #[derive(Debug, thiserror::Error)]
 #[error("not an event's record: {0}")]
@@ -64,8 +69,9 @@ impl EventDecoder {
     /// Appends one row.
     ///
     /// # Errors
-    /// When `record` is no JSON object with texts and numbers where the columns want them, or lacks
-    /// `event_id`, `site`, `event_name`, `event_time` or `received_time`; no row is added then.
+    /// When `record` is no JSON object with texts and numbers where the columns want them, lacks
+    /// `event_id`, `site`, `event_name`, `event_time` or `received_time`, or has a time beyond
+    /// [`TIME_RANGE`](crate::TIME_RANGE); no row is added then.
     pub fn push(
         &mut self,
         record: &[u8],
@@ -90,8 +96,13 @@ impl EventDecoder {
         let mut json = serde_json::Deserializer::from_str(record);
         RowSeed { builders: &mut self.builders }.deserialize(&mut json)?;
         json.end()?;
-        let missing = |column| serde_json::Error::custom(format!("`{column}` is missing"));
-        self.builders.missing().map_or(Ok(()), |column| Err(missing(column)))
+        if let Some(column) = self.builders.missing() {
+            return Err(serde_json::Error::custom(format!("`{column}` is missing")));
+        }
+        match self.builders.times.unreadable() {
+            Some(column) => Err(serde_json::Error::custom(beyond_readers(column))),
+            None => Ok(()),
+        }
     }
 
     /// Appends a checked event, which has an id, as the row that its record would become.

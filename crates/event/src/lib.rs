@@ -16,7 +16,7 @@ mod time;
 pub use check::check_site;
 pub use clock::{ClientTimes, correct_clock};
 pub use columns::{Column, Text, Whole};
-pub use decode::{DecodeError, Decoded, EventDecoder};
+pub use decode::{DecodeError, Decoded, EventDecoder, beyond_readers};
 pub use event::{Event, Item, Limits, Times};
 pub use id::{EventKey, Offset, Partition, SessionId, partition_of, visitor_hash};
 pub use money::Money;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use footfall_event::{
-    Decoded, EventDecoder, EventKey, Micros, Offset, Partition, Reason, Rejection, rejected_payload,
+    Decoded, EventDecoder, EventKey, Micros, Offset, Partition, Reason, Rejection, TIME_RANGE,
+    beyond_readers, rejected_payload,
 };
 use footfall_log::{Kind, Record};
 use footfall_sessionizer::{
@@ -287,7 +288,10 @@ impl PartitionFold {
 
     fn read_rejected(&mut self, record: &Record, metrics: &Metrics) {
         match serde_json::from_slice::<Rejection>(&record.payload) {
-            Ok(rejection) => self.take_rejection(record, rejection, metrics),
+            Ok(rejection) if TIME_RANGE.contains(&rejection.received_time) => {
+                self.take_rejection(record, rejection, metrics);
+            }
+            Ok(_) => self.refuse(record, beyond_readers("received_time"), metrics),
             Err(error) => self.refuse(record, error.to_string(), metrics),
         }
     }

@@ -14,7 +14,7 @@ use arrow::datatypes::DataType;
 
 use super::Decoded;
 use crate::schema::{Table, item_fields};
-use crate::{Column, Item, Micros, Money, Offset, Partition, Text, Whole};
+use crate::{Column, Item, Micros, Money, Offset, Partition, TIME_RANGE, Text, Whole};
 
 /// The times of the row being read.
 #[derive(Default)]
@@ -24,6 +24,21 @@ pub(super) struct RowTimes {
     pub received_time: Option<Micros>,
     pub sent_at: Option<Micros>,
     pub is_replayed: bool,
+}
+
+impl RowTimes {
+    /// A time that a table would keep and not every reader of it could represent. Each is written within the range:
+    /// another is a stranger's.
+    pub fn unreadable(&self) -> Option<&'static str> {
+        let is_unreadable =
+            |time: Option<Micros>| time.is_some_and(|time| !TIME_RANGE.contains(&time));
+        let kept = [
+            ("event_time", self.event_time),
+            ("client_time", self.client_time),
+            ("received_time", self.received_time),
+        ];
+        kept.into_iter().find(|(_, time)| is_unreadable(*time)).map(|(column, _)| column)
+    }
 }
 
 /// Columns that a record must have.

@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::schema::Table;
-use crate::{Limits, Partition, parse_event};
+use crate::{Limits, Partition, TIME_RANGE, parse_event};
 
 const RECEIVED: Micros = Micros(1_800_000_000_000_000);
 const APPENDED: Micros = Micros(1_800_000_000_500_000);
@@ -162,6 +162,23 @@ fn refuse(record: &str, expected: &str) {
 }
 
 #[test]
+fn times_up_to_the_bounds_of_readers_are_taken() {
+    let (first, last) = (TIME_RANGE.start().0, TIME_RANGE.end().0);
+    let mut decoder = decoder();
+    for (event, received) in [(first, last), (last, first)] {
+        let record = format!(
+            r#"{{"event_id":"1","site":"s","event_name":"e","event_time":{event},"received_time":{received},"client_time":{event}}}"#
+        );
+        decoder.push(record.as_bytes(), Offset(0), APPENDED).unwrap();
+    }
+    let rows = decoder.finish().rows;
+    for (row, day) in [(0, "0001-01-01"), (1, "9999-12-31")] {
+        let row = shown(&rows, row);
+        assert!(row.contains(&format!("event_date={day}")), "{row:?}");
+    }
+}
+
+#[test]
 fn a_bad_record_is_left_out() {
     for column in ["event_id", "site", "event_name", "event_time", "received_time"] {
         let other = format!("other_{column}");
@@ -183,6 +200,16 @@ fn a_bad_record_is_left_out() {
     refuse("", "EOF while parsing a value");
     refuse(&GOOD[..GOOD.len() - 1], "EOF while parsing an object");
     refuse(&format!("{GOOD}x"), "trailing characters");
+    let beyond = "is not within the years 1 to 9999 of UTC";
+    for time in [TIME_RANGE.start().0 - 1, TIME_RANGE.end().0 + 1, i64::MIN, i64::MAX] {
+        for (column, ours) in [("event_time", 5), ("received_time", 6)] {
+            let ours = format!("\"{column}\":{ours}");
+            let theirs = format!("\"{column}\":{time}");
+            refuse(&GOOD.replace(&ours, &theirs), &format!("`{column}` {beyond}"));
+        }
+        let client_time = with(&format!("\"client_time\":{time}"));
+        refuse(&client_time, &format!("`client_time` {beyond}"));
+    }
     let mut decoder = decoder();
     assert!(decoder.push(b"{\"event_id\":\"\xff\"}", Offset(0), APPENDED).is_err());
     assert_eq!(decoder.finish().rows.num_rows(), 0);

@@ -187,6 +187,37 @@ async fn rules_that_only_held_events_follow_outlive_two_restarts() {
     assert_eq!(bench.fold.fold().rules().iter().count(), 2);
 }
 
+/// No reader of the tables could represent them: whoever wrote them is not Footfall.
+#[tokio::test]
+async fn a_strangers_time_beyond_all_calendars_reaches_no_table() {
+    let beyond = TIME_RANGE.end().0 + 1;
+    let refused = |received: i64| {
+        let row = format!(
+            r#"{{"id":"i","site":"s","reason":"missing","field":"f","payload":"p","payload_bytes":1,"received_time":{received}}}"#
+        );
+        record(2, 6, Kind::Rejected, row.into_bytes())
+    };
+    let posted = event(3, 6, "a");
+    let own = format!(r#""received_time":{}"#, (BEGAN + 6) * Micros::SECOND.0);
+    let json = String::from_utf8(posted.payload.to_vec()).unwrap();
+    let strange = json.replace(&own, &format!(r#""received_time":{beyond}"#));
+    let mut records = ticks(&[0, 5]);
+    records.extend([refused(beyond), record(3, 6, Kind::Event, strange.into_bytes())]);
+    records.push(Record { offset: Offset(4), ..refused(beyond - 1) });
+    let mut bench = Bench::new();
+    bench.read_all(&records).await;
+    let settled = bench.fold.settle(false).unwrap();
+    let rows = settled.rejected.iter().map(|row| {
+        let Rejection { reason, received_time, .. } = &row.rejection;
+        (row.offset.0, reason.as_str(), received_time.0)
+    });
+    let appended = records[2].append_time.0;
+    let expected =
+        [(2, "bad_record", appended), (3, "bad_record", appended), (4, "missing", beyond - 1)];
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
+    assert_eq!(bench.fold.fold().held_events(), 0);
+}
+
 /// An event is looked up if its own clock lies more than half of the window, of 20 minutes, from when it came or from
 /// when it says that it was sent, if it was appended so long after it came, or if it was replayed; by the clock that it
 /// claims.
