@@ -2,6 +2,7 @@
 //! What a client is for is left to the others.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -151,9 +152,30 @@ impl Kind {
     }
 }
 
+/// Tells the kind of a message.
+pub type KindOf = fn(&BorrowedMessage<'_>) -> Kind;
+
+/// Of another system's topic, whose headers are its own: nobody looks at them.
+pub fn no_kind(_: &BorrowedMessage<'_>) -> Kind {
+    Kind::Event
+}
+
 /// What kind a message is. A stranger's word is an event too, so that it is looked at and refused
 /// where bad events are.
 pub fn kind(message: &BorrowedMessage<'_>) -> Kind {
+    // rdkafka panics at a key that is no UTF-8, and there is no other way to a header. Who read the topic would die
+    // at that message for ever. It only reads, so that nothing is left half done.
+    catch_unwind(AssertUnwindSafe(|| kind_said(message))).unwrap_or_else(|_| {
+        let (partition, offset) = (message.partition(), message.offset());
+        tracing::warn!(
+            partition, offset,
+            "a stranger's header has a key that is no UTF-8, at which the client panicked: read as an event"
+        );
+        Kind::Event
+    })
+}
+
+fn kind_said(message: &BorrowedMessage<'_>) -> Kind {
     let Some(headers) = message.headers() else { return Kind::Event };
     let header = headers.iter().find(|header| header.key == KIND_HEADER);
     match header.and_then(|header| header.value) {

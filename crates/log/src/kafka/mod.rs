@@ -25,6 +25,7 @@ use crate::{
 use producer::Producer;
 use query::Query;
 pub use source::{KafkaSource, SourceMessage, SourceMessages, SourceSettings, Start};
+use subscription::KafkaSubscription;
 pub use topic::create_or_check;
 
 /// The header that tells a record's kind in one word; a record without it is an event.
@@ -143,7 +144,7 @@ impl EventLog for KafkaLog {
     }
 
     fn subscribe(&self, group: &str) -> Result<Box<dyn Subscription>, LogError> {
-        Ok(Box::new(subscription::KafkaSubscription::new(&self.settings, group)?))
+        Ok(Box::new(KafkaSubscription::new(&self.settings, group, client::kind)?))
     }
 
     async fn publish(&self, topic: &str, key: &str, payloads: Vec<Bytes>) -> Result<(), LogError> {

@@ -14,7 +14,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::KafkaSettings;
-use super::client::{self, Logged, QUERY_TIMEOUT};
+use super::client::{self, KindOf, Logged, QUERY_TIMEOUT};
 use crate::{DELIVERY_BYTES_MAX, DELIVERY_RECORDS_MAX, LogError, Record};
 
 mod batch;
@@ -59,6 +59,7 @@ pub enum Read {
 pub fn spawn(
     settings: &KafkaSettings,
     group: &str,
+    kind_of: KindOf,
 ) -> Result<(mpsc::Sender<Command>, Receiver<Read>), LogError> {
     let mut config = client::config(settings);
     config
@@ -74,7 +75,8 @@ pub fn spawn(
     let (command, commands) = mpsc::channel();
     let (reads, read) = channel(DELIVERIES_MAX);
     let topic = settings.topic.clone();
-    let reader = Reader { topic, client, commands, reads, lanes: BTreeMap::new(), check: None };
+    let lanes = BTreeMap::new();
+    let reader = Reader { topic, client, kind_of, commands, reads, lanes, check: None };
     let spawned = thread::Builder::new().name("kafka-reader".to_owned()).spawn(|| reader.run());
     spawned.map_err(|error| client::unavailable(settings, error))?;
     Ok((command, read))
@@ -83,6 +85,7 @@ pub fn spawn(
 struct Reader {
     topic: String,
     client: BaseConsumer<Logged>,
+    kind_of: KindOf,
     commands: mpsc::Receiver<Command>,
     reads: Sender<Read>,
     lanes: BTreeMap<Partition, Lane>,
@@ -166,7 +169,7 @@ impl Reader {
                 Some(Ok(message)) => {
                     bytes += message.payload_len();
                     records += 1;
-                    push(&mut self.lanes, &message);
+                    push(&mut self.lanes, &message, self.kind_of);
                 }
                 Some(Err(error)) => {
                     if out_of_range(&error) {
@@ -219,12 +222,12 @@ impl Reader {
     }
 }
 
-fn push(lanes: &mut BTreeMap<Partition, Lane>, message: &BorrowedMessage<'_>) {
+fn push(lanes: &mut BTreeMap<Partition, Lane>, message: &BorrowedMessage<'_>, kind_of: KindOf) {
     if let Some(lane) = lanes.get_mut(&Partition(message.partition()))
         && message.offset() >= lane.next.0
     {
         lane.next = Offset(message.offset() + 1);
-        lane.batch.push(message);
+        lane.batch.push(message, kind_of(message));
     }
 }
 
@@ -248,8 +251,8 @@ mod tests {
         let client =
             client::create(client::config(&settings).set("group.id", "g"), Logged).unwrap();
         let topic = settings.topic.clone();
-        let mut reader =
-            Reader { topic, client, commands, reads, lanes: BTreeMap::new(), check: None };
+        let (kind_of, lanes): (KindOf, _) = (client::kind, BTreeMap::new());
+        let mut reader = Reader { topic, client, kind_of, commands, reads, lanes, check: None };
         // It is assigned already, and the reader does not know.
         reader.assign(Partition(0), Offset(3)).unwrap();
         for (partition, from) in [(0, 7), (1, -1)] {

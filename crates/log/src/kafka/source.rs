@@ -9,6 +9,7 @@ use footfall_event::{Micros, Offset, Partition, TIME_RANGE};
 use tokio::time::Instant;
 
 use super::KafkaSettings;
+use super::client::no_kind;
 use super::group::Committed;
 use super::query::Query;
 use super::subscription::KafkaSubscription;
@@ -68,7 +69,7 @@ impl KafkaSource {
         let SourceSettings { brokers, topic, group, .. } = &settings;
         // How many partitions there are is the group's to know.
         let client = KafkaSettings::new(brokers, topic, 0);
-        let subscription = KafkaSubscription::new(&client, group)?;
+        let subscription = KafkaSubscription::new(&client, group, no_kind)?;
         let query = Arc::new(Query::new(&client, 0)?);
         Ok(KafkaSource {
             settings,

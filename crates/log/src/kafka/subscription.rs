@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::Instant;
 
 use super::KafkaSettings;
-use super::client;
+use super::client::{self, KindOf};
 use super::group::{Committed, Group, Membership};
 use super::reader::{self, Command, Read};
 use crate::{Delivery, LogError, Subscription};
@@ -29,8 +29,8 @@ pub struct KafkaSubscription {
 }
 
 impl KafkaSubscription {
-    pub fn new(settings: &KafkaSettings, group: &str) -> Result<Self, LogError> {
-        let (commands, reads) = reader::spawn(settings, group)?;
+    pub fn new(settings: &KafkaSettings, group: &str, kind_of: KindOf) -> Result<Self, LogError> {
+        let (commands, reads) = reader::spawn(settings, group, kind_of)?;
         let (group, members) = Group::join(settings, group)?;
         let settings = settings.clone();
         let epochs = BTreeMap::new();

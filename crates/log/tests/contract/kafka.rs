@@ -21,6 +21,7 @@ use crate::harness::{
     A_WHILE, Harness, PARTITIONS, PATIENCE, event, events, eventually, offsets, read_all, started,
 };
 use crate::kafka_broker::Brokers;
+use crate::kafka_by_hand;
 
 pub struct KafkaHarness {
     settings: KafkaSettings,
@@ -158,10 +159,14 @@ async fn a_strangers_record_is_an_event() {
     let no_payload: FutureRecord<'_, str, str> =
         FutureRecord::to("strangers").partition(0).key("k");
     producer.send(no_payload, PATIENCE).await.unwrap();
+    kafka_by_hand::send(brokers, "strangers", 0, b"no text", (b"\xff", b"tick"));
     let read = read_all(&log).await.remove(&Partition(0)).unwrap();
-    assert_eq!(offsets(&read), [0, 1]);
+    assert_eq!(offsets(&read), [0, 1, 2]);
     assert!(read.iter().all(|record| record.kind == Kind::Event));
-    assert_eq!([&read[0].payload[..], &read[1].payload[..]], [&b"?"[..], b""]);
+    let payloads = read.iter().map(|record| &record.payload[..]);
+    assert_eq!(payloads.collect::<Vec<_>>(), [&b"?"[..], b"", b"no text"]);
+    let asked = log.read_one(Partition(0), Offset(2)).await.unwrap();
+    assert_eq!(asked.as_ref(), read.last());
 }
 
 #[tokio::test]

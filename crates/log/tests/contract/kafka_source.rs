@@ -13,6 +13,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use crate::harness::{A_WHILE, PATIENCE, eventually};
 use crate::kafka::{client, create};
 use crate::kafka_broker::Brokers;
+use crate::kafka_by_hand;
 
 /// A topic and a group that no other test uses.
 struct Topic {
@@ -107,6 +108,15 @@ async fn the_latest_is_for_a_group_that_has_read_nothing() {
     let mut source = topic.join(Start::Latest);
     let told = read(&mut source, 1).await;
     assert_eq!(told, [(5, 0, "the first of its partition".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_systems_headers_are_its_own() {
+    let topic = Topic::new("source.headers").await;
+    kafka_by_hand::send(topic.brokers, topic.name, 0, b"a", (b"\xff", b"x"));
+    kafka_by_hand::send(topic.brokers, topic.name, 0, b"b", (b"kind", b"tick"));
+    let mut source = topic.join(Start::Earliest);
+    assert_eq!(read(&mut source, 2).await, [(0, 0, "a".to_owned()), (0, 1, "b".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

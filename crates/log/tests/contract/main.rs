@@ -6,6 +6,7 @@
 mod harness;
 mod kafka;
 mod kafka_broker;
+mod kafka_by_hand;
 mod kafka_source;
 mod local;
 mod local_crash;

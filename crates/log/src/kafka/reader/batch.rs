@@ -25,13 +25,13 @@ impl Batch {
         Self { payloads: BytesMut::new(), heads: Vec::new() }
     }
 
-    pub fn push(&mut self, message: &BorrowedMessage<'_>) {
+    pub fn push(&mut self, message: &BorrowedMessage<'_>, kind: Kind) {
         let payload = message.payload().unwrap_or_default();
         self.payloads.extend_from_slice(payload);
         self.heads.push(Head {
             offset: Offset(message.offset()),
             append_time: client::append_time(message),
-            kind: client::kind(message),
+            kind,
             payload_bytes: payload.len(),
         });
     }
