@@ -1,6 +1,7 @@
 //! Another system's topic, read by a group: its members share the partitions, and the cluster keeps how far each was taken.
 //! Membership and fetching are those of a log's subscription; what the messages mean is left to the caller.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::{Delivery, LogError, Record, Subscription, blocking};
 
 /// How long a partition whose offset could not be asked for waits for the next try.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Of a group that begins at the end, whoever has this partition tells where that is.
+const TELLER: Partition = Partition(0);
 
 /// Where a group begins that has taken nothing yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,16 +145,20 @@ impl KafkaSource {
         let (start, query, asked) =
             (self.settings.start, Arc::clone(&self.query), self.unbegun.clone());
         match blocking(move || begins(&committed, &query, start, &asked)).await {
-            Ok(begins) => {
+            Ok(Begins::At(begins)) => {
                 for begin in &begins {
                     self.subscription.start(begin.partition, begin.from).await?;
                 }
                 self.unbegun.clear();
-                // Who began at the end goes on from there, should it die before its first message.
+                // Who began at the start goes on from there, should it die before its first message.
                 let new = begins.into_iter().filter(|begin| begin.is_new);
                 self.subscription
                     .release(new.map(|begin| (begin.partition, begin.from)).collect())
                     .await
+            }
+            Ok(Begins::Untold { ends }) => {
+                self.ask_at = Instant::now() + ASK_AGAIN;
+                self.subscription.tell(ends)
             }
             Err(error) => {
                 let topic = &self.settings.topic;
@@ -163,7 +170,17 @@ impl KafkaSource {
     }
 }
 
-/// Where a partition is read from.
+/// Where partitions are read from.
+enum Begins {
+    At(Vec<Begin>),
+    /// The group has read nothing and is to begin at the end. Nobody reads before the cluster keeps where that is, of all
+    /// partitions at once: who came later would find that the group has read, and take its own from their first message.
+    Untold {
+        /// What is to be told; nothing, where another tells it.
+        ends: Vec<(Partition, Offset)>,
+    },
+}
+
 struct Begin {
     partition: Partition,
     from: Offset,
@@ -176,30 +193,50 @@ fn begins(
     query: &Query,
     start: Start,
     asked: &[Partition],
-) -> Result<Vec<Begin>, LogError> {
-    let offsets = committed.offsets(asked)?;
-    let has_new = offsets.iter().any(|(_, offset)| offset.is_none());
+) -> Result<Begins, LogError> {
+    let mut all: BTreeSet<Partition> = (0..query.partitions()?).map(Partition).collect();
+    all.extend(asked);
+    // In one question, as the ends may be told at any time.
+    let offsets = committed.offsets(&all.into_iter().collect::<Vec<_>>())?;
+    if start == Start::Latest && offsets.iter().all(|(_, offset)| offset.is_none()) {
+        // One alone tells: what another told later would pass over what the first had begun to read.
+        let told = offsets.iter().filter(|_| asked.contains(&TELLER));
+        let end = |(partition, _): &(Partition, _)| Ok((*partition, query.bounds(*partition)?.end));
+        let ends = told.map(end).collect::<Result<_, LogError>>()?;
+        return Ok(Begins::Untold { ends });
+    }
     // A partition that a topic got later is read from its first message: its group has read before.
-    let is_from_end = has_new && start == Start::Latest && {
-        let all: Vec<Partition> = (0..query.partitions()?).map(Partition).collect();
-        committed.offsets(&all)?.iter().all(|(_, offset)| offset.is_none())
-    };
     let begin = |(partition, offset): (Partition, Option<Offset>)| {
-        let is_new = offset.is_none();
         let from = match offset {
             Some(offset) => offset,
-            None => {
-                let bounds = query.bounds(partition)?;
-                if is_from_end { bounds.end } else { bounds.start }
-            }
+            None => query.bounds(partition)?.start,
         };
-        Ok(Begin { partition, from, is_new })
+        Ok(Begin { partition, from, is_new: offset.is_none() })
     };
-    offsets.into_iter().map(begin).collect()
+    let ours = offsets.into_iter().filter(|(partition, _)| asked.contains(partition));
+    Ok(Begins::At(ours.map(begin).collect::<Result<_, LogError>>()?))
 }
 
 fn message(record: Record) -> SourceMessage {
     let is_time = |time: &Micros| *time > Micros(0) && TIME_RANGE.contains(time);
     let time = Some(record.append_time).filter(is_time);
     SourceMessage { offset: record.offset, time, value: record.payload }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    #[test]
+    fn a_time_that_is_none_is_not_told() {
+        let (first, last) = (Micros(1), *TIME_RANGE.end());
+        let told = |append_time| {
+            let (offset, kind, payload) = (Offset(3), Kind::Event, Bytes::from_static(b"v"));
+            message(Record { offset, append_time, kind, payload }).time
+        };
+        assert_eq!([first, last].map(told), [Some(first), Some(last)]);
+        // A message without a time, one of a clock that was never set, and one that no reader knows.
+        assert_eq!([Micros(0), Micros(-1), last + first].map(told), [None; 3]);
+    }
 }

@@ -42,6 +42,14 @@ impl KafkaSubscription {
         self.group.committed(&self.settings)
     }
 
+    /// Tells the group how far partitions are read, whosever they are.
+    ///
+    /// # Errors
+    /// As [`Subscription::release`].
+    pub fn tell(&self, positions: Vec<(Partition, Offset)>) -> Result<(), LogError> {
+        if positions.is_empty() { Ok(()) } else { self.group.commit(positions) }
+    }
+
     /// What the group has decided since, without waiting for it.
     pub fn membership(&mut self) -> Option<Delivery> {
         let membership = self.members.try_recv().ok()?;
@@ -117,10 +125,6 @@ impl Subscription for KafkaSubscription {
 
     async fn release(&mut self, positions: Vec<(Partition, Offset)>) -> Result<(), LogError> {
         let assigned = |(partition, _): &(Partition, Offset)| self.epochs.contains_key(partition);
-        let ours: Vec<_> = positions.into_iter().filter(assigned).collect();
-        if !ours.is_empty() {
-            self.group.commit(ours)?;
-        }
-        Ok(())
+        self.tell(positions.into_iter().filter(assigned).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Another system's topic: where a group begins to read it, and what the topic let go of.
 
-use std::time::Duration;
+use std::slice;
 
 use footfall_event::{Offset, Partition};
 use footfall_log::kafka::{KafkaSource, SourceSettings, Start};
@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use crate::harness::{A_WHILE, PATIENCE, eventually};
+use crate::harness::{A_WHILE, PARTITIONS, PATIENCE, eventually};
 use crate::kafka::{client, create};
 use crate::kafka_broker::Brokers;
 use crate::kafka_by_hand;
@@ -47,36 +47,57 @@ impl Topic {
         client(self.brokers).create().unwrap()
     }
 
-    /// Reads until the cluster keeps this offset for the group.
-    async fn read_until_kept(&self, source: &mut KafkaSource, partition: i32, offset: i64) {
+    /// A client that asks what the cluster knows of the group.
+    fn display(&self) -> BaseConsumer {
         let group = format!("group of {}", self.name);
-        let display: BaseConsumer = client(self.brokers).set("group.id", group).create().unwrap();
+        client(self.brokers).set("group.id", group).create().unwrap()
+    }
+
+    /// The offset that the cluster keeps for the group.
+    fn kept(&self, partition: i32) -> KafkaOffset {
         let mut asked = TopicPartitionList::new();
         asked.add_partition(self.name, partition);
+        let kept = self.display().committed_offsets(asked, PATIENCE).unwrap();
+        kept.elements()[0].offset()
+    }
+
+    /// Reads nothing until the cluster keeps this offset for the group.
+    async fn read_until_kept(&self, sources: &mut [KafkaSource], partition: i32, offset: i64) {
         let began = tokio::time::Instant::now();
-        loop {
-            let kept = display.committed_offsets(asked.clone(), PATIENCE).unwrap();
-            if kept.elements()[0].offset() == KafkaOffset::Offset(offset) {
-                return;
-            }
+        while self.kept(partition) != KafkaOffset::Offset(offset) {
             assert!(began.elapsed() < PATIENCE, "{offset} is not kept");
-            let read = source.next(A_WHILE).await.unwrap();
-            assert!(read.is_none(), "more was read");
+            for source in sources.iter_mut() {
+                let read = source.next(A_WHILE).await.unwrap();
+                assert!(read.is_none(), "more was read");
+            }
         }
+    }
+
+    /// Waits until the group has so many members, each of which knows what it has.
+    async fn has_members(&self, count: usize) {
+        let (display, group) = (self.display(), format!("group of {}", self.name));
+        eventually("all are members", || async {
+            let groups = display.fetch_group_list(Some(&group), PATIENCE).unwrap();
+            let is_whole = |state: &str, members| state == "Stable" && members == count;
+            groups.groups().iter().any(|group| is_whole(group.state(), group.members().len()))
+        })
+        .await;
     }
 }
 
 /// Partition, offset and value of the next messages, so many at least.
-async fn read(source: &mut KafkaSource, count: usize) -> Vec<(i32, i64, String)> {
+async fn read(sources: &mut [KafkaSource], count: usize) -> Vec<(i32, i64, String)> {
     let mut all = Vec::new();
     let began = tokio::time::Instant::now();
     while all.len() < count {
         assert!(began.elapsed() < PATIENCE, "{all:?} and no more came");
-        let Some(read) = source.next(Duration::from_secs(1)).await.unwrap() else { continue };
-        for message in read.messages {
-            assert!(message.time.is_some());
-            let value = String::from_utf8(message.value.to_vec()).unwrap();
-            all.push((read.partition.0, message.offset.0, value));
+        for source in sources.iter_mut() {
+            let Some(read) = source.next(A_WHILE).await.unwrap() else { continue };
+            for message in read.messages {
+                assert!(message.time.is_some());
+                let value = String::from_utf8(message.value.to_vec()).unwrap();
+                all.push((read.partition.0, message.offset.0, value));
+            }
         }
     }
     all
@@ -88,11 +109,11 @@ async fn the_latest_is_for_a_group_that_has_read_nothing() {
     topic.send(0, &["old"]).await;
     let mut source = topic.join(Start::Latest);
     // Kept at once, so that who dies before its first message leaves none out.
-    topic.read_until_kept(&mut source, 0, 1).await;
+    topic.read_until_kept(slice::from_mut(&mut source), 0, 1).await;
     topic.send(0, &["new"]).await;
-    assert_eq!(read(&mut source, 1).await, [(0, 1, "new".to_owned())]);
+    assert_eq!(read(slice::from_mut(&mut source), 1).await, [(0, 1, "new".to_owned())]);
     source.taken(Partition(0), Offset(2)).await.unwrap();
-    topic.read_until_kept(&mut source, 0, 2).await;
+    topic.read_until_kept(slice::from_mut(&mut source), 0, 2).await;
     drop(source);
 
     let more = NewPartitions::new(topic.name, 6);
@@ -106,8 +127,32 @@ async fn the_latest_is_for_a_group_that_has_read_nothing() {
     .await;
     topic.send(5, &["the first of its partition"]).await;
     let mut source = topic.join(Start::Latest);
-    let told = read(&mut source, 1).await;
+    let told = read(slice::from_mut(&mut source), 1).await;
     assert_eq!(told, [(5, 0, "the first of its partition".to_owned())]);
+}
+
+/// Who is asked first has other partitions than whoever tells the ends, and who is asked later finds what was told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_begin_at_the_latest_begin_together() {
+    let topic = Topic::new("source.two").await;
+    let partitions = 0..PARTITIONS as i32;
+    for partition in partitions.clone() {
+        topic.send(partition, &["old"]).await;
+    }
+    let first = topic.join(Start::Latest);
+    topic.has_members(1).await;
+    let mut sources = [topic.join(Start::Latest), first];
+    topic.has_members(2).await;
+    for partition in partitions.clone() {
+        topic.read_until_kept(&mut sources, partition, 1).await;
+    }
+    for partition in partitions.clone() {
+        topic.send(partition, &["new"]).await;
+    }
+    let mut told = read(&mut sources, PARTITIONS as usize).await;
+    told.sort();
+    let new = partitions.map(|partition| (partition, 1, "new".to_owned()));
+    assert_eq!(told, new.collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,7 +161,10 @@ async fn another_systems_headers_are_its_own() {
     kafka_by_hand::send(topic.brokers, topic.name, 0, b"a", (b"\xff", b"x"));
     kafka_by_hand::send(topic.brokers, topic.name, 0, b"b", (b"kind", b"tick"));
     let mut source = topic.join(Start::Earliest);
-    assert_eq!(read(&mut source, 2).await, [(0, 0, "a".to_owned()), (0, 1, "b".to_owned())]);
+    assert_eq!(
+        read(slice::from_mut(&mut source), 2).await,
+        [(0, 0, "a".to_owned()), (0, 1, "b".to_owned())]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,14 +172,14 @@ async fn what_a_topic_let_go_of_is_passed_over() {
     let topic = Topic::new("source.gone").await;
     topic.send(0, &["a", "b", "c"]).await;
     let mut source = topic.join(Start::Earliest);
-    assert_eq!(read(&mut source, 3).await.len(), 3);
+    assert_eq!(read(slice::from_mut(&mut source), 3).await.len(), 3);
     source.taken(Partition(0), Offset(1)).await.unwrap();
-    topic.read_until_kept(&mut source, 0, 1).await;
+    topic.read_until_kept(slice::from_mut(&mut source), 0, 1).await;
     drop(source);
 
     let mut before = TopicPartitionList::new();
     before.add_partition_offset(topic.name, 0, KafkaOffset::Offset(2)).unwrap();
     topic.admin().delete_records(&before, &AdminOptions::new()).await.unwrap();
     let mut source = topic.join(Start::Earliest);
-    assert_eq!(read(&mut source, 1).await, [(0, 2, "c".to_owned())]);
+    assert_eq!(read(slice::from_mut(&mut source), 1).await, [(0, 2, "c".to_owned())]);
 }
