@@ -1,10 +1,12 @@
 //! The parts as processes of their own on a real Kafka: eight partitions, two pipelines, a rebalance
-//! and kills in mid-stream.
+//! and kills in mid-stream; and a stranger who writes by transactions.
 
 use std::time::Duration;
 
-use anyhow::Result;
-use footfall_tests::Kafka;
+use anyhow::{Result, ensure};
+use footfall_tests::{Kafka, Running, wait_until};
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 
 use crate::pauses::Pauses;
@@ -12,6 +14,8 @@ use crate::sample::{Posting, check, quick, wait_until_folded};
 
 /// How often a pipeline is killed while events are posted.
 const KILLS: u64 = 20;
+const TOPIC: &str = "footfall.events";
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn two_pipelines_share_eight_partitions_and_lose_nothing() -> Result<()> {
@@ -45,4 +49,58 @@ fn two_pipelines_share_eight_partitions_and_lose_nothing() -> Result<()> {
     second.stop()?;
     ingest.stop()?;
     check(folder.path(), &footfall, query, &truth)
+}
+
+/// The marker at the end of a transaction takes an offset and is never delivered. What is held before it gets its row all
+/// the same, and so does what was there before any pipeline.
+#[test]
+fn a_strangers_transaction_holds_nothing_up() -> Result<()> {
+    const PARTITIONS: i32 = 2;
+    let folder = TempDir::new()?;
+    let kafka = Kafka::start(1)?;
+    let footfall = quick(&folder.path().join("data"))
+        .set(&format!("log.topic={TOPIC}"))
+        .set(&format!("log.partitions={PARTITIONS}"))
+        .set(&format!("log.brokers={}", kafka.brokers));
+    let ingest = footfall.start("ingest")?;
+    let stranger: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.brokers)
+        .set("transactional.id", "stranger")
+        .create()?;
+    stranger.init_transactions(PATIENCE)?;
+    let write = || -> Result<()> {
+        stranger.begin_transaction()?;
+        for partition in 0..PARTITIONS {
+            let record = BaseRecord::<(), str>::to(TOPIC).partition(partition).payload("?");
+            stranger.send(record).map_err(|(error, _)| error)?;
+        }
+        Ok(stranger.commit_transaction(PATIENCE)?)
+    };
+    post(&ingest, "first")?;
+    write()?;
+    let (pipeline, query) = (footfall.start("pipeline")?, footfall.start("query")?);
+    wait_for_events(&query, 1)?;
+    post(&ingest, "second")?;
+    write()?;
+    wait_for_events(&query, 2)?;
+    let bad = query.number("SELECT count(*) FROM rejected WHERE reason = 'bad_record'")?;
+    ensure!(bad == 2 * i64::from(PARTITIONS), "{bad} records were refused");
+    for part in [ingest, pipeline, query] {
+        part.stop()?;
+    }
+    footfall.run_well(&["verify"])?;
+    Ok(())
+}
+
+fn post(ingest: &Running, id: &str) -> Result<()> {
+    let event = format!(r#"{{"event_id":"{id}","visitor_id":"{id}","event_name":"page_view"}}"#);
+    let (status, answer) = ingest.post("/v1/events", event)?;
+    ensure!(status == 202, "{status}: {answer}");
+    Ok(())
+}
+
+fn wait_for_events(query: &Running, count: i64) -> Result<()> {
+    wait_until("every event has its row", PATIENCE, || {
+        Ok(query.number("SELECT count(*) FROM events").ok() == Some(count))
+    })
 }

@@ -159,7 +159,7 @@ impl Pipeline {
         self.take_rules();
         self.look_after_commits().await?;
         self.look_after_tables();
-        self.send_ticks()?;
+        self.send_ticks().await?;
         self.looking.look(&self.partitions, &self.outlets.metrics);
         self.show_state();
         Ok(())
@@ -258,7 +258,7 @@ impl Pipeline {
             end = appended.first().map_or(end, |announced| announced.offset.next());
         }
         self.subscription.start(partition, from).await?;
-        Ok(Owned::FindingRules { begin, end })
+        Ok(Owned::FindingRules { begin, end, quiet_since: Instant::now() })
     }
 
     fn folding(&self, mut fold: PartitionFold) -> Owned {
@@ -300,10 +300,11 @@ impl Pipeline {
         partition: Partition,
         records: &[Record],
     ) -> Result<(), PipelineError> {
-        match self.partitions.get(&partition) {
+        match self.partitions.get_mut(&partition) {
             None | Some(Owned::Waiting { .. }) => Ok(()),
             Some(Owned::Folding(_)) => self.fold_records(partition, records).await,
-            Some(Owned::FindingRules { begin, end }) => {
+            Some(Owned::FindingRules { begin, end, quiet_since }) => {
+                *quiet_since = Instant::now();
                 let (begin, end) = (*begin, *end);
                 let behind = records.last().map_or(end, |last| last.offset.next());
                 let found = match first_rules(records) {
@@ -336,10 +337,10 @@ impl Pipeline {
         while let Some(Owned::Folding(folding)) = self.partitions.get_mut(&partition)
             && !rest.is_empty()
         {
-            let Folding { fold, resends, quiet_since, .. } = folding.as_mut();
+            let Folding { fold, resends, .. } = folding.as_mut();
             let (read, signals) = fold.read(rest, resends, &self.outlets.metrics).await?;
-            *quiet_since = Instant::now();
             let spans_much = fold.spans_much();
+            folding.heard();
             self.outlets.signals.send(&signals).await;
             rest = &rest[read..];
             // A partition that starts again is given all of its records again.
@@ -446,10 +447,22 @@ impl Pipeline {
         self.partitions.values().filter_map(Owned::fold)
     }
 
-    fn send_ticks(&mut self) -> Result<(), PipelineError> {
-        for owned in self.partitions.values_mut() {
-            if let Owned::Folding(folding) = owned {
-                folding.send_tick(&self.log, &self.settings)?;
+    async fn send_ticks(&mut self) -> Result<(), PipelineError> {
+        for (partition, owned) in &mut self.partitions {
+            match owned {
+                Owned::Folding(folding) => folding.send_tick(&self.log, &self.settings)?,
+                // A record behind what never comes tells that all before it was read.
+                Owned::FindingRules { quiet_since, .. }
+                    if quiet_since.elapsed() >= ticks::COMES_WITHIN =>
+                {
+                    *quiet_since = Instant::now();
+                    match ticks::append_tick(self.log.as_ref(), *partition).await {
+                        Err(error @ LogError::Io { .. }) => return Err(error.into()),
+                        Err(error) => tracing::warn!(%error, "a tick was not written"),
+                        Ok(()) => {}
+                    }
+                }
+                Owned::FindingRules { .. } | Owned::Waiting { .. } => {}
             }
         }
         Ok(())

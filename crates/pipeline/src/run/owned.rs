@@ -20,6 +20,8 @@ pub enum Owned {
     FindingRules {
         begin: Begin,
         end: Offset,
+        /// As of [`Folding`].
+        quiet_since: Instant,
     },
     Folding(Box<Folding>),
 }
@@ -38,13 +40,22 @@ pub struct Folding {
     pub quiet_since: Instant,
     /// When the rules configured here were last written to the log.
     pub announced_at: Option<Instant>,
-    /// A tick, or rules, on their way to the log.
-    pub ticking: Option<JoinHandle<Result<(), LogError>>>,
+    /// A tick, or rules, on their way to the log. Answers the log's end where a tick was left to what waits before it.
+    pub ticking: Option<JoinHandle<Result<Option<Offset>, LogError>>>,
+    /// That end, and since when it has been the same while nothing was read.
+    pub waiting: Option<(Offset, Instant)>,
 }
 
 impl Folding {
     pub fn new(fold: PartitionFold, resends: OldResends) -> Folding {
-        Folding { fold, resends, quiet_since: Instant::now(), announced_at: None, ticking: None }
+        let quiet_since = Instant::now();
+        Folding { fold, resends, quiet_since, announced_at: None, ticking: None, waiting: None }
+    }
+
+    /// Records were read.
+    pub fn heard(&mut self) {
+        self.quiet_since = Instant::now();
+        self.waiting = None;
     }
 }
 

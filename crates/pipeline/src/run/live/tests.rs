@@ -125,7 +125,8 @@ async fn each_partition_tells_what_is_asked_for() {
 #[tokio::test]
 async fn a_partition_that_is_being_started_answers_for_none() {
     let begin = Begin { offset: Offset(0), receipts_from: None };
-    let starting = (Partition(1), Owned::FindingRules { begin, end: Offset(1) });
+    let starting =
+        (Partition(1), Owned::FindingRules { begin, end: Offset(1), quiet_since: Instant::now() });
     let partitions = BTreeMap::from([folding(0, &[]).await, starting]);
     let refused = answer(LiveTable::Sessions, (None, None), &partitions).await.err();
     assert_eq!(refused, Some(LiveRefused::Starting(Partition(1))));
