@@ -7,8 +7,6 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, ensure};
 use chrono::{SecondsFormat, Utc};
 use footfall_tests::{Footfall, Kafka, Running, wait_until};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -51,7 +49,7 @@ const BAD: [(&[u8], &str); 5] = [
 fn a_topic_is_carried_over_once_whatever_dies() -> Result<()> {
     let folder = TempDir::new()?;
     let kafka = Kafka::start(1)?;
-    make_topic(&kafka)?;
+    kafka.make_topic(TOPIC, PARTITIONS)?;
     let footfall = configured(folder.path(), &kafka)?;
     let sending = sender(&kafka, &BAD);
     let mut running = footfall.start("up")?;
@@ -92,7 +90,7 @@ fn a_collector_that_stood_still_doubles_nothing() -> Result<()> {
     const STANDS_STILL: Duration = Duration::from_secs(14);
     let folder = TempDir::new()?;
     let kafka = Kafka::start(1)?;
-    make_topic(&kafka)?;
+    kafka.make_topic(TOPIC, PARTITIONS)?;
     let footfall = configured(folder.path(), &kafka)?
         .set(&format!("log.brokers={}", kafka.brokers))
         .set("rules.allowed_lateness=1s")
@@ -188,17 +186,6 @@ fn ensure_whole(running: &Running) -> Result<()> {
 
 fn wait_for(running: &Running, statement: &str, expected: i64) -> Result<()> {
     wait_until(statement, PATIENCE, || Ok(running.number(statement).ok() == Some(expected)))
-}
-
-fn make_topic(kafka: &Kafka) -> Result<()> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &kafka.brokers);
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
-    let topic = NewTopic::new(TOPIC, PARTITIONS, TopicReplication::Fixed(1));
-    let made = futures::executor::block_on(admin.create_topics([&topic], &AdminOptions::new()))?;
-    made.into_iter().try_for_each(|topic| {
-        topic.map(|_| ()).map_err(|(topic, error)| anyhow!("{topic}: {error}"))
-    })
 }
 
 /// Sends all messages within some ten seconds, those that are refused last.

@@ -2,11 +2,21 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use crate::repository;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Brokers of a test's own. They end when this is dropped.
 pub struct Kafka {
@@ -48,6 +58,50 @@ impl Kafka {
     /// When it does not come up.
     pub fn restart(&self, broker: usize) -> Result<()> {
         self.run(&["restart", &broker.to_string()]).map(|_| ())
+    }
+
+    /// Makes a topic as Kafka makes them, without copies.
+    ///
+    /// # Errors
+    /// When there is one, or nobody answers.
+    pub fn make_topic(&self, name: &str, partitions: i32) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let made = block_on(admin.create_topics([&topic], &AdminOptions::new()))?;
+        made.into_iter().try_for_each(|topic| {
+            topic.map(|_| ()).map_err(|(topic, error)| anyhow!("{topic}: {error}"))
+        })
+    }
+
+    /// Appends a message to a topic's partition 0.
+    ///
+    /// # Errors
+    /// When it is not taken.
+    pub fn send(&self, topic: &str, value: &str) -> Result<()> {
+        let producer: FutureProducer = self.client().create()?;
+        let record = FutureRecord::<str, str>::to(topic).partition(0).payload(value);
+        block_on(producer.send(record, PATIENCE)).map(|_| ()).map_err(|(error, _)| error.into())
+    }
+
+    /// How far a group has taken a topic's partition 0, if it told.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn taken(&self, group: &str, topic: &str) -> Result<Option<i64>> {
+        let asker: BaseConsumer = self.client().set("group.id", group).create()?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, 0);
+        let kept = asker.committed_offsets(list, PATIENCE)?;
+        match kept.elements().first().map(|partition| partition.offset()) {
+            Some(Offset::Offset(offset)) => Ok(Some(offset)),
+            _ => Ok(None),
+        }
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String> {

@@ -69,3 +69,6 @@ impl MessageReader for Reader {
         read_json(value, "message", &self.0, event)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ mod bridges;
 mod config;
 mod erase;
 mod exit;
+#[cfg(test)]
+mod failing_log;
 mod live_sample;
 mod load;
 mod maintain;

@@ -198,10 +198,7 @@ impl Parts {
         for bridge in bridges {
             let bridge = bridge.join(shared.clone(), log.clone(), metrics.clone())?;
             let stop = self.ingest.stop.clone();
-            self.ingest.tasks.spawn(async move {
-                bridge.run(stop).await;
-                Ok(())
-            });
+            self.ingest.tasks.spawn(async move { Ok(bridge.run(stop).await?) });
         }
         let stop = self.ingest.stop.clone();
         self.ingest.tasks.spawn(async move {
@@ -428,3 +425,6 @@ fn this_program() -> String {
         false => format!("'{}'", path.replace('\'', r"'\''")),
     }
 }
+
+#[cfg(test)]
+mod tests;

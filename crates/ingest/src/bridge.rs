@@ -29,16 +29,25 @@ pub struct Bridge {
     pub metrics: Metrics,
 }
 
-/// It is being asked to stop.
-struct Stopped;
+/// Why nothing more is carried.
+enum End {
+    /// It is being asked to stop.
+    Stopped,
+    /// The log takes nothing until this process is started again.
+    Failed(LogError),
+}
 
 impl Bridge {
-    /// Carries until asked to stop. Whatever fails is tried again.
-    pub async fn run(mut self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
+    /// Carries until asked to stop. Whatever else fails is tried again.
+    ///
+    /// # Errors
+    /// `Io` of the log. Its partitions are for others to take over, and for this process when it is started again.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), LogError> {
+        loop {
             let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
                 next = self.source.next(WAIT) => next,
-                () = stop.cancelled() => break,
             };
             let done = match next {
                 Ok(None) => Ok(()),
@@ -48,13 +57,15 @@ impl Bridge {
                     self.join_again(&stop).await
                 }
             };
-            if let Err(Stopped) = done {
-                break;
+            match done {
+                Ok(()) => {}
+                Err(End::Stopped) => return Ok(()),
+                Err(End::Failed(error)) => return Err(error),
             }
         }
     }
 
-    async fn join_again(&mut self, stop: &CancellationToken) -> Result<(), Stopped> {
+    async fn join_again(&mut self, stop: &CancellationToken) -> Result<(), End> {
         loop {
             pause(PAUSE_MAX, stop).await?;
             match KafkaSource::join(self.source.settings().clone()) {
@@ -70,11 +81,7 @@ impl Bridge {
     }
 
     /// Judges messages and appends what becomes of them until the log holds it, then tells how far the topic is taken.
-    async fn carry(
-        &mut self,
-        read: SourceMessages,
-        stop: &CancellationToken,
-    ) -> Result<(), Stopped> {
+    async fn carry(&mut self, read: SourceMessages, stop: &CancellationToken) -> Result<(), End> {
         let partition = read.partition;
         let Some(last) = read.messages.last() else { return Ok(()) };
         let next = Offset(last.offset.0 + 1);
@@ -83,6 +90,9 @@ impl Bridge {
         let mut wait = PAUSE_MIN;
         // What was in doubt is known by its ids, however long it took: it says when it was received.
         while let Err(error) = self.log.append(records.clone()).await {
+            if matches!(error, LogError::Io { .. }) {
+                return Err(End::Failed(error));
+            }
             self.tell(&error);
             pause(wait, stop).await?;
             wait = PAUSE_MAX.min(2 * wait);
@@ -127,9 +137,9 @@ fn id_of(bridge: &str, partition: i32, offset: i64, time: Option<Micros>) -> Str
     format!("{bridge}/{partition}/{offset}@{time}")
 }
 
-async fn pause(time: Duration, stop: &CancellationToken) -> Result<(), Stopped> {
+async fn pause(time: Duration, stop: &CancellationToken) -> Result<(), End> {
     tokio::select! {
         () = tokio::time::sleep(time) => Ok(()),
-        () = stop.cancelled() => Err(Stopped),
+        () = stop.cancelled() => Err(End::Stopped),
     }
 }

@@ -1,4 +1,6 @@
-//! Why the collector does not start. What is wrong with a request is an answer, not an error.
+//! Why the collector does not start, or ends by itself. What is wrong with a request is an answer, not an error.
+
+use footfall_log::LogError;
 
 /// The ways in which the collector fails as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -12,4 +14,7 @@ pub enum IngestError {
     /// The registry already holds metrics of these names.
     #[error("ingest: its metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The event log takes nothing until this process is started again.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }

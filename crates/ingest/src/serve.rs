@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use footfall_log::EventLog;
+use footfall_log::{EventLog, LogError};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -32,6 +32,8 @@ const EXCESS_CONNECTIONS_MAX: usize = 256;
 const PLACE_PAUSE: Duration = Duration::from_millis(5);
 /// Pause after an accept that failed, as when the process has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log is asked whether it has failed for good.
+const LOG_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Most header fields of a request.
 const HEADERS_MAX: usize = 100;
 
@@ -39,7 +41,8 @@ const HEADERS_MAX: usize = 100;
 /// the requests under way within `drain_timeout`, and returns.
 ///
 /// # Errors
-/// `Unfit` when the settings do not fit each other; nothing is served then.
+/// `Unfit` when the settings do not fit each other; nothing is served then. `Log` when the event log has failed for
+/// good: whatever is posted would be answered 503 until somebody starts this process again.
 pub async fn serve(
     listener: TcpListener,
     log: Arc<dyn EventLog>,
@@ -48,6 +51,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), IngestError> {
     settings.check()?;
+    let shutdown = shutdown.child_token();
     let shared = Arc::new(Shared {
         bodies: Arc::new(Semaphore::new(settings.bodies_in_flight_bytes_max)),
         clock: ClockWatch::new(settings.allowed_lateness),
@@ -64,10 +68,24 @@ pub async fn serve(
         crowd: Arc::new(Crowd::new(shared.settings.client_wait_min)),
         shared,
     };
-    connections.accept_all(&listener).await;
+    let ended = tokio::select! {
+        () = connections.accept_all(&listener) => Ok(()),
+        error = failure(connections.shared.log.as_ref()) => Err(error.into()),
+    };
+    connections.shared.shutdown.cancel();
     drop(listener);
     connections.drain().await;
-    Ok(())
+    ended
+}
+
+/// Why the log takes nothing until this process is started again, once that is so.
+async fn failure(log: &dyn EventLog) -> LogError {
+    loop {
+        if let Err(error @ LogError::Io { .. }) = log.has_room() {
+            return error;
+        }
+        tokio::time::sleep(LOG_LOOK_INTERVAL).await;
+    }
 }
 
 struct Connections {
