@@ -17,7 +17,8 @@ pub struct Event<'a> {
     /// A JSON object of what has no column.
     pub properties: Option<Cow<'a, str>>,
     pub client: ClientTimes,
-    /// Was it refused once, and taken when it was replayed? Then it may have been sent again since.
+    /// Was it refused once, and taken when it was replayed? Then it may have been sent again since. So may what a topic
+    /// gave without a time have been read before.
     pub is_replayed: bool,
 }
 

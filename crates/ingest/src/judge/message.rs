@@ -82,7 +82,11 @@ fn judge_message<'a>(
         }
     };
     match settled {
-        Ok(times) => verdicts.accept(&event, times),
+        Ok(times) => {
+            // Without a time of its own it is of each moment at which it is read: nothing else tells that it was read before.
+            event.is_replayed |= event.client.timestamp.is_none();
+            verdicts.accept(&event, times);
+        }
         Err(Unfit { bad, consent }) => {
             verdicts.reject(door, bad, payload, names_of(&event), consent);
         }
@@ -112,11 +116,19 @@ mod tests {
     }
 
     fn records(settings: &IngestSettings, values: &[&str]) -> Vec<(Kind, Value)> {
+        records_of(settings, values, Some(Micros(RECEIVED.0 - 1_000_000)))
+    }
+
+    fn records_of(
+        settings: &IngestSettings,
+        values: &[&str],
+        time: Option<Micros>,
+    ) -> Vec<(Kind, Value)> {
         let head = Head::of_no_request(Dialect::Bridge, RECEIVED, 1);
         let message = |(offset, value): (usize, &&str)| Message {
             value: Bytes::from((*value).to_owned()),
             id: format!("b/0/{offset}@0"),
-            time: Some(Micros(RECEIVED.0 - 1_000_000)),
+            time,
             offset: offset as i64,
         };
         let messages: Vec<Message> = values.iter().enumerate().map(message).collect();
@@ -138,6 +150,20 @@ mod tests {
         assert_eq!(told(0, "event_time"), told(0, "client_time"), "sent_at corrects nothing");
         assert_eq!((told(1, "event_id"), told(1, "seq")), ("b/0/1@0".into(), 1.into()));
         assert_eq!(told(1, "event_time"), Value::from(RECEIVED.0 - 1_000_000));
+    }
+
+    /// It may be read again at any time, and would be taken for an event of then.
+    #[test]
+    fn what_has_no_time_is_looked_up() {
+        let timed = r#"{"visitor_id":"v","event_name":"a","timestamp":"2026-11-22T11:00:00Z"}"#;
+        let bare = r#"{"visitor_id":"v","event_name":"a"}"#;
+        let settings = IngestSettings::default();
+        let replayed = |time| {
+            let records = records_of(&settings, &[timed, bare], time);
+            records.iter().map(|(_, record)| record["replayed"] == true).collect::<Vec<_>>()
+        };
+        assert_eq!(replayed(Some(RECEIVED)), [false, false]);
+        assert_eq!(replayed(None), [false, true]);
     }
 
     #[test]
