@@ -137,6 +137,11 @@ impl Broker {
         kept.begin = kept.records.len();
     }
 
+    /// What was appended behind the first `count` records is gone, as if it had never been on the disk.
+    pub fn cut_tail(&self, partition: Partition, count: usize) {
+        self.state().partitions[partition.0 as usize].records.truncate(count);
+    }
+
     /// The first record that anybody could read.
     pub fn first(&self, partition: Partition) -> usize {
         self.state().partitions[partition.0 as usize].first

@@ -1,5 +1,5 @@
 //! What may become of the log: retention takes what was read, or what came before anybody read, which is nothing to a
-//! lake; or it takes more, or somebody makes the topic anew, which must be refused.
+//! lake; or it takes more, or the last records are lost, or somebody makes the topic anew, which must be refused.
 
 use std::time::Duration;
 
@@ -90,8 +90,8 @@ impl Scenario {
         let count = self.world.chance().random_range(0..2 * read.0 as usize);
         self.world.trace("broker", "lost at once", &format!("{} {count}", partition.0));
         self.broker.make_anew(partition, count);
-        self.require_refused(lake, "the log was made anew behind the first commit").await?;
-        Ok(true)
+        let why = "the log was made anew behind the first commit";
+        self.require_refused(lake, why).await.map(|_| true)
     }
 
     /// After some runs, one of these; what stands for all rows, where there are more.
@@ -108,6 +108,7 @@ impl Scenario {
             0 => self.empty_partitions(lake, definitions).await.map(Some),
             1 => self.make_topic_anew(lake).await.map(|()| None),
             2 => self.cut_the_log(lake).await.map(|()| None),
+            3 => self.cut_the_tail(lake).await.map(|()| None),
             _ => Ok(None),
         }
     }
@@ -138,7 +139,8 @@ impl Scenario {
         let count = self.world.chance().random_range(0..2 * of(&partition));
         self.world.trace("broker", "made anew", &format!("{} {count}", partition.0));
         self.broker.make_anew(partition, count);
-        self.require_refused(lake, &format!("the topic was made anew with {count} records")).await
+        let why = format!("the topic was made anew with {count} records");
+        self.require_refused(lake, &why).await.map(drop)
     }
 
     /// Events come that nobody reads before retention takes them: that is for a person to know.
@@ -154,24 +156,51 @@ impl Scenario {
         );
         self.world.trace("broker", "cut", &partition.0.to_string());
         self.broker.empty(partition);
-        self.require_refused(lake, "records went that nobody had read").await
+        self.require_refused(lake, "records went that nobody had read").await.map(drop)
     }
 
-    async fn require_refused(&mut self, lake: &Lake, why: &str) -> Result<()> {
+    /// The last records go, of which tables speak and no snapshot, as where a pipeline died before it published its
+    /// newest: what came in their place would be taken for written.
+    async fn cut_the_tail(&mut self, lake: &Lake) -> Result<()> {
+        let partitions = self.broker.partitions() as i32;
+        let partition = Partition(self.world.chance().random_range(0..partitions));
+        let written = snapshot_at(lake, partition).await?;
+        let newest = lake.list(&snapshots(partition)).await?.pop().context("no snapshot")?;
+        lake.delete(&format!("{}/{newest}", snapshots(partition))).await?;
+        let known = snapshot_at(lake, partition).await?;
+        let end = Offset(self.world.chance().random_range(known.0..written.0));
+        self.world.trace("broker", "tail cut", &format!("{} {end}", partition.0));
+        self.broker.cut_tail(partition, end.0 as usize);
+        let refused = self.require_refused(lake, "records went that tables have").await?;
+        let missing = (partition, end, written);
+        match refused {
+            PipelineError::LogLost { partition, from, to, .. }
+                if (partition, from, to) == missing =>
+            {
+                Ok(())
+            }
+            other => bail!("{missing:?} is missing, and what is told is: {other}"),
+        }
+    }
+
+    /// What a start is refused with.
+    async fn require_refused(&mut self, lake: &Lake, why: &str) -> Result<PipelineError> {
         let before = oracle::rows_of_events(lake).await?;
         self.start_pipeline().await?;
         let running = self.pipelines.pop().context("no pipeline")?;
-        match tokio::time::timeout(REFUSED_WITHIN, running.task).await {
+        let refused = match tokio::time::timeout(REFUSED_WITHIN, running.task).await {
             Ok(ended) => match ended.context("a pipeline panicked")? {
-                Err(PipelineError::LogLost { .. } | PipelineError::LogReplaced { .. }) => {}
+                Err(
+                    refused @ (PipelineError::LogLost { .. } | PipelineError::LogReplaced { .. }),
+                ) => refused,
                 ended => bail!("{why}: {ended:?}"),
             },
             Err(_) => bail!("{why}, and the log is read"),
-        }
+        };
         tokio::time::sleep(SECOND).await;
         let after = oracle::rows_of_events(lake).await?;
         ensure!(before == after, "{why}, and rows changed");
-        Ok(())
+        Ok(refused)
     }
 }
 

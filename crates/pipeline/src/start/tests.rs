@@ -1,0 +1,60 @@
+//! Starts of partitions whose log is not the one that tables and snapshots speak of.
+
+use footfall_log::{LocalLog, LocalSettings};
+use prometheus::Registry;
+use tempfile::TempDir;
+
+use super::*;
+use crate::Metrics;
+use crate::testing::{Shop, TOPIC, rules};
+
+const PARTITION: Partition = Partition(0);
+
+/// A lake, and a log of so many records.
+struct Place {
+    shop: Shop,
+    _folder: TempDir,
+    log: LocalLog,
+}
+
+impl Place {
+    async fn new(records: usize) -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let log = LocalLog::open(LocalSettings::new(folder.path(), TOPIC, 1)).unwrap();
+        let tick = NewRecord { partition: PARTITION, kind: Kind::Tick, payload: Bytes::new() };
+        log.append(vec![tick; records]).await.unwrap();
+        Place { shop: Shop::new().await, _folder: folder, log }
+    }
+
+    /// A snapshot of a fold that has read nothing, as it is published at the first commit.
+    async fn snapshot(&self) {
+        let origin = Origin { log: TOPIC.into(), partition: PARTITION };
+        let fold = PartitionFold::begin(origin, Offset(0), None, Arc::new(rules()));
+        let (_, bytes) = fold.unwrap().snapshot().unwrap();
+        let lake = &self.shop.lake;
+        snapshot::publish(lake, TOPIC, PARTITION, Offset(0), bytes.into()).await.unwrap();
+    }
+
+    async fn start(&self) -> Result<Start, PipelineError> {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let committer = Committer::open(&self.shop.lake, TOPIC, metrics).await.unwrap();
+        start(&self.log, &self.shop.lake, &committer, PARTITION).await
+    }
+}
+
+/// New records would have the offsets of those that are gone, and be left out as written.
+#[tokio::test]
+async fn a_log_that_ends_before_what_any_table_has_is_lost() {
+    let place = Place::new(3).await;
+    place.snapshot().await;
+    place.shop.commit(Table::Sessions, 2, None).await;
+    place.shop.commit(Table::Events, 5, None).await;
+    match place.start().await.err().unwrap() {
+        PipelineError::LogLost { from, to, .. } => assert_eq!((from, to), (Offset(3), Offset(5))),
+        other => panic!("{other}"),
+    }
+    let place = Place::new(5).await;
+    place.snapshot().await;
+    place.shop.commit(Table::Events, 5, None).await;
+    assert!(matches!(place.start().await.unwrap(), Start::Fold { read_from: Offset(0), .. }));
+}
