@@ -436,7 +436,7 @@ impl PartitionFold {
 }
 
 /// The rules that a control record puts in force; `None` where it is none that can be followed.
-fn rules_of(record: &Record) -> Option<Rules> {
+pub fn rules_of(record: &Record) -> Option<Rules> {
     let rules = serde_json::from_slice::<Rules>(&record.payload).ok()?;
     Conditions::compile(&rules).is_ok().then_some(rules)
 }

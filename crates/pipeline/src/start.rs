@@ -11,7 +11,7 @@ use footfall_sessionizer::Rules;
 
 use crate::PipelineError;
 use crate::committer::Committer;
-use crate::partition::PartitionFold;
+use crate::partition::{PartitionFold, rules_of};
 use crate::rows::Origin;
 use crate::snapshot::{self, Header};
 
@@ -94,10 +94,10 @@ async fn require_same_log(
     }
 }
 
-/// The first set of rules among `records`.
+/// The first set of rules among `records` that can be followed: somebody else may have written others.
 pub fn first_rules(records: &[Record]) -> Option<Arc<Rules>> {
-    let controls = records.iter().filter(|record| record.kind == Kind::Control);
-    controls.filter_map(|record| serde_json::from_slice(&record.payload).ok()).next().map(Arc::new)
+    let mut controls = records.iter().filter(|record| record.kind == Kind::Control);
+    controls.find_map(rules_of).map(Arc::new)
 }
 
 /// The control record that puts `rules` in force.

@@ -1,6 +1,8 @@
 //! Starts of partitions whose log is not the one that tables and snapshots speak of.
 
+use footfall_event::Micros;
 use footfall_log::{LocalLog, LocalSettings};
+use footfall_sessionizer::Conditions;
 use prometheus::Registry;
 use tempfile::TempDir;
 
@@ -57,4 +59,19 @@ async fn a_log_that_ends_before_what_any_table_has_is_lost() {
     place.snapshot().await;
     place.shop.commit(Table::Events, 5, None).await;
     assert!(matches!(place.start().await.unwrap(), Start::Fold { read_from: Offset(0), .. }));
+}
+
+fn control(offset: i64, rules: &Rules) -> Record {
+    let NewRecord { kind, payload, .. } = control_record(PARTITION, rules);
+    Record { offset: Offset(offset), append_time: Micros(0), kind, payload }
+}
+
+/// Somebody else wrote them, and nothing takes them away.
+#[test]
+fn rules_that_nobody_can_follow_are_not_the_first() {
+    let conditions = Conditions { error: "no SQL".to_owned(), ..rules().conditions };
+    let unfit = Rules { conditions, ..rules() };
+    assert_eq!(first_rules(&[control(0, &unfit)]), None);
+    let records = [control(0, &unfit), control(1, &rules()), control(2, &unfit)];
+    assert_eq!(first_rules(&records), Some(Arc::new(rules())));
 }
