@@ -6,6 +6,8 @@ mod job;
 mod lag;
 mod live;
 mod owned;
+#[cfg(test)]
+mod tests;
 mod ticks;
 mod upkeep;
 
@@ -35,7 +37,7 @@ use interval::{Finished, Interval, Outlets};
 pub use job::JobsRun;
 use lag::Lag;
 use live::Looking;
-use owned::{Begin, Folding, Owned};
+use owned::{Folding, Owned};
 use tokio::time::Instant;
 use upkeep::{CARETAKER, Upkeep};
 
@@ -231,16 +233,20 @@ impl Pipeline {
     async fn try_start(&mut self, partition: Partition) -> Result<Owned, PipelineError> {
         let (lake, committer) = (&self.outlets.lake, &self.outlets.committer);
         match start(self.log.as_ref(), lake, committer, partition).await? {
-            Start::Fold { fold, read_from } => {
-                tracing::info!(partition = partition.0, offset = read_from.0, "partition resumed");
-                self.subscription.start(partition, read_from).await?;
-                Ok(self.folding(*fold))
-            }
-            Start::FindRules { begin, end, receipts_from } => {
-                let begin = Begin { offset: begin, receipts_from };
-                self.find_rules(partition, begin, begin.offset, end).await
-            }
+            Start::Fold { fold, read_from } => self.go_on(*fold, read_from).await,
+            Start::FindRules { begin, end, .. } => self.find_rules(partition, begin, end).await,
         }
+    }
+
+    async fn go_on(
+        &mut self,
+        fold: PartitionFold,
+        read_from: Offset,
+    ) -> Result<Owned, PipelineError> {
+        let partition = fold.partition();
+        tracing::info!(partition = partition.0, offset = read_from.0, "partition resumed");
+        self.subscription.start(partition, read_from).await?;
+        Ok(self.folding(fold))
     }
 
     /// Looks for the first rules from record `from` on; where none come before `end`, those configured
@@ -248,7 +254,6 @@ impl Pipeline {
     async fn find_rules(
         &mut self,
         partition: Partition,
-        begin: Begin,
         from: Offset,
         mut end: Offset,
     ) -> Result<Owned, PipelineError> {
@@ -258,7 +263,7 @@ impl Pipeline {
             end = appended.first().map_or(end, |announced| announced.offset.next());
         }
         self.subscription.start(partition, from).await?;
-        Ok(Owned::FindingRules { begin, end, quiet_since: Instant::now() })
+        Ok(Owned::FindingRules { end, quiet_since: Instant::now() })
     }
 
     fn folding(&self, mut fold: PartitionFold) -> Owned {
@@ -273,17 +278,22 @@ impl Pipeline {
         Owned::Folding(Box::new(Folding::new(fold, resends)))
     }
 
-    /// A fold from the log's beginning, with its first rules. Where the log does not begin at 0, its
-    /// beginning is kept in a snapshot, or a crash before the first barrier would look like a log that
-    /// was lost.
-    async fn fold_from(
+    /// A fold from the log's beginning, with its first rules. Where it begins is asked again, as retention goes
+    /// on while they are looked for. Where the log does not begin at 0, its beginning is kept in a snapshot, or a
+    /// crash before the first barrier would look like a log that was lost.
+    async fn begin(
         &mut self,
         partition: Partition,
-        begin: Begin,
         rules: Arc<Rules>,
     ) -> Result<Owned, PipelineError> {
-        let Begin { offset, receipts_from } = begin;
         let (topic, lake) = (self.log.topic(), &self.outlets.lake);
+        let committer = &self.outlets.committer;
+        let (offset, receipts_from) =
+            match start(self.log.as_ref(), lake, committer, partition).await? {
+                Start::FindRules { begin, receipts_from, .. } => (begin, receipts_from),
+                // Another pipeline has begun it meanwhile.
+                Start::Fold { fold, read_from } => return self.go_on(*fold, read_from).await,
+            };
         let origin = Origin { log: topic.into(), partition };
         let mut fold = PartitionFold::begin(origin, offset, receipts_from, rules)?;
         if offset > Offset(0) {
@@ -303,15 +313,13 @@ impl Pipeline {
         match self.partitions.get_mut(&partition) {
             None | Some(Owned::Waiting { .. }) => Ok(()),
             Some(Owned::Folding(_)) => self.fold_records(partition, records).await,
-            Some(Owned::FindingRules { begin, end, quiet_since }) => {
+            Some(Owned::FindingRules { end, quiet_since }) => {
                 *quiet_since = Instant::now();
-                let (begin, end) = (*begin, *end);
+                let end = *end;
                 let behind = records.last().map_or(end, |last| last.offset.next());
                 let found = match first_rules(records) {
-                    Some(rules) => self.fold_from(partition, begin, rules).await,
-                    None if behind >= end => {
-                        self.find_rules(partition, begin, behind, behind).await
-                    }
+                    Some(rules) => self.begin(partition, rules).await,
+                    None if behind >= end => self.find_rules(partition, behind, behind).await,
                     None => return Ok(()),
                 };
                 match found {

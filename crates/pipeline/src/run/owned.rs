@@ -18,19 +18,11 @@ pub enum Owned {
     },
     /// Its first rules are looked for, in the records before `end`.
     FindingRules {
-        begin: Begin,
         end: Offset,
         /// As of [`Folding`].
         quiet_since: Instant,
     },
     Folding(Box<Folding>),
-}
-
-/// Where a partition without a snapshot begins.
-#[derive(Clone, Copy)]
-pub struct Begin {
-    pub offset: Offset,
-    pub receipts_from: Option<Offset>,
 }
 
 pub struct Folding {

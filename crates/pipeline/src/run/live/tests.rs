@@ -14,7 +14,7 @@ use super::*;
 use crate::live::{Live, LiveRows};
 use crate::old_resend::OldResends;
 use crate::rows::Origin;
-use crate::run::owned::{Begin, Folding};
+use crate::run::owned::Folding;
 
 /// 2026-01-01T00:00:00Z.
 const BEGAN: Micros = Micros(1_767_225_600_000_000);
@@ -124,9 +124,8 @@ async fn each_partition_tells_what_is_asked_for() {
 
 #[tokio::test]
 async fn a_partition_that_is_being_started_answers_for_none() {
-    let begin = Begin { offset: Offset(0), receipts_from: None };
     let starting =
-        (Partition(1), Owned::FindingRules { begin, end: Offset(1), quiet_since: Instant::now() });
+        (Partition(1), Owned::FindingRules { end: Offset(1), quiet_since: Instant::now() });
     let partitions = BTreeMap::from([folding(0, &[]).await, starting]);
     let refused = answer(LiveTable::Sessions, (None, None), &partitions).await.err();
     assert_eq!(refused, Some(LiveRefused::Starting(Partition(1))));
