@@ -57,6 +57,12 @@ pub fn load_app_id(table: Table, hash: &str) -> String {
     format!("footfall/{}/load/{hash}", table.name())
 }
 
+/// `footfall/events/loads`: whose version is the number of loads. What a load leaves out depends on what others
+/// brought; of two that do not know of each other one is refused.
+pub fn loads_app_id() -> String {
+    format!("footfall/{}/loads", Table::Events.name())
+}
+
 /// How far a table got under an application id, before and after a commit. `None`: it has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {

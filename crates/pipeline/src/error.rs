@@ -57,6 +57,10 @@ pub enum PipelineError {
     )]
     LoadRules { log: String, loaded_by: String, given: String },
     #[error(
+        "`{log}`: {runs} times in a row another load was committed while this one ran, and what that brought may be in this one as well: nothing of it was loaded. Start it again when the others are done"
+    )]
+    LoadRaces { log: String, runs: usize },
+    #[error(
         "the pipeline of this lake goes by other rules (config_id {in_force}) than those given ({given}): give the configuration that it runs with, or let it run with this one first; it may take a minute until its next snapshot tells so"
     )]
     RecomputeRules { in_force: String, given: String },

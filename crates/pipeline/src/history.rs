@@ -81,7 +81,7 @@ impl Load {
 ///
 /// # Errors
 /// `Lake`, `Rows`, `Conditions`, `Source`, `LoadRows`; `LoadRules` when the load stands by other
-/// rules. Before `events` is committed nothing is visible.
+/// rules; `LoadRaces`. Before `events` is committed nothing is visible.
 pub async fn load(
     lake: &Lake,
     load: &Load,
@@ -93,12 +93,13 @@ pub async fn load(
             return Ok(receipt);
         }
     }
-    Err(PipelineError::Races { table: Table::Events.name(), attempts: RUNS_MAX })
+    Err(PipelineError::LoadRaces { log: load.log(), runs: RUNS_MAX })
 }
 
 /// The same load may run in two processes. The one that comes second with `events` begins again, and
-/// goes on from the rows of the first: which of them are late was decided there.
-const RUNS_MAX: usize = 2;
+/// goes on from the rows of the first: which of them are late was decided there. So does one that another
+/// load overtook, as what that one brought makes rows of this one duplicates, or leaves them to the repair.
+const RUNS_MAX: usize = 3;
 
 /// `None` when another process was first.
 async fn run(

@@ -6,6 +6,7 @@ use footfall_event::schema::Table;
 use footfall_event::{Offset, Partition};
 use footfall_lake::{
     Commit, FileWriter, Lake, Outcome, Progress, TableWriter, WrittenFile, load_app_id,
+    loads_app_id,
 };
 use footfall_sessionizer::{Counts, ReceiptRow, Rows, RuleBook};
 
@@ -27,6 +28,8 @@ pub struct HistoryTables {
     writers: BTreeMap<Table, TableWriter>,
     /// Whether each table has the load's rows.
     has: BTreeMap<Table, bool>,
+    /// How many loads `events` had at the beginning, before what they brought was read.
+    loads: Option<i64>,
     files: BTreeMap<Table, FileWriter>,
     rows: Rows,
     receipt: LoadReceipt,
@@ -37,11 +40,15 @@ impl HistoryTables {
     /// `Lake`; `LoadRules` when `events` has the load's rows by other rules.
     pub async fn open(lake: &Lake, load: &Load) -> Result<HistoryTables, PipelineError> {
         let (mut writers, mut has, mut files) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut loads = None;
         for table in Table::ALL {
             let mut writer = TableWriter::open(lake, table).await?;
             let progress = writer.progress(&load_app_id(table, &load.hash)).await?;
-            if table == Table::Events && progress.is_some() {
-                require_rules(lake, &mut writer, load).await?;
+            if table == Table::Events {
+                loads = writer.progress(&loads_app_id()).await?;
+                if progress.is_some() {
+                    require_rules(lake, &mut writer, load).await?;
+                }
             }
             has.insert(table, progress.is_some());
             writers.insert(table, writer);
@@ -54,6 +61,7 @@ impl HistoryTables {
             origin: Origin { log: load.log().into(), partition: Partition(0) },
             writers,
             has,
+            loads,
             files,
             rows: Rows::default(),
             receipt: LoadReceipt { had, ..LoadReceipt::default() },
@@ -109,8 +117,8 @@ impl HistoryTables {
         Ok(())
     }
 
-    /// Commits each table once, `events` first. `None` when another process was first with `events`:
-    /// nothing of this run is in any table then.
+    /// Commits each table once, `events` first. `None` when another load, or this one in another process, was
+    /// first with `events`: nothing of this run is in any table then.
     ///
     /// # Errors
     /// `Lake`, `Rows`.
@@ -177,16 +185,18 @@ impl HistoryTables {
         files: Vec<WrittenFile>,
     ) -> Result<bool, PipelineError> {
         let Some(writer) = self.writers.get_mut(&table) else { return Ok(false) };
-        let mut ids = vec![load_app_id(table, &self.load.hash)];
+        let loaded = |app_id| Progress { app_id, from: None, to: LOADED };
+        let mut progress = vec![loaded(load_app_id(table, &self.load.hash))];
         if table == Table::Events {
-            ids.push(rules_app_id(&self.load.hash, &self.load.rules.config_id()));
+            progress.push(loaded(rules_app_id(&self.load.hash, &self.load.rules.config_id())));
+            let to = self.loads.unwrap_or(0) + 1;
+            progress.push(Progress { app_id: loads_app_id(), from: self.loads, to });
         }
-        let progress = ids.into_iter().map(|app_id| Progress { app_id, from: None, to: LOADED });
-        let commit = Commit { files, progress: progress.collect(), is_load: true };
+        let commit = Commit { files, progress, is_load: true };
         match writer.commit(&commit).await? {
             Outcome::Committed { .. } => Ok(true),
             Outcome::Lost { .. } => {
-                tracing::info!(table = table.name(), lake = %self.lake.url(), "loaded by another process");
+                tracing::info!(table = table.name(), lake = %self.lake.url(), "another process was first");
                 Ok(false)
             }
         }

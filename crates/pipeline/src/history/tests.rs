@@ -1,5 +1,8 @@
 //! Loads of a few lines into a lake in a temporary folder.
 
+use std::collections::BTreeMap;
+
+use super::read::Side;
 use super::*;
 use crate::testing::{STARTED, Shop, at, before_its_end, files, named, rows, rules};
 
@@ -109,6 +112,63 @@ async fn of_two_equal_loads_at_once_the_second_goes_on_from_the_first() {
     assert_eq!(shop.ask(late).await, ["c true"]);
     assert_eq!(shop.ask("SELECT event_count, exit_path FROM sessions").await, ["2 /b"]);
     assert_eq!(shop.ask("SELECT sum(on_time), sum(late) FROM receipts").await, ["2 1"]);
+}
+
+/// What each brings decides what the other leaves out.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_loads_at_once_the_second_looks_at_what_the_first_brought() {
+    let shop = Arc::new(Shop::new().await);
+    let (runtime, other) = (tokio::runtime::Handle::current(), shop.clone());
+    let lines = [at(0, "a", ""), at(60, "b", ""), at(59 * 60, "c", "")];
+    let load = named("1");
+    let files = before_its_end(files(&load, &texts(&lines)), move || {
+        runtime.block_on(other.load("2", &[&at(0, "a", ""), &at(120, "d", "")]));
+    });
+    let receipt = super::load(&shop.lake, &load, &files).await.unwrap();
+    let counts = receipt.counts;
+    assert_eq!((counts.duplicate, counts.late, counts.on_time), (1, 1, 1));
+    let late = "SELECT event_id FROM events WHERE session_id IS NULL";
+    assert_eq!(shop.ask(late).await, ["b"]);
+    let ids = "SELECT event_id, count(*) FROM events GROUP BY 1 ORDER BY 1";
+    assert_eq!(shop.ask(ids).await, ["a 1", "b 1", "c 1", "d 1"]);
+}
+
+/// However late the other comes: it is the commit that tells.
+#[tokio::test]
+async fn a_load_that_another_overtook_commits_nothing() {
+    let shop = Shop::new().await;
+    let mut loads = Vec::new();
+    for hash in ["1", "2"] {
+        loads.push(HistoryTables::open(&shop.lake, &named(hash)).await.unwrap());
+    }
+    let mut finished = Vec::new();
+    for tables in loads {
+        let (rejected, duplicates) = (Vec::new(), Vec::new());
+        let side = Side { rejected, duplicates, counts: BTreeMap::new(), rows: 0 };
+        let receipt = tables.finish(side, BTreeMap::new()).await.unwrap();
+        finished.push(receipt.is_some());
+    }
+    assert_eq!(finished, [true, false]);
+    assert!(shop.load("2", &[]).await.had.is_empty());
+}
+
+/// Nothing is lost where it gives up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_is_overtaken_again_and_again_tells_so() {
+    let shop = Arc::new(Shop::new().await);
+    let load = named("1");
+    let (runtime, other) = (tokio::runtime::Handle::current(), shop.clone());
+    let number = std::sync::atomic::AtomicUsize::new(2);
+    let opened: HistoryFiles = Box::new(move || {
+        let files = files(&named("1"), &[&at(0, "a", "")]);
+        let (runtime, other) = (runtime.clone(), other.clone());
+        let hash = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+        let files = before_its_end(files, move || drop(runtime.block_on(other.load(&hash, &[]))));
+        files()
+    });
+    let refused = super::load(&shop.lake, &load, &opened).await.unwrap_err();
+    assert!(matches!(refused, PipelineError::LoadRaces { runs: RUNS_MAX, .. }), "{refused}");
+    assert_eq!(shop.load("1", &[&at(0, "a", "")]).await.counts.on_time, 1);
 }
 
 #[tokio::test]
