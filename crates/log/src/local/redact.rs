@@ -21,6 +21,9 @@ use crate::{Kind, LogError, Record, Redacted, Redaction, blocking};
 /// A journal is sealed behind so many bytes, which the database fixes; what is written to reach them.
 const JOURNAL_BYTES: usize = 64_000_000;
 const FILLER_BYTES: usize = 1024 * 1024;
+/// Free bytes that the disk must have besides a segment's copy: where a journal cannot be written the process ends, and
+/// would end again at each attempt.
+const FREE_BYTES_MIN: u64 = 2 * JOURNAL_BYTES as u64;
 /// Named like a segment that none knows, so that a start sweeps it where a crash left it.
 const FILLER: &str = "segment-filler";
 /// Memory that the filler takes at most.
@@ -38,6 +41,9 @@ pub async fn redact(
     queue: &Queue,
     redaction: Redaction,
 ) -> Result<Redacted, LogError> {
+    // Looked at before anything is closed: each attempt would leave a segment.
+    let of = Arc::clone(store);
+    blocking(move || require_room(&of, FREE_BYTES_MIN)).await?;
     queue.submit(Work::Close, 0).await?;
     let mut records = 0;
     for number in closed(store) {
@@ -105,6 +111,7 @@ fn copy_without(
     if erased == 0 {
         return Ok(None);
     }
+    require_room(store, FREE_BYTES_MIN + old.keyspace.disk_space())?;
     let rewritten = old.rewritten + 1;
     let name = layout::segment_name(number, rewritten);
     delete(store, &name)?;
@@ -180,6 +187,7 @@ fn without(lane: &Lane, records: &[Record], redaction: &Redaction) -> Option<Byt
 /// written to is sealed by its size alone, so it is filled up; one that is sealed goes when all that it
 /// holds stands in tables.
 fn purge(store: &Store) -> Result<(), LogError> {
+    require_room(store, FREE_BYTES_MIN)?;
     let journals = journals(store)?;
     delete(store, FILLER)?;
     let options = || KeyspaceCreateOptions::default().max_memtable_size(FILLER_MEMTABLE_BYTES);
@@ -203,6 +211,23 @@ fn purge(store: &Store) -> Result<(), LogError> {
     }
     drop(filler);
     delete(store, FILLER)
+}
+
+/// Whether the disk has so many bytes free.
+fn require_room(store: &Store, needed: u64) -> Result<(), LogError> {
+    let disk = rustix::fs::statvfs(&store.settings.directory);
+    let disk = disk.map_err(|error| store.io_error(&error))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= needed {
+        return Ok(());
+    }
+    let mb = |bytes: u64| bytes.div_ceil(1_000_000);
+    let why = format!(
+        "to erase records {} MB must be free on its disk, and {} MB are: make room, and it is tried again",
+        mb(needed),
+        mb(free)
+    );
+    Err(LogError::Unavailable { at: store.at(), why })
 }
 
 /// A folder whose records no segment has any more: it goes when whoever reads it is done.

@@ -147,6 +147,18 @@ async fn what_is_published_later_stays() {
     assert_eq!(shop.redact(&[]).await, Redacted::Records(1));
 }
 
+/// A journal that cannot be written ends the process; the disk is looked at before one is filled.
+#[tokio::test]
+async fn a_disk_without_room_is_told_and_changes_nothing() {
+    let shop = Shop::new();
+    let store = &shop.log().store;
+    require_room(store, 1).unwrap();
+    let refused = require_room(store, u64::MAX).unwrap_err();
+    assert!(matches!(refused, LogError::Unavailable { .. }), "{refused}");
+    let told = refused.to_string();
+    assert!(told.contains("18446744073710 MB must be free on its disk"), "{told}");
+}
+
 /// A copy that was made and never took its place.
 #[tokio::test]
 async fn a_copy_that_a_crash_left_is_swept_or_made_again() {
