@@ -2,6 +2,7 @@
 //! newest version does not have, older versions themselves, and what a crash left of a write.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use deltalake_core::checkpoints::create_checkpoint;
@@ -105,7 +106,7 @@ async fn delete(store: &dyn ObjectStore, path: &Path) -> Result<(), LakeError> {
 /// # Errors
 /// `Store`.
 pub async fn delete_broken_writes(lake: &Lake, age: Duration) -> Result<usize, LakeError> {
-    let Ok(folder) = lake.url().to_file_path() else { return Ok(0) };
+    let Some(folder) = folder_of(lake) else { return Ok(0) };
     let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
     let deleted = tokio::task::spawn_blocking(move || durable::delete_staged(&folder, before));
     let deleted = deleted.await.map_err(|source| object_store::Error::JoinError { source })?;
@@ -118,10 +119,16 @@ pub async fn delete_broken_writes(lake: &Lake, age: Duration) -> Result<usize, L
 /// # Errors
 /// `Store`.
 pub async fn delete_broken_writes_of(lake: &Lake, name: &str) -> Result<usize, LakeError> {
-    let Ok(folder) = lake.url().to_file_path() else { return Ok(0) };
+    let Some(folder) = folder_of(lake) else { return Ok(0) };
     let target = folder.join(name);
     let deleted = tokio::task::spawn_blocking(move || durable::delete_staged_of(&target)).await;
     Ok(deleted.map_err(|source| object_store::Error::JoinError { source })??)
+}
+
+/// The folder of a local lake. The path of a URL of any other kind is none of this machine's.
+fn folder_of(lake: &Lake) -> Option<PathBuf> {
+    let url = lake.url();
+    (url.scheme() == "file").then(|| url.to_file_path().ok()).flatten()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path as OsPath;
 use uuid::Uuid;
 
 use super::*;
-use crate::testing::{NOON, TABLE, made_lake, rows};
+use crate::testing::{NOON, TABLE, made_lake, modelled_lake, rows};
 use crate::{Commit, FileWriter, Rewrite, TableWriter, WrittenFile};
 
 async fn written(lake: &Lake, id: &str) -> Vec<WrittenFile> {
@@ -62,6 +62,14 @@ async fn old_versions_go_and_a_writer_that_held_one_goes_on() {
     let files = written(&lake, "more").await;
     behind.commit(&Commit { files, ..Commit::default() }).await.unwrap();
     assert_eq!(TableWriter::open(&lake, TABLE).await.unwrap().files().unwrap().len(), 2);
+}
+
+/// What has no folder must never be taken for the machine's own.
+#[tokio::test]
+async fn a_lake_in_a_store_has_no_folder() {
+    assert_eq!(folder_of(&modelled_lake()), None);
+    let (folder, lake) = made_lake().await;
+    assert_eq!(folder_of(&lake), Some(folder.path().canonicalize().unwrap()));
 }
 
 #[tokio::test]
