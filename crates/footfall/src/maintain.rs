@@ -40,6 +40,9 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
             );
         }
     }
+    if done.broken_writes > 0 {
+        println!("{} files deleted that broken writes left", done.broken_writes);
+    }
     let is_overtaken = repaired.is_overtaken
         || done.expired.values().any(|expired| expired.is_overtaken)
         || done.compacted.values().any(|compacted| compacted.is_overtaken);

@@ -28,7 +28,7 @@ pub use error::LakeError;
 pub use facts::TableFacts;
 pub use lake::{Lake, LakeSettings};
 pub use model_log::{Between, ModelLogs, ModelTables};
-pub use old_files::delete_old_files;
+pub use old_files::{delete_old_broken_writes, delete_old_files};
 pub use order::sort_columns;
 pub use parquet_file::{FileWriter, WrittenFile};
 pub use purge::{

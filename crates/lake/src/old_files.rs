@@ -1,4 +1,5 @@
-//! Files that no version of a table has any more, and the log of versions that nobody asks for.
+//! Files that no version of a table has any more, the log of versions that nobody asks for, and what broken writes
+//! left.
 
 use chrono::Duration;
 use deltalake_core::DeltaTable;
@@ -8,7 +9,7 @@ use footfall_event::Micros;
 use footfall_event::schema::Table;
 
 use crate::commit::LOAD_FILE_AGE_MAX;
-use crate::{Lake, LakeError};
+use crate::{Lake, LakeError, delete_broken_writes};
 
 /// A query reads the version it began with, and a writer commits the files it wrote: neither takes a
 /// day. It is also how far back `verify` and others can read a table.
@@ -29,10 +30,30 @@ pub async fn delete_old_files(lake: &Lake, table: Table, now: Micros) -> Result<
     lake.logs().delete_old_files(lake, table, now).await
 }
 
+/// Deletes what writes that a crash broke off left in a local lake, from before the day before `now`; how many files.
+/// No listing names them, so that nothing else deletes them.
+///
+/// # Errors
+/// `Store`.
+pub async fn delete_old_broken_writes(lake: &Lake, now: Micros) -> Result<usize, LakeError> {
+    let age = kept_for(ahead_of(now)).to_std().unwrap_or(std::time::Duration::MAX);
+    delete_broken_writes(lake, age).await
+}
+
+/// How far the machine's clock is ahead of `now`.
+fn ahead_of(now: Micros) -> Duration {
+    Duration::microseconds((Micros::clock() - now).0.max(0))
+}
+
+/// The age, by the machine's clock, of what may go. Where that is ahead, files were stored behind `now` too.
+fn kept_for(ahead: Duration) -> Duration {
+    KEPT_FOR + if ahead > MARGIN { ahead + KEPT_FOR } else { Duration::zero() }
+}
+
 pub(crate) async fn vacuum(lake: &Lake, table: Table, now: Micros) -> Result<usize, LakeError> {
-    // Delta goes by the machine's clock. Where that is ahead, files were stored behind `now` too.
-    let ahead = Duration::microseconds((Micros::clock() - now).0.max(0));
-    let retention = KEPT_FOR + if ahead > MARGIN { ahead + KEPT_FOR } else { Duration::zero() };
+    let ahead = ahead_of(now);
+    // Delta goes by the machine's clock.
+    let retention = kept_for(ahead);
     let failed = |source| LakeError::Delta { table, source };
     let mut delta = lake.unloaded(table)?;
     delta.load().await.map_err(failed)?;

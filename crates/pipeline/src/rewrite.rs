@@ -1,5 +1,6 @@
 //! The one job that rewrites files: late events are repaired, days beyond a table's retention are removed,
-//! the small files of commits become few, and files that no version of the last day has are deleted.
+//! the small files of commits become few, and files that no version of the last day has are deleted, as is what
+//! broken writes left.
 //!
 //! It may run beside appends and beside another one started by hand, and die at any time: nothing is
 //! visible of a table before its commit, what was begun is done again, and what is left behind is deleted
@@ -9,6 +10,8 @@ mod compaction;
 mod recompute;
 mod repair;
 mod retention;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +22,9 @@ use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::prelude::col;
 use footfall_event::Micros;
 use footfall_event::schema::Table;
-use footfall_lake::{Lake, LakeError, TableFile, delete_old_files, read_file};
+use footfall_lake::{
+    Lake, LakeError, TableFile, delete_old_broken_writes, delete_old_files, read_file,
+};
 use footfall_sessionizer::Rules;
 use futures::stream::{BoxStream, iter};
 use futures::{StreamExt, TryStreamExt};
@@ -41,6 +46,8 @@ pub struct Rewritten {
     pub compacted: BTreeMap<Table, Compacted>,
     /// Old files that were deleted.
     pub deleted: BTreeMap<Table, usize>,
+    /// Files of broken writes that were deleted.
+    pub broken_writes: usize,
 }
 
 /// Looks after every table once, and leaves of each the days that `retention` keeps. `rules` are those to
@@ -64,6 +71,7 @@ pub async fn rewrite(
         done.compacted.insert(table, compaction::compact(lake, table).await?);
         done.deleted.insert(table, delete_old_files(lake, table, now).await?);
     }
+    done.broken_writes = delete_old_broken_writes(lake, now).await?;
     Ok(done)
 }
 
