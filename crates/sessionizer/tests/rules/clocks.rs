@@ -31,6 +31,21 @@ fn an_event_far_ahead_of_log_time_is_late() {
     );
 }
 
+/// Its id would be forgotten while it is held.
+#[test]
+fn an_event_a_quarter_of_a_short_window_ahead_is_late() {
+    check(
+        "rules window=4m
+         12:00:00 v1 click id=a
+         12:01:01 v1 click id=b @12:00:01
+         12:01:01.000001 v1 click id=c @12:00:01
+         stop",
+        "record a on_time
+         record b on_time
+         record c late",
+    );
+}
+
 #[test]
 fn a_clock_a_year_ahead_for_a_second_is_not_believed() {
     check(
