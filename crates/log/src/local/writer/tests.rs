@@ -16,7 +16,10 @@ fn record(partition: i32) -> NewRecord {
 }
 
 fn open(directory: &Path) -> Writer {
-    let settings = LocalSettings::new(directory, "events", 1);
+    open_by(LocalSettings::new(directory, "events", 1))
+}
+
+fn open_by(settings: LocalSettings) -> Writer {
     let (store, tails) = Store::open(settings).unwrap();
     let retention = Retention::new(&store).unwrap();
     Writer { store: Arc::new(store), tails, retention }
@@ -55,6 +58,28 @@ fn a_clock_that_was_far_ahead_does_not_make_append_times_stand() {
     check(&[Some(1301), Some(1000), Some(1001)], &[1301, 1000, 1001]);
     let year = 31_536_000;
     check(&[Some(1000), Some(year), None, Some(1001), Some(1002)], &[1000, year, 1001, 1002]);
+}
+
+/// A log with a bound in bytes has segments to delete, however young they are.
+#[test]
+fn a_segment_closes_by_what_is_written_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let bytes_max = Some(16 * 1024 * 1024);
+    let settings = LocalSettings::new(directory.path(), "events", 1);
+    let mut writer = open_by(LocalSettings { bytes_max, ..settings });
+    let mut closed = Vec::new();
+    for second in 1..=4 {
+        let payload = Bytes::from(vec![7; 400_000]);
+        let mut group = Group::new(&writer.tails, Micros::clock());
+        group.append(vec![NewRecord { payload, ..record(0) }]);
+        let chunks = group.finish();
+        writer.commit(chunks, &[]);
+        let at = Instant::now() + second * writer.retention.interval();
+        writer.retention.step(&writer.store, &writer.tails, at).unwrap();
+        closed.push(writer.store.segments().len() - 1);
+    }
+    // The first mebibyte is full with the third.
+    assert_eq!(closed, [0, 0, 1, 1]);
 }
 
 /// Not a test by itself: the other one starts it as a child process.
