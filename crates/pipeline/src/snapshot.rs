@@ -204,6 +204,21 @@ mod tests {
     use super::*;
     use crate::testing::rules;
 
+    /// The newest may turn out to be broken, and the log is kept for the one before.
+    #[tokio::test]
+    async fn the_newest_two_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::at(&folder.path().to_string_lossy(), Vec::new()).unwrap();
+        let place = ("events", Partition(0));
+        let mut kept = Vec::new();
+        for offset in [Offset(3), Offset(7), Offset(7), Offset(12)] {
+            publish(&lake, place.0, place.1, offset, snapshot().into()).await.unwrap();
+            kept.push(offsets(&lake, place.0, place.1).await.unwrap());
+        }
+        let of = |offsets: [i64; 2]| offsets.map(Offset).to_vec();
+        assert_eq!(kept, [vec![Offset(3)], of([3, 7]), of([3, 7]), of([7, 12])]);
+    }
+
     #[test]
     fn a_snapshot_of_another_layout_is_refused() {
         for version in [layout_3::VERSION - 1, VERSION + 1] {

@@ -1,5 +1,7 @@
 //! A lake in a temporary folder, history to load into it, and what can be asked of it.
 
+mod odd_log;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +19,7 @@ use crate::JobsRun;
 use crate::history::{HistoryBatch, HistoryFiles, Load, LoadReceipt, load as load_files};
 use crate::rows::{Origin, receipt_rows};
 use crate::scan::{context, table};
+pub use odd_log::OddLog;
 
 pub const TOPIC: &str = "events";
 /// 2026-01-02T00:00:00Z.

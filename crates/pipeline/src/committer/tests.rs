@@ -1,4 +1,4 @@
-//! In which order the tables of one interval are committed.
+//! In which order the tables of one interval are committed, and how far a barrier takes them.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::testing::{Shop, TOPIC, rules};
 const LONGER_THAN_A_COMMIT: Duration = Duration::from_secs(2);
 
 /// What was settled of a record that nothing can be made of.
-async fn settled(shop: &Shop, metrics: &Metrics) -> Settled {
-    let partition = Partition(0);
+async fn settled(shop: &Shop, metrics: &Metrics, number: i32, is_barrier: bool) -> Settled {
+    let partition = Partition(number);
     let origin = Origin { log: TOPIC.into(), partition };
     let mut fold = PartitionFold::begin(origin, Offset(0), None, Arc::new(rules())).unwrap();
     let record = Record {
@@ -29,14 +29,14 @@ async fn settled(shop: &Shop, metrics: &Metrics) -> Settled {
     let token = CancellationToken::new();
     let mut resends = OldResends::new(&shop.lake, TOPIC, partition, rules().dedupe_window, token);
     fold.read(&[record], &mut resends, metrics).await.unwrap();
-    fold.settle(true).unwrap()
+    fold.settle(is_barrier).unwrap()
 }
 
 #[tokio::test]
 async fn receipts_wait_for_every_other_table() {
     let shop = Shop::new().await;
     let metrics = Metrics::register(&Registry::new()).unwrap();
-    let settled = [settled(&shop, &metrics).await];
+    let settled = [settled(&shop, &metrics, 0, true).await];
     let committer = Committer::open(&shop.lake, TOPIC, metrics).await.unwrap();
     // A commit of events that takes long.
     let events = committer.tables[Table::Events as usize].lock().await;
@@ -50,4 +50,18 @@ async fn receipts_wait_for_every_other_table() {
     drop(events);
     commit.await.unwrap();
     assert_eq!(shop.ask(up_to).await, ["1"]);
+}
+
+/// Its snapshot needs all tables at its offset, whatever is committed beside it.
+#[tokio::test]
+async fn a_barrier_of_any_partition_takes_all_tables_to_its_offset() {
+    let shop = Shop::of_partitions(3).await;
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let mut parts = Vec::new();
+    for (number, is_barrier) in [(0, false), (1, true), (2, false)] {
+        parts.push(settled(&shop, &metrics, number, is_barrier).await);
+    }
+    let committer = Committer::open(&shop.lake, TOPIC, metrics).await.unwrap();
+    assert!(committer.commit(&parts).await.unwrap().is_empty());
+    assert!(committer.stands_at(Partition(1), Offset(1)).await);
 }

@@ -1,82 +1,19 @@
-//! A pipeline on a log whose retention goes on while it starts.
+//! A pipeline on a log whose retention goes on while it starts, and a snapshot that waits for what is published.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use async_trait::async_trait;
 use bytes::Bytes;
-use footfall_event::Micros;
-use footfall_log::{Appended, Kind, LocalLog, LocalSettings, NewRecord, Redacted, Redaction};
+use footfall_event::{Micros, SessionId};
+use footfall_log::{Kind, NewRecord};
+use footfall_sessionizer::{Signal, Visitor};
 use prometheus::Registry;
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::Retention;
-use crate::testing::{Shop, TOPIC, rules};
+use crate::testing::{OddLog, STARTED, Shop, TOPIC, rules};
 
 const PARTITION: Partition = Partition(0);
-/// Where the log begins once its first record was looked for.
-const MOVED_TO: Offset = Offset(3);
-
-/// A log that loses its first records behind the first question for its bounds.
-struct Moving {
-    log: LocalLog,
-    was_asked: AtomicBool,
-}
-
-#[async_trait]
-impl EventLog for Moving {
-    fn topic(&self) -> &str {
-        self.log.topic()
-    }
-
-    fn partitions(&self) -> u32 {
-        self.log.partitions()
-    }
-
-    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
-        self.log.append(records).await
-    }
-
-    async fn bounds(&self, partition: Partition) -> Result<Range<Offset>, LogError> {
-        let bounds = self.log.bounds(partition).await?;
-        match self.was_asked.swap(true, Ordering::Relaxed) {
-            true => Ok(MOVED_TO..bounds.end),
-            false => Ok(bounds),
-        }
-    }
-
-    async fn read_one(
-        &self,
-        partition: Partition,
-        offset: Offset,
-    ) -> Result<Option<Record>, LogError> {
-        self.log.read_one(partition, offset).await
-    }
-
-    fn subscribe(&self, group: &str) -> Result<Box<dyn Subscription>, LogError> {
-        self.log.subscribe(group)
-    }
-
-    async fn publish(&self, topic: &str, key: &str, payloads: Vec<Bytes>) -> Result<(), LogError> {
-        self.log.publish(topic, key, payloads).await
-    }
-
-    async fn redact(&self, redaction: Redaction) -> Result<Redacted, LogError> {
-        self.log.redact(redaction).await
-    }
-
-    async fn count_meant(&self, redaction: Redaction) -> Result<Redacted, LogError> {
-        self.log.count_meant(redaction).await
-    }
-
-    fn has_room(&self) -> Result<(), LogError> {
-        self.log.has_room()
-    }
-
-    async fn ready(&self) -> Result<(), LogError> {
-        self.log.ready().await
-    }
-}
+/// Longer than a snapshot takes by far.
+const LONGER_THAN_A_SNAPSHOT: Duration = Duration::from_secs(2);
 
 fn settings() -> PipelineSettings {
     PipelineSettings {
@@ -97,16 +34,17 @@ fn settings() -> PipelineSettings {
 /// A snapshot at where the log began before would name records that are gone, and no start would pass it.
 #[tokio::test]
 async fn a_partition_begins_where_the_log_begins_once_its_rules_are_found() {
-    let (shop, folder) = (Shop::new().await, tempfile::tempdir().unwrap());
-    let log = LocalLog::open(LocalSettings::new(folder.path(), TOPIC, 1)).unwrap();
+    let shop = Shop::new().await;
+    let begin = Offset(3);
+    let mut log = OddLog::new();
+    log.moves_to = Some(begin);
     let tick = NewRecord { partition: PARTITION, kind: Kind::Tick, payload: Bytes::new() };
     let control = control_record(PARTITION, &rules());
     let records = [tick.clone(), control, tick.clone(), tick.clone(), tick];
     log.append(records.to_vec()).await.unwrap();
-    let log = Arc::new(Moving { log, was_asked: AtomicBool::new(false) });
     let metrics = Metrics::register(&Registry::new()).unwrap();
     let (lake, stop) = (shop.lake.clone(), CancellationToken::new());
-    let pipeline = Pipeline::open(log, lake, settings(), metrics, Health::default());
+    let pipeline = Pipeline::open(Arc::new(log), lake, settings(), metrics, Health::default());
     let running = tokio::spawn(pipeline.await.unwrap().run(stop.clone()));
     let first = loop {
         assert!(!running.is_finished(), "{:?}", running.await);
@@ -115,7 +53,59 @@ async fn a_partition_begins_where_the_log_begins_once_its_rules_are_found() {
             None => tokio::time::sleep(Duration::from_millis(5)).await,
         }
     };
-    assert_eq!(first, MOVED_TO);
+    assert_eq!(first, begin);
     stop.cancel();
     running.await.unwrap().unwrap();
+}
+
+fn signal() -> Signal {
+    let visitor = Visitor { site: "shop".into(), visitor_id: "v".into() };
+    let deadline = Micros::clock() + Micros::MINUTE;
+    Signal {
+        cause: Offset(0),
+        id: "a signal".to_owned(),
+        need: "delivery".to_owned(),
+        session_id: SessionId::new(&visitor.site, &visitor.visitor_id, "a"),
+        visitor: Arc::new(visitor),
+        raised_at: deadline,
+        raised_path: None,
+        raised_page_type: None,
+        click_count: 0,
+        deadline,
+        due_at: deadline,
+    }
+}
+
+/// What a snapshot has behind it no start raises again.
+#[tokio::test]
+async fn a_snapshot_waits_until_the_signals_before_it_are_published() {
+    let shop = Shop::new().await;
+    let log = Arc::new(OddLog::new());
+    log.publishable.forget_permits(Semaphore::MAX_PERMITS);
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let committer = Committer::open(&shop.lake, TOPIC, metrics.clone()).await.unwrap();
+    let committer = Arc::new(committer);
+    let signals = SignalHub::start(log.clone(), "signals", metrics.clone());
+    let (lake, committed) = (shop.lake.clone(), committer.clone());
+    let outlets = Outlets { committer, lake, signals, metrics };
+    let origin = Origin { log: TOPIC.into(), partition: PARTITION };
+    let mut fold = PartitionFold::begin(origin, Offset(0), None, Arc::new(rules())).unwrap();
+    let (append_time, kind) = (STARTED, Kind::Tick);
+    let tick = Record { offset: Offset(0), append_time, kind, payload: Bytes::new() };
+    let stop = CancellationToken::new();
+    let mut resends = OldResends::new(&shop.lake, TOPIC, PARTITION, Micros::DAY, stop);
+    fold.read(&[tick], &mut resends, &outlets.metrics).await.unwrap();
+    outlets.signals.send(&[signal()]).await;
+    let (mut interval, barriers) = (Interval::new(&settings()), BTreeSet::from([PARTITION]));
+    interval.begin(std::iter::once(&mut fold), &barriers, &outlets).unwrap();
+    while !committed.stands_at(PARTITION, Offset(1)).await {
+        tokio::task::yield_now().await;
+    }
+    let ended = tokio::time::timeout(LONGER_THAN_A_SNAPSHOT, interval.wait()).await;
+    assert!(ended.is_err(), "it did not wait for the signal");
+    let offsets = || snapshot::offsets(&shop.lake, TOPIC, PARTITION);
+    assert_eq!(offsets().await.unwrap(), []);
+    log.publishable.add_permits(1);
+    interval.wait().await.unwrap().unwrap();
+    assert_eq!(offsets().await.unwrap(), [Offset(1)]);
 }
