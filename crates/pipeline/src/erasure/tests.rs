@@ -5,18 +5,19 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use footfall_event::schema::Table;
-use footfall_event::{Micros, Offset, Partition};
+use footfall_event::{Day, Micros, Offset, Partition};
 use footfall_lake::{Commit, FileWriter, Rewrite, TableWriter};
 use footfall_log::{LocalLog, LocalSettings};
+use footfall_sessionizer::Rules;
 use tempfile::TempDir;
 
 use super::tables::{Attempt, erase_rows};
 use super::*;
 use crate::partition::PartitionFold;
-use crate::rewrite::{Retention, SettledFiles, rewrite};
+use crate::rewrite::{DayRange, Retention, SettledFiles, recompute, rewrite};
 use crate::rows::Origin;
 use crate::snapshot;
-use crate::testing::{STARTED, Shop, TOPIC, at, named, rules};
+use crate::testing::{OddLog, STARTED, Shop, TOPIC, at, named, rules};
 
 const NO_GRACE: Duration = Duration::ZERO;
 const ROWS: &str = "SELECT visitor_id, count(*) FROM events GROUP BY 1 ORDER BY 1";
@@ -58,7 +59,11 @@ impl Place {
     }
 
     async fn advance(&self) -> Advanced {
-        advance(&self.shop.lake, self.log.as_ref(), NO_GRACE).await.unwrap()
+        self.advance_by(NO_GRACE).await
+    }
+
+    async fn advance_by(&self, grace: Duration) -> Advanced {
+        advance(&self.shop.lake, self.log.as_ref(), grace).await.unwrap()
     }
 
     async fn found(&self, erasure: &Erasure, visitor_id: &str) -> Found {
@@ -346,6 +351,69 @@ async fn the_repair_leaves_out_who_is_about_to_be_erased() {
     assert_eq!(done.unwrap().repaired.late_events, 1);
     let waiting = "SELECT visitor_id FROM events WHERE late AND session_id IS NULL";
     assert_eq!(place.shop.ask(waiting).await, ["v"]);
+}
+
+/// Nor does a recomputation bring back what goes, or make one session of it and a stranger's.
+#[tokio::test]
+async fn a_recompute_leaves_out_who_is_about_to_be_erased() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", ""), of("w", at(1, "b", ""))]).await;
+    place.ask_for("v").await;
+    let other = Rules { slow_page_ms: 1, ..rules() };
+    let (before, after) = (rules().config_id(), other.config_id());
+    let always = DayRange { from: Day(0), to: Day(100_000) };
+    recompute(&place.shop.lake, &Arc::new(other), always, |_| ()).await.unwrap();
+    let rules = "SELECT visitor_id, config_id FROM sessions ORDER BY 1";
+    assert_eq!(place.shop.ask(rules).await, [format!("v {before}"), format!("w {after}")]);
+}
+
+/// A session of events that `events` has yet to tell of may be a newcomer's.
+#[tokio::test]
+async fn rows_are_erased_when_events_speaks_as_far_as_what_is_made_of_it() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", "")]).await;
+    place.ask_for("v").await;
+    place.advance().await;
+    place.speak(0, 5).await;
+    place.shop.commit(Table::Sessions, 7, None).await;
+    assert_eq!(place.advance().await, Advanced { waiting: 1, ..Advanced::default() });
+    assert_eq!(place.shop.ask(ROWS).await, ["v 1"]);
+    place.shop.commit(Table::Events, 7, None).await;
+    assert_eq!(place.advance().await, Advanced { done: 1, ..Advanced::default() });
+}
+
+/// Who reads a version that is older than the erasure reads it to its end.
+#[tokio::test]
+async fn old_files_stay_for_the_grace() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", "")]).await;
+    let before = TableWriter::open(&place.shop.lake, Table::Events).await.unwrap().files().unwrap();
+    let file = place.shop.table(Table::Events).join(before[0].path());
+    place.ask_for("v").await;
+    place.advance().await;
+    place.speak(0, 5).await;
+    let hour = Duration::from_secs(3_600);
+    for _ in 0..2 {
+        assert_eq!(place.advance_by(hour).await, Advanced { waiting: 1, ..Advanced::default() });
+        assert_eq!(place.shop.ask(ROWS).await, Vec::<String>::new());
+        assert!(file.exists());
+    }
+    assert_eq!(place.advance().await, Advanced { done: 1, ..Advanced::default() });
+    assert!(!file.exists());
+}
+
+/// It may die before it is told where the log has its control record: that is looked for again.
+#[tokio::test]
+async fn where_a_control_record_is_looked_for_is_kept_before_it_is_written() {
+    let log = Arc::new(OddLog::new());
+    let place = Place { log: log.clone(), ..Place::new().await };
+    let request = place.ask_for("v").await;
+    log.loses_answer.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(place.advance().await.failed, 1);
+    assert_eq!(place.advance().await.failed, 0);
+    let erasure = find(&place.shop.lake, &request.id).await.unwrap().unwrap();
+    assert_eq!(erasure.control_offsets, BTreeMap::from([(0, 0)]));
+    assert_eq!(place.log.bounds(Partition(0)).await.unwrap().end, Offset(1));
 }
 
 #[tokio::test]

@@ -223,3 +223,28 @@ async fn a_replacement_that_broke_off_is_told_until_it_is_done_again() {
     again(&shop, &other_rules(), ALWAYS).await;
     ensure_verified(&shop).await;
 }
+
+/// What of a run retention takes while history is folded again is no reason to cut the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_loses_events_meanwhile_stays_what_it_is() {
+    let shop = Shop::new().await;
+    let event = |id: &str, time: &str| {
+        format!(
+            r#"{{"event_id":"{id}","visitor_id":"a","event_name":"page_view","timestamp":"2025-12-{time}:00Z"}}"#
+        )
+    };
+    // Over midnight.
+    let events = [event("1", "28T23:50"), event("2", "29T00:05")];
+    shop.load_by(&rules(), "one", &events.each_ref().map(String::as_str)).await;
+    let keeps = Retention([(Table::Events, Micros::DAY)].into());
+    let now = Day(20_451).start() + Micros::DAY;
+    let (rules, runtime) = (Arc::new(other_rules()), tokio::runtime::Handle::current());
+    let removed = |_| {
+        let removing = remove_old_days(&shop.lake, Table::Events, &keeps, now);
+        tokio::task::block_in_place(|| runtime.block_on(removing)).unwrap();
+    };
+    recompute(&shop.lake, &rules, ALWAYS, removed).await.unwrap();
+    assert_eq!(shop.ask("SELECT event_id FROM events").await, ["2"]);
+    let sessions = "SELECT event_count, session_date FROM sessions";
+    assert_eq!(shop.ask(sessions).await, ["2 2025-12-28"]);
+}
