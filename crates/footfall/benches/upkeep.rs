@@ -146,7 +146,7 @@ async fn commit(lake: &Lake, writer: &mut TableWriter, number: i64) -> Result<()
     let app_id = app_id(Table::Events, TOPIC, Partition(0));
     let from = (number > 0).then_some(number);
     let progress = vec![Progress { app_id, from, to: number + 1 }];
-    let commit = Commit { files: files.finish().await?, progress, is_load: false };
+    let commit = Commit { files: files.finish().await?, progress, ..Commit::default() };
     match writer.commit(&commit).await? {
         Outcome::Committed { .. } => Ok(()),
         lost @ Outcome::Lost { .. } => Err(format!("nobody else writes: {lost:?}").into()),

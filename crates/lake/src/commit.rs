@@ -36,6 +36,12 @@ pub fn app_id(table: Table, topic: &str, partition: Partition) -> String {
     format!("footfall/{}/{topic}/{partition}", table.name())
 }
 
+/// `footfall/<table>/<topic>/<partition>/appended`: whose version is the append time of the record before the one that
+/// [`app_id`] names. It tells a log from another one.
+pub fn appended_app_id(table: Table, topic: &str, partition: Partition) -> String {
+    format!("{}/appended", app_id(table, topic, partition))
+}
+
 /// `footfall/<table>/rewrite`: whose version is the number of rewrites. Two that replace the same file
 /// would both win where one says that it changed no data; of two with one id, one is refused.
 pub fn rewrite_app_id(table: Table) -> String {
@@ -76,6 +82,8 @@ pub struct Progress {
 pub struct Commit {
     pub files: Vec<WrittenFile>,
     pub progress: Vec<Progress>,
+    /// Application ids that stand at these versions from here on, wherever they stood.
+    pub marks: Vec<(String, i64)>,
     pub is_load: bool,
 }
 
@@ -138,6 +146,26 @@ impl TableWriter {
         };
         self.known.insert(app_id.to_owned(), version);
         Ok(version)
+    }
+
+    /// The versions of ids in one snapshot: where one cannot be looked up, the table is opened anew, and what was looked
+    /// up before is of another.
+    ///
+    /// # Errors
+    /// `Delta`.
+    pub async fn progress_of(
+        &mut self,
+        app_ids: impl Iterator<Item = &str> + Clone,
+    ) -> Result<Vec<Option<i64>>, LakeError> {
+        loop {
+            let (held, mut standing) = (self.version(), Vec::new());
+            for app_id in app_ids.clone() {
+                standing.push(self.progress(app_id).await?);
+            }
+            if self.version() == held {
+                return Ok(standing);
+            }
+        }
     }
 
     /// Takes up the table's newest version.
@@ -284,24 +312,17 @@ impl TableWriter {
         }
     }
 
-    /// Where the ids of a commit stand, all of them in the snapshot held: where one cannot be looked up, the table is
-    /// opened anew, and what was looked up before is of another.
+    /// Where the ids of a commit stand, all of them in the snapshot held.
     async fn standing(&mut self, commit: &Commit) -> Result<Standing, LakeError> {
-        loop {
-            let (held, mut standing) = (self.version(), Standing::new());
-            for progress in &commit.progress {
-                let version = self.progress(&progress.app_id).await?;
-                standing.insert(progress.app_id.clone(), version);
-            }
-            if self.version() == held {
-                return Ok(standing);
-            }
-        }
+        let app_ids = commit.progress.iter().map(|progress| progress.app_id.as_str());
+        let versions = self.progress_of(app_ids.clone()).await?;
+        Ok(app_ids.map(str::to_owned).zip(versions).collect())
     }
 
     async fn try_commit(&mut self, commit: &Commit) -> Result<u64, DeltaTableError> {
-        let transactions = commit.progress.iter();
-        let transactions = transactions.map(|p| Transaction::new(&p.app_id, p.to)).collect();
+        let progress = commit.progress.iter().map(|p| Transaction::new(&p.app_id, p.to));
+        let marks = commit.marks.iter().map(|(id, version)| Transaction::new(id, *version));
+        let transactions = progress.chain(marks).collect();
         let actions = commit.files.iter().map(|file| Action::Add(file.add.clone())).collect();
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,

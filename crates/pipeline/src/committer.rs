@@ -6,8 +6,10 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use footfall_event::schema::Table;
-use footfall_event::{Offset, Partition};
-use footfall_lake::{Commit, FileWriter, Lake, Outcome, Progress, TableWriter, app_id};
+use footfall_event::{Micros, Offset, Partition};
+use footfall_lake::{
+    Commit, FileWriter, Lake, Outcome, Progress, TableWriter, app_id, appended_app_id,
+};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -39,6 +41,15 @@ struct TableState {
     writer: TableWriter,
     /// The next offset that the table does not speak of, of the partitions that were asked for.
     committed: BTreeMap<Partition, Option<Offset>>,
+}
+
+/// How far a table speaks of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    /// The first record that it does not speak of.
+    pub up_to: Offset,
+    /// The append time of the record before; `None` where the commit did not tell it.
+    pub last_append_time: Option<Micros>,
 }
 
 impl Committer {
@@ -74,6 +85,27 @@ impl Committer {
             progress.insert(state.table, standing);
         }
         Ok(progress)
+    }
+
+    /// How far the furthest table speaks of `partition`, as far as it was read by [`Committer::progress`].
+    ///
+    /// # Errors
+    /// `Lake`.
+    pub async fn furthest(&self, partition: Partition) -> Result<Option<Spoken>, PipelineError> {
+        let mut furthest = None;
+        for state in &self.tables {
+            let up_to = state.lock().await.committed.get(&partition).copied().flatten();
+            if up_to > furthest.map(|(up_to, _)| up_to) {
+                furthest = up_to.zip(Some(state));
+            }
+        }
+        let Some((_, state)) = furthest else { return Ok(None) };
+        let mut state = state.lock().await;
+        let ids = [app_id, appended_app_id].map(|id| id(state.table, &self.topic, partition));
+        let versions = state.writer.progress_of(ids.iter().map(String::as_str)).await?;
+        let [Some(up_to), last_append_time] = versions[..] else { return Ok(None) };
+        let (up_to, last_append_time) = (Offset(up_to), last_append_time.map(Micros));
+        Ok(Some(Spoken { up_to, last_append_time }))
     }
 
     /// Commits each table that has rows, or all of them at a barrier. All tables of one interval are
@@ -184,6 +216,11 @@ impl Committer {
         for rows in rows.iter().filter(|rows| rows.num_rows() > 0) {
             files.write(rows).await?;
         }
+        let marks = moved.clone().map(|part| {
+            let id = appended_app_id(state.table, &self.topic, part.origin.partition);
+            (id, part.last_append_time.0)
+        });
+        let marks = marks.collect();
         let progress = moved.map(|part| {
             let standing = state.committed.get(&part.origin.partition).copied().flatten();
             Progress {
@@ -194,7 +231,7 @@ impl Committer {
         });
         let progress = progress.collect();
         let files = files.finish().await?;
-        Ok((Commit { files, progress, is_load: false }, count))
+        Ok((Commit { files, progress, marks, is_load: false }, count))
     }
 
     fn note_committed(&self, state: &mut TableState, settled: &[Settled], commit: &Commit) {

@@ -57,6 +57,8 @@ pub struct PartitionFold {
 pub struct Settled {
     pub origin: Origin,
     pub position: Offset,
+    /// The append time of the record before the position.
+    pub last_append_time: Micros,
     pub output: Output,
     /// The rows of `output.rows.events`, in its order.
     pub events: RecordBatch,
@@ -406,6 +408,7 @@ impl PartitionFold {
         Ok(Settled {
             origin: self.origin.clone(),
             position: self.position,
+            last_append_time: self.last_append_time,
             output,
             events,
             duplicates: std::mem::take(&mut self.duplicates),

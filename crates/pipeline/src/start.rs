@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use footfall_event::schema::Table;
-use footfall_event::{Offset, Partition};
+use footfall_event::{Micros, Offset, Partition};
 use footfall_lake::Lake;
 use footfall_log::{EventLog, Kind, NewRecord, Record};
 use footfall_sessionizer::Rules;
 
 use crate::PipelineError;
-use crate::committer::Committer;
+use crate::committer::{Committer, Spoken};
 use crate::partition::{PartitionFold, rules_of};
 use crate::rows::Origin;
-use crate::snapshot::{self, Header};
+use crate::snapshot;
 
 /// How a partition starts.
 pub enum Start {
@@ -36,6 +36,7 @@ pub async fn start(
     partition: Partition,
 ) -> Result<Start, PipelineError> {
     let progress = committer.progress(partition).await?;
+    let furthest = committer.furthest(partition).await?;
     let newest = snapshot::newest(lake, log.topic(), partition).await?;
     // Asked last: another pipeline that does not know yet that it lost the partition may have read on, and no
     // table or snapshot may speak of records behind the end.
@@ -43,13 +44,13 @@ pub async fn start(
     let origin = Origin { log: log.topic().into(), partition };
     let topic = log.topic();
     let lost = |from, to| PipelineError::LogLost { topic: topic.to_owned(), partition, from, to };
-    let folded = progress.values().flatten().max().copied();
     let Some((header, state)) = newest else {
-        if let Some(folded) = folded
-            && (bounds.start > Offset(0) || bounds.end < folded)
+        if let Some(Spoken { up_to, .. }) = furthest
+            && (bounds.start > Offset(0) || bounds.end < up_to)
         {
-            return Err(lost(Offset(0), folded));
+            return Err(lost(Offset(0), up_to));
         }
+        require_records_of(log, partition, furthest).await?;
         let receipts_from = progress.get(&Table::Receipts).copied().flatten();
         return Ok(Start::FindRules { begin: bounds.start, end: bounds.end, receipts_from });
     };
@@ -59,37 +60,52 @@ pub async fn start(
         return Err(lost(header.resume_from, bounds.start));
     }
     // Tables speak further than the snapshot. Records that came in place of those they have would be taken for written.
-    let known = folded.map_or(header.offset, |folded| folded.max(header.offset));
+    let known = furthest.map_or(header.offset, |spoken| spoken.up_to.max(header.offset));
     if bounds.end < known {
         return Err(lost(bounds.end, known));
     }
-    require_same_log(log, partition, &header).await?;
+    require_record(log, partition, header.offset, header.last_append_time).await?;
+    require_records_of(log, partition, furthest).await?;
     let receipts_from = progress.get(&Table::Receipts).copied().flatten().unwrap_or(header.offset);
     let read_from = header.resume_from;
     let fold = PartitionFold::resume(origin, header, state, receipts_from)?;
     Ok(Start::Fold { fold: Box::new(fold), read_from })
 }
 
-/// The record before the snapshot's must be the one that was read, if retention left it.
-async fn require_same_log(
+/// The last record that tables speak of must be the one that was read: a log that lost its last records may have grown
+/// beyond them since.
+async fn require_records_of(
     log: &dyn EventLog,
     partition: Partition,
-    header: &Header,
+    furthest: Option<Spoken>,
 ) -> Result<(), PipelineError> {
-    if header.offset == Offset(0) {
+    match furthest {
+        Some(Spoken { up_to, last_append_time: Some(time) }) => {
+            require_record(log, partition, up_to, time).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The record before `behind` must be the one that was read, if retention left it.
+async fn require_record(
+    log: &dyn EventLog,
+    partition: Partition,
+    behind: Offset,
+    append_time: Micros,
+) -> Result<(), PipelineError> {
+    if behind == Offset(0) {
         return Ok(());
     }
-    let before = Offset(header.offset.0 - 1);
+    let before = Offset(behind.0 - 1);
     match log.read_one(partition, before).await? {
-        Some(record) if record.append_time != header.last_append_time => {
-            Err(PipelineError::LogReplaced {
-                topic: log.topic().to_owned(),
-                partition,
-                offset: before,
-                found: record.append_time.to_string(),
-                wanted: header.last_append_time.to_string(),
-            })
-        }
+        Some(record) if record.append_time != append_time => Err(PipelineError::LogReplaced {
+            topic: log.topic().to_owned(),
+            partition,
+            offset: before,
+            found: record.append_time.to_string(),
+            wanted: append_time.to_string(),
+        }),
         _ => Ok(()),
     }
 }

@@ -96,7 +96,7 @@ impl Shop {
         let from = writer.progress(&app_id).await.unwrap();
         let files = files.finish().await.unwrap();
         let progress = vec![Progress { app_id, from, to: up_to }];
-        writer.commit(&Commit { files, progress, is_load: false }).await.unwrap();
+        writer.commit(&Commit { files, progress, ..Commit::default() }).await.unwrap();
     }
 
     /// What live reading committed: a receipt, and how far `events` speaks.

@@ -137,9 +137,11 @@ impl Broker {
         kept.begin = kept.records.len();
     }
 
-    /// What was appended behind the first `count` records is gone, as if it had never been on the disk.
-    pub fn cut_tail(&self, partition: Partition, count: usize) {
+    /// What was appended behind the first `count` records is gone, as if it had never been on the disk, and so many
+    /// records come.
+    pub fn cut_tail(&self, partition: Partition, count: usize, come: usize) {
         self.state().partitions[partition.0 as usize].records.truncate(count);
+        self.append_ticks(partition, come);
     }
 
     /// The first record that anybody could read.
@@ -158,6 +160,10 @@ impl Broker {
     /// Somebody deletes the topic and makes it anew, and so many records come.
     pub fn make_anew(&self, partition: Partition, count: usize) {
         self.state().partitions[partition.0 as usize] = Kept::default();
+        self.append_ticks(partition, count);
+    }
+
+    fn append_ticks(&self, partition: Partition, count: usize) {
         for _ in 0..count {
             self.append(NewRecord { partition, kind: Kind::Tick, payload: Bytes::new() });
         }

@@ -160,7 +160,7 @@ impl Scenario {
     }
 
     /// The last records go, of which tables speak and no snapshot, as where a pipeline died before it published its
-    /// newest: what came in their place would be taken for written.
+    /// newest: what came in their place, fewer or more, would be taken for written.
     async fn cut_the_tail(&mut self, lake: &Lake) -> Result<()> {
         let partitions = self.broker.partitions() as i32;
         let partition = Partition(self.world.chance().random_range(0..partitions));
@@ -169,18 +169,22 @@ impl Scenario {
         lake.delete(&format!("{}/{newest}", snapshots(partition))).await?;
         let known = snapshot_at(lake, partition).await?;
         let end = Offset(self.world.chance().random_range(known.0..written.0));
-        self.world.trace("broker", "tail cut", &format!("{} {end}", partition.0));
-        self.broker.cut_tail(partition, end.0 as usize);
+        let come = self.world.chance().random_range(0..2 * (written.0 - end.0));
+        self.world.trace("broker", "tail cut", &format!("{} {end} {come}", partition.0));
+        self.broker.cut_tail(partition, end.0 as usize, come as usize);
         let refused = self.require_refused(lake, "records went that tables have").await?;
-        let missing = (partition, end, written);
-        match refused {
-            PipelineError::LogLost { partition, from, to, .. }
-                if (partition, from, to) == missing =>
-            {
-                Ok(())
+        let (end, last) = (Offset(end.0 + come), Offset(written.0 - 1));
+        let is_told = match &refused {
+            PipelineError::LogLost { partition: of, from, to, .. } => {
+                (*of, *from, *to) == (partition, end, written)
             }
-            other => bail!("{missing:?} is missing, and what is told is: {other}"),
-        }
+            PipelineError::LogReplaced { partition: of, offset, .. } => {
+                end >= written && (*of, *offset) == (partition, last)
+            }
+            _ => false,
+        };
+        ensure!(is_told, "{last} of {partition} is missing, and what is told is: {refused}");
+        Ok(())
     }
 
     /// What a start is refused with.

@@ -53,7 +53,7 @@ fn commit(files: Vec<WrittenFile>, progress: &[(&str, Option<i64>, i64)]) -> Com
         from: *from,
         to: *to,
     });
-    Commit { files, progress: progress.collect(), is_load: false }
+    Commit { files, progress: progress.collect(), ..Commit::default() }
 }
 
 fn lost(standing: &[(&str, Option<i64>)]) -> Outcome {

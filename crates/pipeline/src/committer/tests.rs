@@ -64,4 +64,10 @@ async fn a_barrier_of_any_partition_takes_all_tables_to_its_offset() {
     let committer = Committer::open(&shop.lake, TOPIC, metrics).await.unwrap();
     assert!(committer.commit(&parts).await.unwrap().is_empty());
     assert!(committer.stands_at(Partition(1), Offset(1)).await);
+    // Each commit tells which log it speaks of.
+    let last_append_time = Some(crate::testing::STARTED);
+    let spoken = Spoken { up_to: Offset(1), last_append_time };
+    for number in 0..3 {
+        assert_eq!(committer.furthest(Partition(number)).await.unwrap(), Some(spoken));
+    }
 }

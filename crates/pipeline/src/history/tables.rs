@@ -192,7 +192,7 @@ impl HistoryTables {
             let to = self.loads.unwrap_or(0) + 1;
             progress.push(Progress { app_id: loads_app_id(), from: self.loads, to });
         }
-        let commit = Commit { files, progress, is_load: true };
+        let commit = Commit { files, progress, is_load: true, ..Commit::default() };
         match writer.commit(&commit).await? {
             Outcome::Committed { .. } => Ok(true),
             Outcome::Lost { .. } => {

@@ -1,6 +1,6 @@
 //! Starts of partitions whose log is not the one that tables and snapshots speak of.
 
-use footfall_event::Micros;
+use footfall_lake::{Commit, Progress, TableWriter, app_id, appended_app_id};
 use footfall_log::{LocalLog, LocalSettings};
 use footfall_sessionizer::Conditions;
 use prometheus::Registry;
@@ -37,6 +37,16 @@ impl Place {
         snapshot::publish(lake, TOPIC, PARTITION, Offset(0), bytes.into()).await.unwrap();
     }
 
+    /// `events` speaks up to an offset, and tells when the record before was appended.
+    async fn speak(&self, to: i64, append_time: Micros) {
+        let [app_id, mark] =
+            [app_id, appended_app_id].map(|id| id(Table::Events, TOPIC, PARTITION));
+        let progress = vec![Progress { app_id, from: None, to }];
+        let marks = vec![(mark, append_time.0)];
+        let mut events = TableWriter::open(&self.shop.lake, Table::Events).await.unwrap();
+        events.commit(&Commit { progress, marks, ..Commit::default() }).await.unwrap();
+    }
+
     async fn start(&self) -> Result<Start, PipelineError> {
         let metrics = Metrics::register(&Registry::new()).unwrap();
         let committer = Committer::open(&self.shop.lake, TOPIC, metrics).await.unwrap();
@@ -59,6 +69,26 @@ async fn a_log_that_ends_before_what_any_table_has_is_lost() {
     place.snapshot().await;
     place.shop.commit(Table::Events, 5, None).await;
     assert!(matches!(place.start().await.unwrap(), Start::Fold { read_from: Offset(0), .. }));
+}
+
+/// By its length a log that has grown since is not to be told from the one that was read.
+#[tokio::test]
+async fn a_log_that_lost_records_and_grew_is_another() {
+    for has_snapshot in [false, true] {
+        for is_same in [true, false] {
+            let place = Place::new(5).await;
+            if has_snapshot {
+                place.snapshot().await;
+            }
+            let third = place.log.read_one(PARTITION, Offset(2)).await.unwrap().unwrap();
+            let other = Micros(if is_same { 0 } else { 1 });
+            place.speak(3, third.append_time - other).await;
+            let refused = place.start().await.err();
+            let is_told =
+                matches!(refused, Some(PipelineError::LogReplaced { offset: Offset(2), .. }));
+            assert_eq!((is_told, refused.is_none()), (!is_same, is_same), "{has_snapshot}");
+        }
+    }
 }
 
 fn control(offset: i64, rules: &Rules) -> Record {
