@@ -1,5 +1,5 @@
-//! A producer that has failed for good. The broker is librdkafka's mock: a real one cannot be made to
-//! answer so.
+//! A producer that has failed for good, and one that is told too little. The broker is librdkafka's mock: a real one
+//! cannot be made to answer so.
 
 use std::time::Duration;
 
@@ -8,18 +8,35 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 
-#[tokio::test]
-async fn after_a_fatal_error_every_append_and_readiness_say_so() {
+fn settings() -> KafkaSettings {
     let mut settings = KafkaSettings::new("mock", "events", 1);
     settings.client.insert("test.mock.num.brokers".to_owned(), "1".to_owned());
-    let producer = Producer::new(&settings).unwrap();
+    settings
+}
+
+fn record() -> NewRecord {
+    let (partition, kind) = (Partition(0), Kind::Event);
+    NewRecord { partition, kind, payload: Bytes::from_static(b"x") }
+}
+
+/// One that does not wait for the broker's word has no offset to tell.
+#[tokio::test]
+async fn what_is_acknowledged_without_an_offset_is_in_doubt() {
+    let settings = settings();
+    let client = client::create(client::config(&settings).set("acks", "0"), Reports).unwrap();
+    let producer = Producer { settings, client, waiting: Arc::default() };
     let broker = producer.client.client().mock_cluster().unwrap();
     broker.create_topic("events", 1, 1).unwrap();
-    let record = || NewRecord {
-        partition: Partition(0),
-        kind: Kind::Event,
-        payload: Bytes::from_static(b"x"),
-    };
+    let failed = producer.append(&[record()]).await.unwrap_err();
+    assert!(matches!(failed, LogError::Unavailable { .. }), "{failed}");
+    assert!(failed.to_string().ends_with(": acknowledged without an offset"), "{failed}");
+}
+
+#[tokio::test]
+async fn after_a_fatal_error_every_append_and_readiness_say_so() {
+    let producer = Producer::new(&settings()).unwrap();
+    let broker = producer.client.client().mock_cluster().unwrap();
+    broker.create_topic("events", 1, 1).unwrap();
     producer.append(&[record()]).await.unwrap();
     producer.has_room().unwrap();
 
