@@ -17,6 +17,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const MAP: &str = r#"
 site = "shop"
 [columns]
+timestamp = "at"
 event_name = "kind"
 visitor_id = "who"
 "#;
