@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use futures::executor::block_on;
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::repository;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Brokers of a test's own. They end when this is dropped.
 pub struct Kafka {
@@ -91,7 +92,14 @@ impl Kafka {
         let asker: BaseConsumer = self.client().set("group.id", group).create()?;
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, 0);
-        let kept = asker.committed_offsets(list, PATIENCE)?;
+        let began = Instant::now();
+        let kept = loop {
+            match asker.committed_offsets(list.clone(), PATIENCE) {
+                // The cluster elects who tells.
+                Err(_) if began.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                kept => break kept?,
+            }
+        };
         match kept.elements().first().map(|partition| partition.offset()) {
             Some(Offset::Offset(offset)) => Ok(Some(offset)),
             _ => Ok(None),

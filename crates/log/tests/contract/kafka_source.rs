@@ -53,18 +53,18 @@ impl Topic {
         client(self.brokers).set("group.id", group).create().unwrap()
     }
 
-    /// The offset that the cluster keeps for the group.
-    fn kept(&self, partition: i32) -> KafkaOffset {
+    /// The offset that the cluster keeps for the group; `None` while it elects who tells.
+    fn kept(&self, partition: i32) -> Option<KafkaOffset> {
         let mut asked = TopicPartitionList::new();
         asked.add_partition(self.name, partition);
-        let kept = self.display().committed_offsets(asked, PATIENCE).unwrap();
-        kept.elements()[0].offset()
+        let kept = self.display().committed_offsets(asked, PATIENCE).ok()?;
+        Some(kept.elements()[0].offset())
     }
 
     /// Reads nothing until the cluster keeps this offset for the group.
     async fn read_until_kept(&self, sources: &mut [KafkaSource], partition: i32, offset: i64) {
         let began = tokio::time::Instant::now();
-        while self.kept(partition) != KafkaOffset::Offset(offset) {
+        while self.kept(partition) != Some(KafkaOffset::Offset(offset)) {
             assert!(began.elapsed() < PATIENCE, "{offset} is not kept");
             for source in sources.iter_mut() {
                 let read = source.next(A_WHILE).await.unwrap();
@@ -77,7 +77,7 @@ impl Topic {
     async fn has_members(&self, count: usize) {
         let (display, group) = (self.display(), format!("group of {}", self.name));
         eventually("all are members", || async {
-            let groups = display.fetch_group_list(Some(&group), PATIENCE).unwrap();
+            let Ok(groups) = display.fetch_group_list(Some(&group), PATIENCE) else { return false };
             let is_whole = |state: &str, members| state == "Stable" && members == count;
             groups.groups().iter().any(|group| is_whole(group.state(), group.members().len()))
         })
