@@ -10,7 +10,7 @@ const RARE_SEEDS_MIN: u64 = 200;
 
 /// What happens, and how often in 600 seeds at least: half as often as is usual, or less where few runs have it.
 const SEEDS: u64 = 600;
-const HAPPENS: [(&str, u64); 29] = [
+const HAPPENS: [(&str, u64); 30] = [
     ("death", 360),
     ("failure", 6_000),
     ("delay", 3_000),
@@ -28,6 +28,7 @@ const HAPPENS: [(&str, u64); 29] = [
     ("emptied", 20),
     ("cut", 40),
     ("tail cut", 40),
+    ("snapshot lost", 10),
     ("lands later", 400),
     ("sent again", 1_000),
     ("sent again after hours", 10),
