@@ -75,7 +75,7 @@ impl Scenario {
                 break received;
             }
         };
-        // Without one only its length would tell that it is another.
+        // Until there is one nothing can be computed again of what is read.
         let received = self.world.elapsed();
         while lake.list(&snapshots(partition)).await?.is_empty() {
             let is_due = self.world.elapsed() < received + SECOND;

@@ -113,7 +113,7 @@ impl Interval {
             let time = fold.fold().clock().log_time();
             log_time = if log_time.is_none() { time } else { log_time.min(time) };
             let is_due = fold.has_news() || fold.spans_much();
-            // Until there is a snapshot, a log made anew that has grown as long would be taken for the old one.
+            // The first does not wait for its turn: until there is a snapshot, nothing can be computed again of what is read.
             let is_first = is_due && fold.is_unsaved();
             let is_barrier = is_first || barriers.contains(&fold.partition());
             if !is_barrier && !is_due {
