@@ -41,9 +41,18 @@ pub async fn redact(
     queue: &Queue,
     redaction: Redaction,
 ) -> Result<Redacted, LogError> {
+    redact_with(store, queue, redaction, FREE_BYTES_MIN).await
+}
+
+async fn redact_with(
+    store: &Arc<Store>,
+    queue: &Queue,
+    redaction: Redaction,
+    free_bytes_min: u64,
+) -> Result<Redacted, LogError> {
     // Looked at before anything is closed: each attempt would leave a segment.
     let of = Arc::clone(store);
-    blocking(move || require_room(&of, FREE_BYTES_MIN)).await?;
+    blocking(move || require_room(&of, free_bytes_min)).await?;
     queue.submit(Work::Close, 0).await?;
     let mut records = 0;
     for number in closed(store) {

@@ -151,9 +151,11 @@ async fn what_is_published_later_stays() {
 #[tokio::test]
 async fn a_disk_without_room_is_told_and_changes_nothing() {
     let shop = Shop::new();
-    let store = &shop.log().store;
-    require_room(store, 1).unwrap();
-    let refused = require_room(store, u64::MAX).unwrap_err();
+    shop.append(P0, &["{}", PERSON]).await;
+    let LocalLog { store, queue, .. } = shop.log();
+    let before = (shop.records(P0).await, store.segments().len());
+    let refused = redact_with(store, queue, redaction(&[(P0, 2)]), u64::MAX).await.unwrap_err();
+    assert_eq!((shop.records(P0).await, store.segments().len()), before);
     assert!(matches!(refused, LogError::Unavailable { .. }), "{refused}");
     let told = refused.to_string();
     assert!(told.contains("18446744073710 MB must be free on its disk"), "{told}");
