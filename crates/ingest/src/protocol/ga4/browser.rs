@@ -115,15 +115,13 @@ fn take(query: &str, whose: &mut Map<String, Value>, parameters: &mut Map<String
             user_property(whose, key, number(value));
         } else if let Some(key) = name.strip_prefix("up.") {
             user_property(whose, key, Value::from(value));
-        } else if name == "gcs"
-            && is_without_analytics(&value)
-            && !parameters.contains_key("consent")
-        {
-            parameters.insert("consent".to_owned(), Value::from("cookieless"));
-            parameters.insert(name.into_owned(), Value::from(value));
         } else if is_item(&name) {
             items.push(item(&value));
         } else {
+            // What the event says of it comes before.
+            if name == "gcs" && is_without_analytics(&value) {
+                parameters.entry("consent").or_insert_with(|| Value::from("cookieless"));
+            }
             let key = long(&PARAMETERS, &name).unwrap_or(&name);
             let value = if name == "_et" { number(value) } else { Value::from(value) };
             parameters.insert(key.to_owned(), value);

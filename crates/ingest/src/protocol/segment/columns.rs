@@ -40,10 +40,10 @@ pub fn fill_from_properties<'a>(
     properties: &mut Fields<'a>,
     limits: &Limits,
 ) {
+    properties.fill("referrer", is_no_referrer);
     if kind == "page" {
         fill_page(event, properties, limits);
     }
-    properties.fill("referrer", is_no_referrer);
     fill_named(event, properties, limits);
     // A refund has a `total` alone.
     for name in ["revenue", "total"] {
@@ -71,6 +71,7 @@ pub fn fill_from_context<'a>(
     for part in ["page", "campaign"] {
         let mut inner = Fields::default();
         context.fill(part, |raw| Fields::of_object(raw).map(|parsed| inner = parsed).is_some());
+        inner.fill("referrer", is_no_referrer);
         match part {
             "page" => fill_page(event, &mut inner, limits),
             _ => fill_texts(event, &mut inner, &CAMPAIGN, limits),
@@ -86,7 +87,6 @@ pub fn fill_from_context<'a>(
 }
 
 fn fill_page<'a>(event: &mut Event<'a>, page: &mut Fields<'a>, limits: &Limits) {
-    page.fill("referrer", is_no_referrer);
     fill_texts(event, page, &PAGE, limits);
     page.fill("search", |raw| is_in_url(event, raw));
 }

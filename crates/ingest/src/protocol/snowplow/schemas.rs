@@ -16,8 +16,6 @@ type Fills = &'static [(&'static str, Text)];
 /// JSON that names its schema: `{"schema": "iglu:VENDOR/NAME/jsonschema/VERSION", "data": …}`.
 pub struct SelfDescribing<'a> {
     schema: Cow<'a, str>,
-    vendor: Cow<'a, str>,
-    name: Cow<'a, str>,
     pub data: &'a str,
 }
 
@@ -29,15 +27,14 @@ impl<'a> SelfDescribing<'a> {
         let mut fields = Fields::parse(json).map_err(|error| format!("{told}: {error}"))?;
         // PHP escapes its slashes.
         let schema = fields.take("schema").and_then(fields::text).ok_or(told)?;
-        let (vendor, name) = match &schema {
-            Cow::Borrowed(schema) => vendor_and_name(schema).map(|(v, n)| (v.into(), n.into())),
-            Cow::Owned(schema) => {
-                vendor_and_name(schema).map(|(v, n)| (v.to_owned().into(), n.to_owned().into()))
-            }
-        }
-        .ok_or(told)?;
+        vendor_and_name(&schema).ok_or(told)?;
         let data = fields.take("data").ok_or(told)?;
-        Ok(SelfDescribing { schema, vendor, name, data })
+        Ok(SelfDescribing { schema, data })
+    }
+
+    /// Its vendor and its name.
+    fn kind(&self) -> (&str, &str) {
+        vendor_and_name(&self.schema).unwrap_or_default()
     }
 }
 
@@ -89,8 +86,9 @@ pub fn fill_from_event<'a>(
     rest: &mut Object,
 ) -> Result<(), String> {
     let mut data = Fields::of_object(told.data).ok_or("an object as `data`")?;
-    let known = EVENTS.iter().find(|(name, ..)| told.vendor == TRACKER && told.name == *name);
-    match (told.vendor.as_ref(), told.name.as_ref(), known) {
+    let (vendor, name) = told.kind();
+    let known = EVENTS.iter().find(|(known, ..)| vendor == TRACKER && name == *known);
+    match (vendor, name, known) {
         (ECOMMERCE, "snowplow_ecommerce_action", _) => {
             let kind = data.take("type").and_then(fields::text).ok_or("a `type` of action")?;
             let known = ACTIONS.iter().find(|(action, _)| *action == kind);
@@ -105,7 +103,7 @@ pub fn fill_from_event<'a>(
             data.fill("cls", |raw| fill(&mut event.cls, fields::number(raw)));
         }
         (TRACKER, "add_to_cart" | "remove_from_cart", _) => {
-            event.set_text(Text::EventName, told.name.clone());
+            event.set_text(Text::EventName, name.to_owned());
             data.fill("currency", |raw| fill_text(event, Text::Currency, raw, limits));
             let names = ["sku", "name", "category", "unitPrice", "quantity"];
             event.items.extend(product(&mut data, names, limits));
@@ -119,13 +117,10 @@ pub fn fill_from_event<'a>(
             data.fill("totalResults", |raw| fill_whole(event, Whole::SearchResults, raw));
         }
         _ => {
-            event.set_text(Text::EventName, told.name.clone());
+            event.set_text(Text::EventName, name.to_owned());
             fill_named(event, &mut data, limits);
-            rest.push_new(
-                "schema",
-                "snowplow_",
-                &serde_json::Value::from(told.schema.as_ref()).to_string(),
-            );
+            let schema = serde_json::Value::from(told.schema.as_ref()).to_string();
+            rest.push_new("schema", "snowplow_", &schema);
         }
     }
     data.iter().for_each(|(key, raw)| rest.push_new(key, "snowplow_", raw));
@@ -198,7 +193,7 @@ fn fill_from_context<'a>(
     limits: &Limits,
 ) -> Option<String> {
     let mut data = Fields::of_object(context.data).unwrap_or_default();
-    let kind = (context.vendor.as_ref(), context.name.as_ref());
+    let kind = context.kind();
     let known = CONTEXTS.iter().filter(|(vendor, name, _)| kind == (*vendor, *name));
     for (field, column) in known.flat_map(|(_, _, columns)| *columns) {
         data.fill(field, |raw| fill_text(event, *column, raw, limits));
