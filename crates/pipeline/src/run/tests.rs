@@ -12,6 +12,8 @@ use crate::Retention;
 use crate::testing::{OddLog, STARTED, Shop, TOPIC, rules};
 
 const PARTITION: Partition = Partition(0);
+/// Nothing here takes long; what hangs is a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than a snapshot takes by far.
 const LONGER_THAN_A_SNAPSHOT: Duration = Duration::from_secs(2);
 
@@ -46,13 +48,16 @@ async fn a_partition_begins_where_the_log_begins_once_its_rules_are_found() {
     let (lake, stop) = (shop.lake.clone(), CancellationToken::new());
     let pipeline = Pipeline::open(Arc::new(log), lake, settings(), metrics, Health::default());
     let running = tokio::spawn(pipeline.await.unwrap().run(stop.clone()));
-    let first = loop {
-        assert!(!running.is_finished(), "{:?}", running.await);
-        match snapshot::offsets(&shop.lake, TOPIC, PARTITION).await.unwrap().first() {
-            Some(first) => break *first,
-            None => tokio::time::sleep(Duration::from_millis(5)).await,
+    let published = async {
+        loop {
+            let offsets = snapshot::offsets(&shop.lake, TOPIC, PARTITION).await.unwrap();
+            if let Some(first) = offsets.first() {
+                break *first;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
+    let first = tokio::time::timeout(PATIENCE, published).await.expect("a snapshot comes");
     assert_eq!(first, begin);
     stop.cancel();
     running.await.unwrap().unwrap();
