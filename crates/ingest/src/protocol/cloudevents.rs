@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::fields::{self, Fields, Object};
 use super::fill::check_part;
-use super::{Names, Split, bad_json, split_array, text_of};
+use super::{Names, Split, bad_json, pieces, text_of};
 
 /// Attributes that say nothing of the event, but how it is written.
 const OF_FORM: [&str; 2] = ["specversion", "datacontenttype"];
@@ -19,7 +19,7 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     let text = text_of(body)?;
     let pieces = match text.as_bytes().first() {
         None => Vec::new(),
-        Some(b'[') => split_array(text, "body", events_max)?,
+        Some(b'[') => pieces::of_array(text, "body", events_max)?,
         Some(_) => vec![Ok(text)],
     };
     Ok(Split::of(pieces, "body", text.starts_with('[')))

@@ -3,7 +3,8 @@
 use footfall_event::BadField;
 use serde_json::value::RawValue;
 
-use super::{Piece, Split, split_array, text_of, too_many};
+use super::pieces::{self, too_many};
+use super::{Piece, Split, text_of};
 
 const HOLDER: &str = "body";
 
@@ -20,7 +21,7 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     };
     let pieces = match text.as_bytes().first() {
         None => Vec::new(),
-        Some(b'[') => split_array(text, HOLDER, events_max)?,
+        Some(b'[') => pieces::of_array(text, HOLDER, events_max)?,
         Some(_) if is_one(text) => vec![Ok(text)],
         Some(_) => return lines(text.as_bytes(), events_max),
     };

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::fields::{self, Fields, Object};
 use super::fill::{check_part, fill_items, fill_named, fill_text, path_of};
-use super::{Names, Split, bad_json, split_array, text_of};
+use super::{Names, Split, pieces, text_of};
 use crate::keys::IN_QUERY;
 
 pub use browser::Hits;
@@ -62,18 +62,13 @@ const DIGEST_BYTES: usize = 16;
 /// When there are no `events`, or more than `events_max`.
 pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     let text = text_of(body)?;
-    let mut envelope = Fields::parse(text).map_err(bad_json)?;
-    let Some(events) = envelope.take("events") else {
+    let (Some(pieces), mut envelope) = pieces::of_object(text, "events", events_max)? else {
         return Err(BadField::new(Reason::Missing, "events", "is required, an array of events"));
     };
-    if !events.starts_with('[') {
-        return Err(expected("events", "an array of events"));
-    }
     // A key here is in the wrong place, and must not reach the tables.
     for key in IN_QUERY {
         envelope.take(key);
     }
-    let pieces = split_array(events, "events", events_max)?;
     let mut seen: HashMap<&str, u32> = HashMap::new();
     let repeats = pieces.iter().map(|piece| {
         let times = seen.entry(piece.unwrap_or_default()).or_default();

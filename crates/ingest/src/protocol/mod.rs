@@ -6,6 +6,7 @@ mod events;
 mod fields;
 mod fill;
 mod ga4;
+mod pieces;
 mod segment;
 mod snowplow;
 pub mod surrogates;
@@ -15,7 +16,6 @@ mod testing;
 use std::borrow::Cow;
 
 use footfall_event::{BadField, Event, Limits, Reason, parse_event};
-use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use fields::Fields;
@@ -289,55 +289,9 @@ fn bad_json(error: impl std::fmt::Display) -> BadField {
     BadField::new(Reason::BadJson, "body", error.to_string())
 }
 
-fn too_many(holder: &str, events_max: usize) -> BadField {
-    let message = format!("holds more than {events_max} events; send them in smaller batches");
-    BadField::new(Reason::TooMany, holder, message)
-}
-
 /// The body as text without a byte order mark and space around it.
 fn text_of(body: &[u8]) -> Result<&str, BadField> {
     let text = std::str::from_utf8(body)
         .map_err(|error| bad_json(format!("is not UTF-8 from byte {} on", error.valid_up_to())))?;
     Ok(text.trim_start_matches('\u{feff}').trim())
-}
-
-/// The elements of a JSON array as they are written, at most `events_max`.
-fn split_array<'t>(
-    text: &'t str,
-    holder: &str,
-    events_max: usize,
-) -> Result<Vec<Piece<'t>>, BadField> {
-    let mut is_over = false;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let elements = json.deserialize_seq(Elements { events_max, is_over: &mut is_over });
-    match elements.and_then(|elements| json.end().map(|()| elements)) {
-        Ok(elements) => Ok(elements),
-        Err(_) if is_over => Err(too_many(holder, events_max)),
-        Err(error) => Err(bad_json(error)),
-    }
-}
-
-struct Elements<'o> {
-    events_max: usize,
-    is_over: &'o mut bool,
-}
-
-impl<'de> Visitor<'de> for Elements<'_> {
-    type Value = Vec<Piece<'de>>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array of events")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Piece<'de>>, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(element) = seq.next_element::<&RawValue>()? {
-            if elements.len() == self.events_max {
-                *self.is_over = true;
-                return Err(A::Error::custom("too many"));
-            }
-            elements.push(Ok(element.get()));
-        }
-        Ok(elements)
-    }
 }

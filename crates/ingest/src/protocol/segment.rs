@@ -11,7 +11,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::fields::{self, Fields, Object};
 use super::fill::{check_part, fill_text};
-use super::{Split, bad_json, split_array, text_of};
+use super::{Split, bad_json, pieces, text_of};
 
 /// What a path calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +35,9 @@ pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Ba
         let pieces = if text.is_empty() { Vec::new() } else { vec![Ok(text)] };
         return Ok(Split::of(pieces, "body", false).with_key(key.and_then(fields::text)));
     }
-    let mut fields = Fields::parse(text).map_err(bad_json)?;
-    let Some(batch) = fields.take("batch") else {
+    let (Some(pieces), mut fields) = pieces::of_object(text, "batch", events_max)? else {
         return Err(BadField::new(Reason::Missing, "batch", "is required, an array of events"));
     };
-    if !batch.starts_with('[') {
-        return Err(wrong_type("batch", "an array of events"));
-    }
-    let pieces = split_array(batch, "batch", events_max)?;
     let key = fields.take("writeKey").and_then(fields::text);
     fields.fill_each(|name, _| !["sentAt", "context"].contains(&name));
     Ok(Split::of(pieces, "batch", true).with_key(key).beside(fields))

@@ -13,7 +13,7 @@ use typed_arena::Arena;
 
 use super::fields::{self, Fields, Object};
 use super::fill::{fill, fill_text, path_of};
-use super::{Names, Split, bad_json, split_array, surrogates, text_of};
+use super::{Names, Split, bad_json, pieces, surrogates, text_of};
 use crate::keys::IN_QUERY;
 use schemas::SelfDescribing;
 
@@ -54,15 +54,11 @@ const STRUCTURED: [(&str, &str); 4] = [
 /// When it is no `payload_data`, or holds more than `events_max` events.
 pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     let text = text_of(body)?;
-    let mut fields = Fields::parse(text).map_err(bad_json)?;
-    let pieces = match fields.take("data") {
-        Some(data) if data.starts_with('[') => split_array(data, "data", events_max)?,
-        Some(_) => return Err(expected("data", "an array of events")),
-        // What came by GET.
-        None if fields.get("e").is_some() => vec![Ok(text)],
-        None => {
-            return Err(BadField::new(Reason::Missing, "data", "is required, an array of events"));
-        }
+    let (pieces, fields) = pieces::of_object(text, "data", events_max)?;
+    // What came by GET is an event.
+    let alone = || fields.get("e").map(|_| vec![Ok(text)]);
+    let Some(pieces) = pieces.or_else(alone) else {
+        return Err(BadField::new(Reason::Missing, "data", "is required, an array of events"));
     };
     let key = pieces.iter().find_map(|piece| key_of((*piece).ok()?));
     Ok(Split::of(pieces, "data", true).with_key(key))

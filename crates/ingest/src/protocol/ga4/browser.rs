@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use footfall_event::{BadField, Reason};
 use serde_json::{Map, Number, Value};
 
-use super::super::{text_of, too_many};
+use super::super::pieces::too_many;
+use super::super::text_of;
 use crate::keys::IN_HITS;
 
 /// Short names of who and where from an event is; of a line, it holds for that line.
