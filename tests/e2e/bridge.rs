@@ -175,6 +175,7 @@ fn ensure_whole(running: &Running) -> Result<()> {
     let wrong = running.number(
         "SELECT count(*) FROM events WHERE NOT (site = 'shop' AND event_name = 'page_view' \
          AND page_url LIKE 'https://shop.example/p/%' \
+         AND strpos(properties, '\"cut\":\"\\ufffd\"') > 0 \
          AND properties LIKE '%\"n\":\"' || substr(page_url, 24) || '\"}')",
     )?;
     ensure!(wrong == 0, "{wrong} events are not what was sent");
@@ -194,7 +195,7 @@ fn sender(kafka: &Kafka, bad: &'static [(&[u8], &str)]) -> JoinHandle<Result<()>
     std::thread::spawn(move || send(&brokers, bad))
 }
 
-/// Every other event has an id of its own.
+/// Every other event has an id of its own, each half a character.
 fn send(brokers: &str, bad: &[(&[u8], &str)]) -> Result<()> {
     let mut config = ClientConfig::new();
     let producer: BaseProducer = config.set("bootstrap.servers", brokers).create()?;
@@ -203,7 +204,7 @@ fn send(brokers: &str, bad: &[(&[u8], &str)]) -> Result<()> {
         let visitor = format!("v{}", number % VISITORS);
         let id = if number % 2 == 0 { format!(r#""id":"e-{number}","#) } else { String::new() };
         let value = format!(
-            r#"{{{id}"meta":{{"kind":"view","at":"{at}"}},"who":{{"id":"{visitor}"}},"url":"https://shop.example/p/{number}","n":"{number}"}}"#
+            r#"{{{id}"meta":{{"kind":"view","at":"{at}"}},"who":{{"id":"{visitor}"}},"url":"https://shop.example/p/{number}","cut":"\ud83d","n":"{number}"}}"#
         );
         send_one(&producer, &visitor, value.as_bytes())?;
         if number % 300 == 0 {

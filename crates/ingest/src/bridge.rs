@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use footfall_event::{Micros, Offset};
 use footfall_log::kafka::{KafkaSource, SourceMessage, SourceMessages};
 use footfall_log::{EventLog, LogError};
 use tokio_util::sync::CancellationToken;
 
 use crate::judge::{Head, Message, MessageReader, Verdicts, judge_messages};
-use crate::protocol::Dialect;
+use crate::protocol::{Dialect, surrogates};
 use crate::{IngestSettings, Metrics};
 
 const WAIT: Duration = Duration::from_secs(1);
@@ -108,15 +109,16 @@ impl Bridge {
     async fn judge(&mut self, read: SourceMessages) -> Verdicts {
         let head = Head::of_no_request(Dialect::Bridge, Micros::clock(), self.log.partitions());
         let partition = read.partition;
-        let message = |message: SourceMessage| Message {
-            id: id_of(&self.name, partition.0, message.offset.0, message.time),
-            value: message.value,
+        let name = self.name.clone();
+        let message = move |message: SourceMessage| Message {
+            id: id_of(&name, partition.0, message.offset.0, message.time),
+            value: surrogates::mended(&message.value).map_or(message.value, Bytes::from),
             time: message.time,
             offset: message.offset.0,
         };
-        let messages: Vec<Message> = read.messages.into_iter().map(message).collect();
         let (settings, reader) = (Arc::clone(&self.settings), Arc::clone(&self.reader));
         let judged = tokio::task::spawn_blocking(move || {
+            let messages: Vec<Message> = read.messages.into_iter().map(message).collect();
             judge_messages(&settings, &head, reader.as_ref(), &messages)
         });
         judged.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
