@@ -1,9 +1,10 @@
 //! `recompute`: history folded again after needs, steps or conditions were changed. The runs whose sessions
 //! follow other rules are folded as a repair folds them, day by day, and their rows replaced.
 //!
-//! `sessions` is replaced last: its `config_id` tells what is left to do. One that died is finished by the
-//! same command. The commits of one replacement mark their tables alike, so that `verify` sees where one
-//! stands apart from the others.
+//! What is left to do is told by `events` that have no session, and by the `config_id` of `sessions`. The runs
+//! that the one tells of come first, then those of the other, and each time the table that tells is replaced last:
+//! one that died is finished by the same command. The commits of one replacement mark their tables alike, so that
+//! `verify` sees where one stands apart from the others.
 
 mod queue;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use super::repair::{
 use super::repair::{leave_out_erased, repair, rules_in_force};
 use crate::conditions::Conditions;
 use crate::{PipelineError, rules_store};
-use queue::{outdated_sessions, queue_of};
+use queue::{outdated_sessions, told_by_events, told_by_sessions};
 
 /// Compactions and repairs that may come first before a day is given up.
 const ATTEMPTS_MAX: usize = 20;
@@ -41,7 +42,7 @@ pub struct Recomputed {
     pub sessions: u64,
     /// Runs that were folded again.
     pub runs: usize,
-    /// Runs that are not over yet: what follows them may still be of them.
+    /// Runs that are not over yet: what follows them may still be of them. One that both tables tell of counts twice.
     pub waiting: usize,
     /// Sessions whose events retention has removed, in part or all: they stay what they are.
     pub left: u64,
@@ -169,23 +170,33 @@ enum Part {
 impl Folding<'_> {
     async fn day(&mut self, day: Day) -> Result<Recomputed, PipelineError> {
         let mut done = Recomputed::default();
-        let (mut attempts, mut behind) = (0, None);
-        while attempts < ATTEMPTS_MAX {
-            match self.part(day, behind.clone()).await? {
-                Part::Done { runs, waiting, next } => {
-                    (done.runs, done.waiting) = (done.runs + runs, done.waiting + waiting);
-                    (attempts, behind) = (0, next);
-                    if behind.is_none() {
-                        return Ok(done);
+        for told_by in [Table::Events, Table::Sessions] {
+            let (mut attempts, mut behind) = (0, None);
+            loop {
+                match self.part(day, told_by, behind.clone()).await? {
+                    Part::Done { runs, waiting, next } => {
+                        (done.runs, done.waiting) = (done.runs + runs, done.waiting + waiting);
+                        (attempts, behind) = (0, next);
+                        if behind.is_none() {
+                            break;
+                        }
                     }
+                    Part::Overtaken => attempts += 1,
                 }
-                Part::Overtaken => attempts += 1,
+                if attempts == ATTEMPTS_MAX {
+                    return Err(PipelineError::Races { table: told_by.name(), attempts });
+                }
             }
         }
-        Err(PipelineError::Races { table: Table::Sessions.name(), attempts })
+        Ok(done)
     }
 
-    async fn part(&mut self, day: Day, behind: Option<VisitorKey>) -> Result<Part, PipelineError> {
+    async fn part(
+        &mut self,
+        day: Day,
+        told_by: Table,
+        behind: Option<VisitorKey>,
+    ) -> Result<Part, PipelineError> {
         let (lake, rules) = (self.lake, self.rules);
         let duplicates = TableWriter::open(lake, Table::Duplicates).await?;
         let mut tables = Tables::open(lake).await?;
@@ -193,8 +204,12 @@ impl Folding<'_> {
             self.horizon.follow_retention(events).await?;
         }
         let conditions = Conditions::compile(rules).map_err(PipelineError::Conditions)?;
-        let queue = queue_of(lake, &tables.writers, day, rules, &conditions, behind);
-        let mut queue = queue.await?;
+        let mut queue = match told_by {
+            Table::Events => {
+                told_by_events(lake, &tables.writers, day, &conditions, behind).await?
+            }
+            _ => told_by_sessions(lake, &tables.writers, day, rules, behind).await?,
+        };
         let next = queue.next();
         leave_out_erased(lake, &mut queue).await?;
         let files = events_of(&tables.writers)?;
@@ -205,7 +220,7 @@ impl Folding<'_> {
         }
         // Above the marks of all tables: one may have died between two of them.
         let recompute = Some(tables.newest_mark().await? + 1);
-        let order = Order { last: Table::Sessions, recompute };
+        let order = Order { last: told_by, recompute };
         let mut job = Job { lake, rules: rules.clone(), duplicates, tables: tables.writers };
         Ok(match job.replace(runs, conditions, &order).await? {
             Some(_) => Part::Done { runs: count, waiting, next },

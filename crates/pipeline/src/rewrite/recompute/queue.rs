@@ -33,16 +33,15 @@ pub async fn outdated_sessions(
     Ok(count)
 }
 
-/// The visitors of `day`, behind one, with a session of other rules, or with an event that has none and should.
+/// The visitors of `day`, behind one, with a session of other rules.
 ///
 /// # Errors
-/// `Lake`, `Rows`.
-pub async fn queue_of(
+/// `Lake`.
+pub async fn told_by_sessions(
     lake: &Lake,
     tables: &[(Table, TableWriter)],
     day: Day,
     rules: &Rules,
-    conditions: &Conditions,
     behind: Option<VisitorKey>,
 ) -> Result<Queue, PipelineError> {
     let mut queue = Queue::behind(behind);
@@ -56,6 +55,22 @@ pub async fn queue_of(
         queue.keep_bounds();
     })
     .await?;
+    queue.close();
+    Ok(queue)
+}
+
+/// The visitors of `day`, behind one, with an event that has no session and should.
+///
+/// # Errors
+/// `Lake`, `Rows`.
+pub async fn told_by_events(
+    lake: &Lake,
+    tables: &[(Table, TableWriter)],
+    day: Day,
+    conditions: &Conditions,
+    behind: Option<VisitorKey>,
+) -> Result<Queue, PipelineError> {
+    let mut queue = Queue::behind(behind);
     let all: Vec<usize> = (0..Table::Events.schema().fields().len()).collect();
     let mut rows = rows_of(lake.clone(), Table::Events, files(tables, Table::Events, day)?, all);
     while let Some(batch) = rows.next().await {

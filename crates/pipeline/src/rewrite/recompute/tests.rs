@@ -208,6 +208,30 @@ async fn sessions_end_as_they_did() {
     }
 }
 
+/// Visitor `d` had no session before, so that no other table tells what is left to do.
+#[tokio::test]
+async fn one_that_broke_off_before_any_table_is_finished_by_the_same_call() {
+    let mut seen = rules();
+    seen.conditions.hidden = "event_name = 'click'".to_owned();
+    let whole = loaded(&rules()).await;
+    again(&whole, &seen, ALWAYS).await;
+    for table in [Table::PageViews, Table::Needs, Table::Sessions, Table::Events] {
+        let shop = loaded(&rules()).await;
+        let log = shop.table(table).join("_delta_log");
+        let versions = std::fs::read_dir(&log).unwrap().filter(|file| {
+            file.as_ref().unwrap().path().extension().is_some_and(|kind| kind == "json")
+        });
+        // A folder by the name of the next version.
+        let in_the_way = log.join(format!("{:020}.json", versions.count()));
+        std::fs::create_dir(&in_the_way).unwrap();
+        recompute(&shop.lake, &Arc::new(seen.clone()), ALWAYS, |_| ()).await.unwrap_err();
+        std::fs::remove_dir(&in_the_way).unwrap();
+        again(&shop, &seen, ALWAYS).await;
+        ensure_like(&shop, &whole).await;
+        ensure_verified(&shop).await;
+    }
+}
+
 /// One that broke off between two tables: what stands apart is not judged before it is done again.
 #[tokio::test]
 async fn a_replacement_that_broke_off_is_told_until_it_is_done_again() {
