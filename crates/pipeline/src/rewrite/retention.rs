@@ -8,8 +8,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use footfall_event::Micros;
 use footfall_event::schema::Table;
+use footfall_event::{Day, Micros};
 use footfall_lake::{Lake, Rewrite, TableFile, TableWriter, removed_before_app_id};
 
 use crate::PipelineError;
@@ -44,11 +44,13 @@ pub async fn remove_old_days(
     let first_kept = (now - *kept_for).day();
     let files = writer.files()?.into_iter();
     let replaced: Vec<TableFile> = files.filter(|file| file.day < first_kept).collect();
-    if replaced.is_empty() {
+    // No run of a day before the mark is whole. One that a clock kept which was ahead is taken back, and one that a
+    // clock kept which was behind comes right with it.
+    let (standing, tomorrow) = (writer.removed_before().await?, Day(now.day().0 + 1));
+    let removed_before = standing.map_or(first_kept, |day| day.min(tomorrow).max(first_kept));
+    if replaced.is_empty() && standing.is_none_or(|day| day == removed_before) {
         return Ok(Expired::default());
     }
-    // A clock that was set back gives nothing back.
-    let removed_before = writer.removed_before().await?.unwrap_or(first_kept).max(first_kept);
     let rows = replaced.iter().filter_map(|file| file.rows).sum();
     let expired = Expired { files: replaced.len(), rows, is_overtaken: false };
     let marks = vec![(removed_before_app_id(table), i64::from(removed_before.0))];
@@ -56,6 +58,6 @@ pub async fn remove_old_days(
     if !writer.rewrite(rewrite).await? {
         return Ok(Expired { is_overtaken: true, ..Expired::default() });
     }
-    tracing::info!(table = table.name(), rows, before = %first_kept, "old days removed");
+    tracing::info!(table = table.name(), rows, before = %removed_before, "old days removed");
     Ok(expired)
 }
