@@ -278,28 +278,28 @@ impl Pipeline {
         Owned::Folding(Box::new(Folding::new(fold, resends)))
     }
 
-    /// A fold from the log's beginning, with its first rules. Where it begins is asked again, as retention goes
-    /// on while they are looked for. Where the log does not begin at 0, its beginning is kept in a snapshot, or a
-    /// crash before the first barrier would look like a log that was lost.
+    /// A fold from the log's beginning, with its first rules. Where it begins is asked again, as retention goes on while
+    /// they are looked for. Where the log does not begin at 0, a snapshot keeps its beginning, or a crash before the first
+    /// barrier would look like a log that was lost; the first commit is one all the same.
     async fn begin(
         &mut self,
         partition: Partition,
         rules: Arc<Rules>,
     ) -> Result<Owned, PipelineError> {
-        let (topic, lake) = (self.log.topic(), &self.outlets.lake);
-        let committer = &self.outlets.committer;
-        let (offset, receipts_from) =
-            match start(self.log.as_ref(), lake, committer, partition).await? {
-                Start::FindRules { begin, receipts_from, .. } => (begin, receipts_from),
-                // Another pipeline has begun it meanwhile.
-                Start::Fold { fold, read_from } => return self.go_on(*fold, read_from).await,
-            };
+        let (topic, Outlets { lake, committer, .. }) = (self.log.topic(), &self.outlets);
+        let started = start(self.log.as_ref(), lake, committer, partition).await?;
+        let (offset, receipts_from) = match started {
+            Start::FindRules { begin, receipts_from, .. } => (begin, receipts_from),
+            // Another pipeline has begun it meanwhile.
+            Start::Fold { fold, read_from } => return self.go_on(*fold, read_from).await,
+        };
         let origin = Origin { log: topic.into(), partition };
-        let mut fold = PartitionFold::begin(origin, offset, receipts_from, rules)?;
+        let begin = || PartitionFold::begin(origin.clone(), offset, receipts_from, rules.clone());
         if offset > Offset(0) {
-            let (_, bytes) = fold.snapshot()?;
+            let (_, bytes) = begin()?.snapshot()?;
             snapshot::publish(lake, topic, partition, offset, bytes.into()).await?;
         }
+        let fold = begin()?;
         self.subscription.start(partition, offset).await?;
         tracing::info!(partition = partition.0, offset = offset.0, "partition begun");
         Ok(self.folding(fold))

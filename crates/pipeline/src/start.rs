@@ -44,6 +44,11 @@ pub async fn start(
     let origin = Origin { log: log.topic().into(), partition };
     let topic = log.topic();
     let lost = |from, to| PipelineError::LogLost { topic: topic.to_owned(), partition, from, to };
+    // Of a fold that had read nothing, whose first records retention took before a table had anything of them.
+    let newest = newest.filter(|(header, _)| {
+        let is_of_beginning = header.last_append_time == Micros(0);
+        !(is_of_beginning && furthest.is_none() && header.offset < bounds.start)
+    });
     let Some((header, state)) = newest else {
         if let Some(Spoken { up_to, .. }) = furthest
             && (bounds.start > Offset(0) || bounds.end < up_to)

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::Metrics;
-use crate::testing::{Shop, TOPIC, rules};
+use crate::testing::{OddLog, Shop, TOPIC, rules};
 
 const PARTITION: Partition = Partition(0);
 
@@ -28,13 +28,8 @@ impl Place {
         Place { shop: Shop::new().await, _folder: folder, log }
     }
 
-    /// A snapshot of a fold that has read nothing, as it is published at the first commit.
     async fn snapshot(&self) {
-        let origin = Origin { log: TOPIC.into(), partition: PARTITION };
-        let fold = PartitionFold::begin(origin, Offset(0), None, Arc::new(rules()));
-        let (_, bytes) = fold.unwrap().snapshot().unwrap();
-        let lake = &self.shop.lake;
-        snapshot::publish(lake, TOPIC, PARTITION, Offset(0), bytes.into()).await.unwrap();
+        publish_beginning(&self.shop, Offset(0)).await;
     }
 
     /// `events` speaks up to an offset, and tells when the record before was appended.
@@ -48,10 +43,22 @@ impl Place {
     }
 
     async fn start(&self) -> Result<Start, PipelineError> {
-        let metrics = Metrics::register(&Registry::new()).unwrap();
-        let committer = Committer::open(&self.shop.lake, TOPIC, metrics).await.unwrap();
-        start(&self.log, &self.shop.lake, &committer, PARTITION).await
+        start_of(&self.shop, &self.log).await
     }
+}
+
+async fn start_of(shop: &Shop, log: &dyn EventLog) -> Result<Start, PipelineError> {
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let committer = Committer::open(&shop.lake, TOPIC, metrics).await.unwrap();
+    start(log, &shop.lake, &committer, PARTITION).await
+}
+
+/// A snapshot of a fold that has read nothing.
+async fn publish_beginning(shop: &Shop, offset: Offset) {
+    let origin = Origin { log: TOPIC.into(), partition: PARTITION };
+    let fold = PartitionFold::begin(origin, offset, None, Arc::new(rules()));
+    let (_, bytes) = fold.unwrap().snapshot().unwrap();
+    snapshot::publish(&shop.lake, TOPIC, PARTITION, offset, bytes.into()).await.unwrap();
 }
 
 /// New records would have the offsets of those that are gone, and be left out as written.
@@ -89,6 +96,23 @@ async fn a_log_that_lost_records_and_grew_is_another() {
             assert_eq!((is_told, refused.is_none()), (!is_same, is_same), "{has_snapshot}");
         }
     }
+}
+
+/// Retention goes on between the first snapshot, of a log that begins behind 0, and the first record.
+#[tokio::test]
+async fn a_beginning_that_retention_took_is_begun_behind_it() {
+    let (shop, mut log) = (Shop::new().await, OddLog::new());
+    let tick = NewRecord { partition: PARTITION, kind: Kind::Tick, payload: Bytes::new() };
+    log.append(vec![tick; 5]).await.unwrap();
+    publish_beginning(&shop, Offset(3)).await;
+    log.moves_to = Some(Offset(4));
+    log.bounds(PARTITION).await.unwrap();
+    let begun = start_of(&shop, &log).await.unwrap();
+    assert!(matches!(begun, Start::FindRules { begin: Offset(4), .. }));
+    // What tables speak of is lost.
+    shop.commit(Table::Events, 5, None).await;
+    let refused = start_of(&shop, &log).await.err();
+    assert!(matches!(refused, Some(PipelineError::LogLost { from: Offset(3), .. })));
 }
 
 fn control(offset: i64, rules: &Rules) -> Record {
