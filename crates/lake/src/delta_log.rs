@@ -1,6 +1,7 @@
 //! A table's log as writers need it: kept by Delta's own library, or by a model of it in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
@@ -14,6 +15,7 @@ use footfall_event::Micros;
 use footfall_event::schema::Table;
 
 use crate::old_files::vacuum;
+use crate::parquet_file::Moment;
 use crate::table_file::{self, TableFile};
 use crate::{Lake, LakeError};
 
@@ -96,6 +98,10 @@ pub trait DeltaLog: Send + Sync {
         operation: DeltaOperation,
     ) -> Result<u64, DeltaTableError>;
 }
+
+/// A commit that took longer is taken for one whose answer was lost. A writer that stood still may have made its version
+/// among those that were deleted meanwhile, where no reader sees it.
+const BELIEVED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Delta's own, beside the files.
 #[derive(Clone, Copy, Debug)]
@@ -200,10 +206,16 @@ impl DeltaLog for StoredLog {
             .with_cleanup_expired_logs(Some(false));
         let state = self.delta.snapshot()?.clone();
         let log_store = self.delta.log_store();
+        let began = Moment::now();
         let finalized = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&state), log_store, operation)
             .await?;
+        if began.age() > BELIEVED_WITHIN {
+            let seconds = BELIEVED_WITHIN.as_secs();
+            let why = format!("it took longer than {seconds} s: whether it stands is to be seen");
+            return Err(DeltaTableError::Generic(why));
+        }
         let version = finalized.version();
         self.delta.state = Some(finalized.snapshot());
         Ok(version)

@@ -40,7 +40,7 @@ const OPEN_BYTES_MAX: usize = 256 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct WrittenFile {
     pub(crate) add: Add,
-    pub(crate) finished: Finished,
+    pub(crate) finished: Moment,
     pub rows: usize,
 }
 
@@ -50,17 +50,16 @@ impl WrittenFile {
     }
 }
 
-/// When a file was finished, by both clocks: the monotonic one stands still while the machine sleeps,
-/// the other may be set back.
+/// By both clocks: the monotonic one stands still while the machine sleeps, the other may be set back.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Finished {
+pub(crate) struct Moment {
     pub(crate) monotonic: Instant,
     pub(crate) wall: Micros,
 }
 
-impl Finished {
-    fn at_once() -> Finished {
-        Finished { monotonic: Instant::now(), wall: Micros::clock() }
+impl Moment {
+    pub(crate) fn now() -> Moment {
+        Moment { monotonic: Instant::now(), wall: Micros::clock() }
     }
 
     /// The greater of the ages by the two clocks.
@@ -225,7 +224,7 @@ impl FileWriter {
         let name = format!("{}-{}.parquet", self.name, Uuid::now_v7().simple());
         let path = format!("{column}={day}/{name}");
         // It may be in the store for as long as the answer takes, and grow old there.
-        let finished = Finished::at_once();
+        let finished = Moment::now();
         self.lake.store().put(&self.lake.path_in(table, &path), bytes.into()).await?;
         self.finished.push(WrittenFile {
             add: Add {

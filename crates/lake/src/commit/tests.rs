@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use footfall_event::Micros;
 use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tokio::time::Instant;
 
 use super::*;
 use crate::testing::{Nothing, TABLE, files, ids, made_lake, modelled_lake_through, settings};
-use crate::{Between, ModelTables};
+use crate::{Between, DeltaLogs, ModelTables, StoredLogs};
 
 /// Each runs on the log as Delta's library keeps it, and on the model.
 macro_rules! on_both {
@@ -206,6 +207,50 @@ async fn a_file_is_too_old_by_either_clock() {
     let load = Commit { is_load: true, ..commit(aged(&file, 719, 719), &[("p", Some(1), 2)]) };
     assert_eq!(writer.commit(&load).await.unwrap(), committed(2));
     assert_eq!(ids(&lake).await, ["a", "b"]);
+    let file = files(&lake, "c").await.remove(0);
+    let rewrite = |wall, monotonic| {
+        let (replaced, files) = (writer.files().unwrap(), aged(&file, wall, monotonic));
+        Rewrite { replaced, files, ..Rewrite::default() }
+    };
+    let (stale, young) = (rewrite(61, 0), rewrite(59, 59));
+    let refused = writer.rewrite(stale).await.unwrap_err();
+    assert!(matches!(refused, LakeError::Stale { table: TABLE, minutes: 61 }), "{refused}");
+    assert_eq!(ids(&lake).await, ["a", "b"]);
+    assert!(writer.rewrite(young).await.unwrap());
+    assert_eq!(ids(&lake).await, ["c"]);
+}
+
+/// It may be in the store, where `VACUUM` sees it, long before the store says so.
+#[tokio::test(start_paused = true)]
+async fn a_file_ages_while_it_is_stored() {
+    let logs = ModelTables::default().reached_through(Arc::new(Nothing));
+    let lake = slow_lake(Duration::from_secs(61 * 60), Arc::new(logs));
+    lake.make(&settings()).await.unwrap();
+    let stale = commit(files(&lake, "a").await, &[("p", None, 1)]);
+    let refused = open(&lake).await.commit(&stale).await.unwrap_err();
+    assert!(matches!(refused, LakeError::Stale { table: TABLE, minutes: 61 }), "{refused}");
+    assert!(ids(&lake).await.is_empty());
+}
+
+/// Its version may be among those that were deleted meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_took_long_is_taken_for_lost() {
+    let lake = slow_lake(Duration::from_secs(61), Arc::new(StoredLogs));
+    lake.make(&settings()).await.unwrap();
+    let mut writer = open(&lake).await;
+    let first = commit(files(&lake, "a").await, &[("p", None, 10)]);
+    writer.try_commit(&first).await.unwrap_err();
+    assert_eq!(writer.version(), Some(0), "it goes on from what it knows to stand");
+    assert_eq!(writer.commit(&first).await.unwrap(), committed(1));
+    let next = commit(files(&lake, "b").await, &[("p", Some(10), 11)]);
+    assert_eq!(writer.commit(&next).await.unwrap(), committed(2));
+    assert_eq!(ids(&lake).await, ["a", "b"]);
+}
+
+/// In memory; each write takes so long.
+fn slow_lake(wait_put_per_call: Duration, logs: Arc<dyn DeltaLogs>) -> Lake {
+    let slow = ThrottleConfig { wait_put_per_call, ..ThrottleConfig::default() };
+    Lake::in_store(Arc::new(ThrottledStore::new(InMemory::new(), slow)), logs).unwrap()
 }
 
 #[tokio::test]
