@@ -83,7 +83,7 @@ pub trait EventLog: Send + Sync {
     /// `Unavailable` when the disk has not let go of the old files in time: ask again. `Io`, `Corrupt`.
     async fn redact(&self, redaction: Redaction) -> Result<Redacted, LogError>;
 
-    /// How much `redact` would erase.
+    /// How much `redact` would erase, of the side topics what was published until `published_until`.
     ///
     /// # Errors
     /// `Io` and `Corrupt` when it cannot be read.

@@ -11,13 +11,14 @@ use crate::Kind;
 /// Whether a record of this kind, with this payload, is meant.
 pub type IsMeant = dyn Fn(Kind, &[u8]) -> bool + Send + Sync;
 
-/// Records below an offset of each partition, and those of the side topics up to a time, whose payloads
-/// `is_meant` names. A published payload counts as an event.
+/// Records below an offset of each partition, and those of the side topics, whose payloads `is_meant` names. A
+/// published payload counts as an event.
 #[derive(Clone)]
 pub struct Redaction {
     /// Exclusive. Of a partition that is not listed nothing is erased.
     pub below: BTreeMap<Partition, Offset>,
-    /// Published at this time or before, by the log's clock.
+    /// What is published with a later append time is not counted. Erased is all that is published when `redact` is
+    /// called, whatever its time: a clock that was set back leaves times ahead of it.
     pub published_until: Micros,
     pub is_meant: Arc<IsMeant>,
 }

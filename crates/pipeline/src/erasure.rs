@@ -120,7 +120,7 @@ impl Erasures {
     }
 }
 
-/// What of the log is the person's, with the signals until a time.
+/// What of the log is the person's; of the signals those until a time are counted.
 pub fn redaction(erasure: &Erasure, visitor_id: &str, published_until: Micros) -> Redaction {
     let person = Person::new(&erasure.site, visitor_id);
     Redaction {

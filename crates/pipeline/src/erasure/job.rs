@@ -93,7 +93,7 @@ impl Job<'_> {
         if erasure.log_erased_at.is_none() {
             self.erase_snapshots_and_log(erasure, &visitor_id).await?;
         }
-        if !self.is_grace_over(erasure) {
+        if !self.is_grace_over(erasure).await? {
             return Ok(false);
         }
         old_files::purge(self.lake, erasure, &person, self.grace).await?;
@@ -160,26 +160,34 @@ impl Job<'_> {
         let control = erasure.offsets().get(&home).copied().unwrap_or_default();
         let deleted = snapshot::delete_up_to(self.lake, &erasure.log, home, control).await?;
         erasure.snapshots_deleted += deleted;
-        // All signals of the person are published by now: a snapshot waits for them.
+        // All signals of the person are published by now: a snapshot waits for them. A clock that was set back may not
+        // have come to their times.
         let now = Micros::clock();
+        let meant = redaction(erasure, visitor_id, Micros(i64::MAX));
         if erasure.log_records.is_none() {
             // Counted before they go, as one that dies in between finds none.
-            match self.log.count_meant(redaction(erasure, visitor_id, now)).await? {
+            match self.log.count_meant(meant.clone()).await? {
                 Redacted::Records(records) => erasure.log_records = Some(records),
                 Redacted::LeftToRetention => erasure.is_log_left_to_retention = true,
             }
             record::keep(self.lake, erasure).await?;
         }
-        self.log.redact(redaction(erasure, visitor_id, now)).await?;
+        self.log.redact(meant).await?;
         erasure.log_erased_at = Some(now.to_string());
         record::keep(self.lake, erasure).await
     }
 
-    /// From the last step on: nothing of the person is written behind it, so that what a crash left of a
+    /// It counts from the last step on: nothing of the person is written behind it, so that what a crash left of a
     /// write is as old as the grace by then.
-    fn is_grace_over(&self, erasure: &Erasure) -> bool {
-        let erased = erasure.log_erased_at.as_deref().and_then(|text| parse_time(text).ok());
-        let over = |at: Micros| Micros::clock() - at >= Micros(self.grace.as_micros() as i64);
-        erased.is_some_and(over)
+    async fn is_grace_over(&self, erasure: &mut Erasure) -> Result<bool, PipelineError> {
+        let now = Micros::clock();
+        let erased_at = erasure.log_erased_at.as_deref().and_then(|text| parse_time(text).ok());
+        let Some(erased_at) = erased_at.filter(|at| *at <= now) else {
+            // A clock that was ahead told it, and is put right: by the time that it told all would wait for long.
+            erasure.log_erased_at = Some(now.to_string());
+            record::keep(self.lake, erasure).await?;
+            return Ok(false);
+        };
+        Ok(now - erased_at >= Micros(self.grace.as_micros() as i64))
     }
 }

@@ -60,8 +60,8 @@ pub struct Erasure {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_records: Option<u64>,
     pub is_log_left_to_retention: bool,
-    /// When the snapshots were deleted and the log was asked: a signal that was published later is a
-    /// stranger's.
+    /// When the snapshots were deleted and the log was asked, or, where a clock that was ahead told it, when that was seen: a
+    /// signal that was published later is a stranger's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_erased_at: Option<String>,
     pub files_deleted: usize,

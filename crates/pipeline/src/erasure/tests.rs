@@ -402,6 +402,24 @@ async fn old_files_stay_for_the_grace() {
     assert!(!file.exists());
 }
 
+/// Kept by a clock that was a year ahead, and is put right.
+#[tokio::test]
+async fn a_grace_that_a_wrong_clock_began_begins_again() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", "")]).await;
+    let request = place.ask_for("v").await;
+    place.advance_by(Duration::from_secs(3_600)).await;
+    place.speak(0, 5).await;
+    place.advance_by(Duration::from_secs(3_600)).await;
+    let mut erased = find(&place.shop.lake, &request.id).await.unwrap().unwrap();
+    assert!(erased.log_erased_at.is_some());
+    let ahead = Micros::clock() + Micros(365 * Micros::DAY.0);
+    erased.log_erased_at = Some(ahead.to_string());
+    record::keep(&place.shop.lake, &mut erased).await.unwrap();
+    assert_eq!(place.advance().await, Advanced { waiting: 1, ..Advanced::default() });
+    assert_eq!(place.advance().await, Advanced { done: 1, ..Advanced::default() });
+}
+
 /// It may die before it is told where the log has its control record: that is looked for again.
 #[tokio::test]
 async fn where_a_control_record_is_looked_for_is_kept_before_it_is_written() {
