@@ -128,3 +128,36 @@ impl Subscription for KafkaSubscription {
         self.tell(positions.into_iter().filter(assigned).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use footfall_event::Micros;
+
+    use super::*;
+    use crate::{Kind, Record};
+
+    /// No broker is needed to start: what is read is told by the test.
+    #[tokio::test]
+    async fn what_was_read_before_a_start_is_thrown_away() {
+        let settings = KafkaSettings::new("127.0.0.1:1", "events", 1);
+        let mut subscription = KafkaSubscription::new(&settings, "g", client::kind).unwrap();
+        let (told, reads) = tokio::sync::mpsc::channel(4);
+        subscription.reads = reads;
+        let partition = Partition(0);
+        subscription.member(Membership::Assigned(vec![partition]));
+        for epoch in 1..=2 {
+            subscription.start(partition, Offset(0)).await.unwrap();
+            let (kind, payload) = (Kind::Event, bytes::Bytes::new());
+            let record = Record { offset: Offset(epoch), append_time: Micros(0), kind, payload };
+            let (epoch, records) = (epoch as u64, vec![record]);
+            told.send(Read::Records { partition, epoch, records }).await.unwrap();
+            let error = subscription.ended();
+            told.send(Read::Failed { partition, epoch, error }).await.unwrap();
+        }
+        let patience = Duration::from_secs(60);
+        let delivered = subscription.next(patience).await.unwrap();
+        let Delivery::Records { records, .. } = delivered else { panic!("{delivered:?}") };
+        assert_eq!(records[0].offset, Offset(2));
+        subscription.next(patience).await.unwrap_err();
+    }
+}

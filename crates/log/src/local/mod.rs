@@ -8,6 +8,8 @@ mod redact;
 mod retention;
 mod store;
 mod subscription;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 use std::ops::Range;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fjall::{Keyspace, KeyspaceCreateOptions};
-use footfall_event::Offset;
+use footfall_event::{Micros, Offset};
 
 use super::layout::{self, ChunkBuilder, Lane};
 use super::queue::{Queue, Work};
@@ -54,6 +54,8 @@ async fn redact_with(
     let of = Arc::clone(store);
     blocking(move || require_room(&of, free_bytes_min)).await?;
     queue.submit(Work::Close, 0).await?;
+    // What a closed segment has is published, though a clock that was set back may not have come to its time.
+    let redaction = Redaction { published_until: Micros(i64::MAX), ..redaction };
     let mut records = 0;
     for number in closed(store) {
         let (of, redaction) = (Arc::clone(store), redaction.clone());
@@ -83,6 +85,7 @@ pub fn replace(store: &Store, copy: Arc<Segment>) -> Result<(), LogError> {
     let old = match place {
         None => copy,
         Some(place) => {
+            store.sync_files(&copy.keyspace)?;
             store.commit(|batch, store| {
                 let times = copy.rewritten.to_be_bytes();
                 batch.insert(&store.meta, layout::rewritten_key(copy.number), times);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -26,6 +26,8 @@ const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const WORKER_THREADS: usize = 1;
 /// The folder in which fjall keeps a folder for each keyspace.
 const KEYSPACES: &str = "keyspaces";
+/// The folders in which it keeps a keyspace's files.
+const FOLDERS_OF_FILES: [&str; 2] = ["tables", "blobs"];
 /// Chunks of at least this size are kept apart from their keys, so that they are written once and
 /// not again at each compaction.
 const SEPARATION_BYTES: u32 = 1024;
@@ -199,8 +201,16 @@ impl Store {
         let above =
             directory.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
         let (keyspace, keyspaces) = (keyspace.map(Path::to_owned), directory.join(KEYSPACES));
-        let folders = [keyspace, Some(keyspaces), Some(directory.clone()), above];
-        for folder in folders.into_iter().flatten() {
+        self.sync([keyspace, Some(keyspaces), Some(directory.clone()), above].into_iter().flatten())
+    }
+
+    /// As `sync_folders`, of the folders that name a keyspace's tables and blobs.
+    pub fn sync_files(&self, keyspace: &Keyspace) -> Result<(), LogError> {
+        self.sync(FOLDERS_OF_FILES.map(|folder| keyspace.path().join(folder)))
+    }
+
+    fn sync(&self, folders: impl IntoIterator<Item = PathBuf>) -> Result<(), LogError> {
+        for folder in folders {
             let synced = File::open(&folder).and_then(|folder| folder.sync_all());
             synced.map_err(|error| self.io_error(&error))?;
         }

@@ -1,5 +1,5 @@
-//! A producer that has failed for good, and one that is told too little. The broker is librdkafka's mock: a real one
-//! cannot be made to answer so.
+//! A producer that has failed for good or in part, and one that is told too little. The broker is librdkafka's
+//! mock: a real one cannot be made to answer so.
 
 use std::time::Duration;
 
@@ -15,7 +15,11 @@ fn settings() -> KafkaSettings {
 }
 
 fn record() -> NewRecord {
-    let (partition, kind) = (Partition(0), Kind::Event);
+    record_of(0)
+}
+
+fn record_of(partition: i32) -> NewRecord {
+    let (partition, kind) = (Partition(partition), Kind::Event);
     NewRecord { partition, kind, payload: Bytes::from_static(b"x") }
 }
 
@@ -30,6 +34,21 @@ async fn what_is_acknowledged_without_an_offset_is_in_doubt() {
     let failed = producer.append(&[record()]).await.unwrap_err();
     assert!(matches!(failed, LogError::Unavailable { .. }), "{failed}");
     assert!(failed.to_string().ends_with(": acknowledged without an offset"), "{failed}");
+}
+
+#[tokio::test]
+async fn one_record_that_is_not_written_fails_the_call() {
+    let mut settings = KafkaSettings { append_timeout_ms: 2_000, ..settings() };
+    settings.client.insert("test.mock.num.brokers".to_owned(), "2".to_owned());
+    let producer = Producer::new(&settings).unwrap();
+    let brokers = producer.client.client().mock_cluster().unwrap();
+    brokers.create_topic("events", 2, 1).unwrap();
+    brokers.partition_leader("events", 0, Some(1)).unwrap();
+    brokers.partition_leader("events", 1, Some(2)).unwrap();
+    producer.append(&[record_of(0), record_of(1)]).await.unwrap();
+    brokers.broker_down(2).unwrap();
+    let failed = producer.append(&[record_of(0), record_of(1)]).await.unwrap_err();
+    assert!(matches!(failed, LogError::Unavailable { .. }), "{failed}");
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use footfall_event::{Micros, Partition};
+use footfall_event::Partition;
 use tempfile::TempDir;
 
+use super::super::testing::{fail_commits, fail_deletions};
 use super::*;
 use crate::{EventLog, LocalLog, LocalSettings, NewRecord};
 
@@ -138,13 +139,32 @@ async fn only_what_lies_below_the_offset_is_erased() {
 }
 
 #[tokio::test]
-async fn what_is_published_later_stays() {
+async fn what_is_published_later_stays_and_is_not_counted() {
     let shop = Shop::new();
-    let payload = || vec![Bytes::from_static(PERSON.as_bytes())];
-    shop.log().publish("signals", "a", payload()).await.unwrap();
-    let until = Redaction { published_until: Micros(0), ..redaction(&[]) };
-    assert_eq!(shop.log().redact(until).await.unwrap(), Redacted::Records(0));
+    let publish = || async {
+        let payload = Bytes::from_static(PERSON.as_bytes());
+        shop.log().publish("signals", "a", vec![payload]).await.unwrap();
+    };
+    publish().await;
+    let count = |redaction| shop.log().count_meant(redaction);
+    let before = Redaction { published_until: Micros(0), ..redaction(&[]) };
+    assert_eq!(count(before.clone()).await.unwrap(), Redacted::Records(0));
+    assert_eq!(count(redaction(&[])).await.unwrap(), Redacted::Records(1));
     assert_eq!(shop.redact(&[]).await, Redacted::Records(1));
+    publish().await;
+    assert_eq!(count(before).await.unwrap(), Redacted::Records(0));
+    assert_eq!(count(redaction(&[])).await.unwrap(), Redacted::Records(1));
+}
+
+#[tokio::test]
+async fn what_was_published_before_the_clock_was_set_back_is_erased() {
+    let shop = Shop::new();
+    let payload = Bytes::from_static(PERSON.as_bytes());
+    shop.log().publish("signals", PERSON, vec![payload]).await.unwrap();
+    let published_until = Micros::clock() - Micros(4 * Micros::MINUTE.0);
+    let set_back = Redaction { published_until, ..redaction(&[]) };
+    assert_eq!(shop.log().redact(set_back).await.unwrap(), Redacted::Records(1));
+    assert!(!shop.holds_the_person());
 }
 
 /// A journal that cannot be written ends the process; the disk is looked at before one is filled.
@@ -216,4 +236,57 @@ async fn a_copy_of_a_segment_that_is_gone_goes_too() {
     replace(&store, Arc::new(copied.copy)).unwrap();
     assert!(!store.db.keyspace_exists(&layout::segment_name(0, 1)));
     assert!(store.db.keyspace_exists(gone.name()));
+}
+
+/// The end of a process between any two steps leaves the old records or the others, and all of them.
+#[tokio::test]
+async fn a_segment_whose_copy_does_not_take_its_place_stays() {
+    let mut shop = Shop::new();
+    shop.append(P0, &["a", PERSON]).await;
+    let below = [(P0, 2)];
+    replace_and_fail(&shop, |store, copy| {
+        fail_commits(store);
+        replace(store, copy)
+    })
+    .await;
+    shop.reopen();
+    assert_eq!(shop.records(P0).await, ["a", PERSON]);
+    assert_eq!(shop.redact(&below).await, Redacted::Records(1));
+    assert_eq!(shop.records(P0).await, ["a", "."]);
+}
+
+#[tokio::test]
+async fn a_segment_that_was_replaced_and_not_deleted_is_swept() {
+    let mut shop = Shop::new();
+    shop.append(P0, &["a", PERSON]).await;
+    replace_and_fail(&shop, |store, copy| fail_deletions(store, || replace(store, copy))).await;
+    shop.reopen();
+    assert_eq!(shop.records(P0).await, ["a", "."]);
+    assert!(!shop.log().store.db.keyspace_exists(&layout::segment_name(0, 0)));
+}
+
+/// What has no name after a power failure is gone, so that no copy whose names are not synced takes a place.
+#[tokio::test]
+async fn a_copy_whose_files_cannot_be_synced_does_not_take_its_place() {
+    for folder in ["tables", "blobs"] {
+        let shop = Shop::new();
+        shop.append(P0, &["a", PERSON]).await;
+        replace_and_fail(&shop, |store, copy| {
+            let folder = copy.keyspace.path().join(folder);
+            std::fs::rename(&folder, folder.with_extension("away")).unwrap();
+            replace(store, copy)
+        })
+        .await;
+        assert_eq!(shop.log().store.read_meta(&layout::rewritten_key(0)).unwrap(), None);
+    }
+}
+
+async fn replace_and_fail(
+    shop: &Shop,
+    fails: impl FnOnce(&Store, Arc<Segment>) -> Result<(), LogError>,
+) {
+    let LocalLog { store, queue, .. } = shop.log();
+    queue.submit(Work::Close, 0).await.unwrap();
+    let copied = copy_without(store, 0, &redaction(&[(P0, 2)])).unwrap().unwrap();
+    fails(store, Arc::new(copied.copy)).unwrap_err();
 }

@@ -1,10 +1,13 @@
-//! Segments are closed and deleted on time also when the clock was wrong for a while.
+//! Segments are closed and deleted on time also when the clock was wrong for a while, and whole or not at all.
 
+use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::super::layout::Tail;
+use super::super::queue::Work;
+use super::super::testing::{fail_commits, fail_deletions};
 use super::*;
-use crate::LocalSettings;
+use crate::{EventLog, Kind, LocalLog, LocalSettings, NewRecord};
 
 const YEAR: Micros = Micros(365 * Micros::DAY.0);
 
@@ -100,4 +103,58 @@ fn a_clock_that_was_set_back_deletes_nothing_before_its_time() {
     assert_eq!(log.segments(), (0, 1));
     log.step(after(3_601));
     assert_eq!(log.segments(), (1, 1));
+}
+
+/// A log of two segments with a record each, reopened after something has failed: its records, and its
+/// keyspaces of segments.
+async fn reopened_after(
+    fails: impl FnOnce(&Store) -> Result<(), LogError>,
+) -> (Vec<(i64, Bytes)>, Vec<String>) {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = LocalSettings::new(directory.path(), "events", 1);
+    let partition = Partition(0);
+    let log = LocalLog::open(settings.clone()).unwrap();
+    for payload in ["a", "b"] {
+        let (kind, payload) = (Kind::Event, Bytes::from(payload));
+        log.append(vec![NewRecord { partition, kind, payload }]).await.unwrap();
+        log.queue.submit(Work::Close, 0).await.unwrap();
+    }
+    fails(&log.store).unwrap_err();
+    drop(log);
+    let log = LocalLog::open(settings).unwrap();
+    let mut records = Vec::new();
+    let bounds = log.bounds(partition).await.unwrap();
+    for offset in bounds.start.0..bounds.end.0 {
+        let record = log.read_one(partition, Offset(offset)).await.unwrap().unwrap();
+        records.push((offset, record.payload));
+    }
+    let names = log.store.db.list_keyspace_names();
+    let mut segments: Vec<_> = names.iter().map(|name| name.to_string()).collect();
+    segments.retain(|name| name.starts_with(layout::SEGMENT_PREFIX));
+    segments.sort();
+    (records, segments)
+}
+
+fn delete_oldest(store: &Store) -> Result<(), LogError> {
+    let segments = store.segments();
+    delete(store, &segments[0], segments[1..].to_vec())
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_forgotten_is_not_deleted() {
+    let (records, segments) = reopened_after(|store| {
+        fail_commits(store);
+        delete_oldest(store)
+    })
+    .await;
+    assert_eq!(records, [(0, Bytes::from("a")), (1, Bytes::from("b"))]);
+    assert_eq!(segments, ["segment-0", "segment-1", "segment-2"]);
+}
+
+#[tokio::test]
+async fn a_segment_that_was_forgotten_and_not_deleted_is_swept() {
+    let fails = |store: &Store| fail_deletions(store, || delete_oldest(store));
+    let (records, segments) = reopened_after(fails).await;
+    assert_eq!(records, [(1, Bytes::from("b"))]);
+    assert_eq!(segments, ["segment-1", "segment-2"]);
 }

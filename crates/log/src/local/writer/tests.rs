@@ -1,14 +1,19 @@
-//! Append times when the clock steps, and a writer that breaks off.
+//! Append times when the clock steps, a writer that breaks off, and one whose disk does not sync.
 
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use super::super::Work;
 use super::*;
 use crate::{LocalLog, LocalSettings};
 
 const CHILD_DIRECTORY: &str = "FOOTFALL_TEST_BROKEN_WRITER";
+const CHILD_GROUP: &str = "FOOTFALL_TEST_UNSYNCED_GROUP";
 const SIGABRT: i32 = 6;
 
 fn record(partition: i32) -> NewRecord {
@@ -94,13 +99,62 @@ async fn child_whose_writer_breaks_off() {
 
 #[test]
 fn a_writer_that_breaks_off_ends_the_process() {
-    let directory = tempfile::tempdir().unwrap();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "local::writer::tests::child_whose_writer_breaks_off", "--nocapture"])
-        .env(CHILD_DIRECTORY, directory.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stderr);
-    assert_eq!(child.status.signal(), Some(SIGABRT), "{said}");
+    let ended = run_child("child_whose_writer_breaks_off", "");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.signal(), Some(SIGABRT), "{said}");
     assert!(said.contains("the writer broke off: the local event log cannot be written"), "{said}");
+}
+
+/// Not a test by itself: the other one starts it as a child process.
+#[tokio::test]
+async fn child_that_writes_a_group_to_a_disk_that_does_not_sync() {
+    let Ok(directory) = std::env::var(CHILD_DIRECTORY) else { return };
+    let mut writer = open(Path::new(&directory));
+    refuse_to_sync_the_journal();
+    let queue = Queue::new(1000);
+    for work in std::env::var(CHILD_GROUP).unwrap().split(' ') {
+        let work = match work {
+            "append" => Work::Append(vec![record(0)]),
+            "publish" => Work::Publish { topic: "signals".to_owned(), frames: vec![Bytes::new()] },
+            _ => Work::Release(vec![(Partition(0), Offset(1))]),
+        };
+        assert!(futures::poll!(std::pin::pin!(queue.submit(work, 0))).is_pending());
+    }
+    writer.write(queue.take_group(Duration::ZERO).unwrap());
+}
+
+/// Puts a device in the place of the journal that takes all and syncs nothing.
+#[allow(unsafe_code, reason = "another file in the place of one that the database has open")]
+fn refuse_to_sync_the_journal() {
+    let open_files = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    let is_journal = |path: &std::path::PathBuf| {
+        std::fs::read_link(path).is_ok_and(|file| file.extension().is_some_and(|it| it == "jnl"))
+    };
+    let journals: Vec<_> = open_files.filter(is_journal).collect();
+    let [journal] = &journals[..] else { panic!("{journals:?} are open") };
+    let journal = journal.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    // The database closes it.
+    let mut journal = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(journal) });
+    let device = File::options().write(true).open("/dev/null").unwrap();
+    rustix::io::dup2(device, &mut journal).unwrap();
+}
+
+#[test]
+fn a_group_that_is_not_synced_ends_the_process() {
+    for group in ["append", "publish", "release", "append release", "append publish release"] {
+        let ended = run_child("child_that_writes_a_group_to_a_disk_that_does_not_sync", group);
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.signal(), Some(SIGABRT), "{group}: {said}");
+        assert!(said.contains("Invalid argument"), "{group}: {said}");
+    }
+}
+
+fn run_child(name: &str, group: &str) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("local::writer::tests::{name}"), "--nocapture"])
+        .env(CHILD_DIRECTORY, directory.path())
+        .env(CHILD_GROUP, group)
+        .output()
+        .unwrap()
 }
