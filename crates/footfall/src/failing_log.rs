@@ -24,12 +24,18 @@ pub enum Answer {
 
 pub struct FailingLog {
     answer: Mutex<Answer>,
+    seems_well: bool,
     appends: AtomicUsize,
 }
 
 impl FailingLog {
     pub fn new(answer: Answer) -> FailingLog {
-        FailingLog { answer: Mutex::new(answer), appends: AtomicUsize::new(0) }
+        FailingLog { answer: Mutex::new(answer), seems_well: false, appends: AtomicUsize::new(0) }
+    }
+
+    /// One that has room as far as can be told before it is asked to take something.
+    pub fn seeming_well(answer: Answer) -> FailingLog {
+        FailingLog { seems_well: true, ..FailingLog::new(answer) }
     }
 
     pub fn answer(&self, answer: Answer) {
@@ -39,6 +45,15 @@ impl FailingLog {
     /// How often it was asked to take something.
     pub fn appends(&self) -> usize {
         self.appends.load(Relaxed)
+    }
+
+    fn outcome(&self) -> Result<(), LogError> {
+        let (at, why) = ("failing".to_owned(), "restart footfall".to_owned());
+        match *self.answer.lock().unwrap_or_else(PoisonError::into_inner) {
+            Answer::Taken => Ok(()),
+            Answer::Unavailable => Err(LogError::Unavailable { at, why }),
+            Answer::FailedForGood => Err(LogError::Io { at, why }),
+        }
     }
 }
 
@@ -54,7 +69,7 @@ impl EventLog for FailingLog {
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
         self.appends.fetch_add(1, Relaxed);
-        self.has_room()?;
+        self.outcome()?;
         let appended = |record: NewRecord| {
             let (offset, append_time) = (Offset(0), Micros::clock());
             Appended { partition: record.partition, offset, append_time }
@@ -75,7 +90,7 @@ impl EventLog for FailingLog {
     }
 
     async fn publish(&self, _: &str, _: &str, _: Vec<Bytes>) -> Result<(), LogError> {
-        self.has_room()
+        self.outcome()
     }
 
     async fn redact(&self, _: Redaction) -> Result<Redacted, LogError> {
@@ -87,12 +102,7 @@ impl EventLog for FailingLog {
     }
 
     fn has_room(&self) -> Result<(), LogError> {
-        let (at, why) = ("failing".to_owned(), "restart footfall".to_owned());
-        match *self.answer.lock().unwrap_or_else(PoisonError::into_inner) {
-            Answer::Taken => Ok(()),
-            Answer::Unavailable => Err(LogError::Unavailable { at, why }),
-            Answer::FailedForGood => Err(LogError::Io { at, why }),
-        }
+        if self.seems_well { Ok(()) } else { self.outcome() }
     }
 
     async fn ready(&self) -> Result<(), LogError> {

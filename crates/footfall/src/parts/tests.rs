@@ -1,6 +1,9 @@
-//! What ends a process whose parts do not end by themselves.
+//! What ends a process whose parts do not end by themselves, and what a collector answers whose log fails.
 
 use std::time::Duration;
+
+use reqwest::RequestBuilder;
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 
 use super::*;
 use crate::failing_log::{Answer, FailingLog};
@@ -20,4 +23,47 @@ async fn a_log_that_failed_for_good_ends_the_collector() {
     log.answer(Answer::FailedForGood);
     let ended = tokio::time::timeout(PATIENCE, supervising).await.unwrap().unwrap();
     assert_eq!(ended.unwrap_err().to_string(), "event log failing: restart footfall");
+}
+
+/// Whoever is answered 2xx, or with an image, never sends it again.
+#[tokio::test]
+async fn what_the_log_does_not_take_is_to_be_sent_again() {
+    const EVENT: &str = r#"{"event_name":"e","visitor_id":"v"}"#;
+    const BATCH: &str = r#"{"batch":[{"type":"page","messageId":"m","anonymousId":"v"}]}"#;
+    const SNOWPLOW: &str = r#"{"data":[{"e":"pv","aid":"shop","duid":"v","eid":"e"}]}"#;
+    const GA4: &str = r#"{"client_id":"1.2","events":[{"name":"e"}]}"#;
+    // That there is room is asked before a body is read; here only the append tells.
+    let log = Arc::new(FailingLog::seeming_well(Answer::Unavailable));
+    let mut parts = Parts::default();
+    let listener = bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    parts.ingest(listener, IngestSettings::default(), log.clone(), Vec::new()).unwrap();
+    let (client, url) = (reqwest::Client::new(), |path| format!("http://{address}{path}"));
+    let get = |path| client.get(url(path));
+    let post = |path, body: &str| client.post(url(path)).body(body.to_owned());
+    let requests = [
+        (post("/v1/events", EVENT), 202),
+        (post("/v1/events", &format!("[{EVENT},{EVENT}]")), 202),
+        (post("/v1/batch", BATCH), 200),
+        (post("/com.snowplowanalytics.snowplow/tp2", SNOWPLOW), 200),
+        (get("/i?e=pv&aid=shop&duid=v&eid=e"), 200),
+        (post("/mp/collect?api_secret=k", GA4), 200),
+        (get("/g/collect?v=2&tid=k&cid=1.2&en=e"), 200),
+    ];
+    let send = async |request: &RequestBuilder| request.try_clone().unwrap().send().await.unwrap();
+    for failure in [Answer::Unavailable, Answer::FailedForGood] {
+        log.answer(failure);
+        for (request, _) in &requests {
+            let answer = send(request).await;
+            assert_eq!(answer.status(), 503, "{}", answer.url());
+            assert!(answer.headers().contains_key(RETRY_AFTER), "{}", answer.url());
+            assert_eq!(answer.headers()[CONTENT_TYPE], "application/json", "{}", answer.url());
+        }
+    }
+    assert_eq!(log.appends(), 2 * requests.len());
+    log.answer(Answer::Taken);
+    for (request, status) in &requests {
+        let answer = send(request).await;
+        assert_eq!(answer.status(), *status, "{}", answer.url());
+    }
 }

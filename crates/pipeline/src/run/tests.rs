@@ -1,4 +1,5 @@
-//! A pipeline on a log whose retention goes on while it starts, and a snapshot that waits for what is published.
+//! A pipeline on a log whose retention goes on while it starts, a catch-up that is committed as it is read, and a
+//! snapshot that waits for what is published.
 
 use bytes::Bytes;
 use footfall_event::{Micros, SessionId};
@@ -42,25 +43,70 @@ async fn a_partition_begins_where_the_log_begins_once_its_rules_are_found() {
     log.moves_to = Some(begin);
     let tick = NewRecord { partition: PARTITION, kind: Kind::Tick, payload: Bytes::new() };
     let control = control_record(PARTITION, &rules());
-    let records = [tick.clone(), control, tick.clone(), tick.clone(), tick];
+    // None of ours: a row, at once.
+    let news = NewRecord { kind: Kind::Event, payload: Bytes::from("no JSON"), ..tick.clone() };
+    let records = [tick.clone(), control, tick.clone(), tick, news];
     log.append(records.to_vec()).await.unwrap();
     let metrics = Metrics::register(&Registry::new()).unwrap();
     let (lake, stop) = (shop.lake.clone(), CancellationToken::new());
     let pipeline = Pipeline::open(Arc::new(log), lake, settings(), metrics, Health::default());
     let running = tokio::spawn(pipeline.await.unwrap().run(stop.clone()));
+    // The first commit is a barrier, hours before one is due.
     let published = async {
         loop {
             let offsets = snapshot::offsets(&shop.lake, TOPIC, PARTITION).await.unwrap();
-            if let Some(first) = offsets.first() {
-                break *first;
+            if let [first, _] = offsets[..] {
+                break first;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let first = tokio::time::timeout(PATIENCE, published).await.expect("a snapshot comes");
+    let first = tokio::time::timeout(PATIENCE, published).await.expect("two snapshots come");
     assert_eq!(first, begin);
     stop.cancel();
     running.await.unwrap().unwrap();
+}
+
+/// A tick a minute; event `a`, and `a` again when its id was forgotten.
+fn catch_up() -> Vec<Record> {
+    let (sent, window) = (2, rules().dedupe_window.0 / Micros::MINUTE.0);
+    let resent = sent + 2 * window;
+    let at = |minute: i64| STARTED + Micros(minute * Micros::MINUTE.0);
+    let event = |minute: i64| {
+        let (time, received) = (at(sent).0, at(minute).0);
+        format!(
+            r#"{{"event_id":"a","site":"shop","visitor_id":"v","event_name":"click","event_time":{time},"client_time":{time},"sent_at":{received},"received_time":{received}}}"#
+        )
+    };
+    let record = |minute: i64| {
+        let (kind, payload) = match minute == sent || minute == resent {
+            true => (Kind::Event, Bytes::from(event(minute))),
+            false => (Kind::Tick, Bytes::new()),
+        };
+        Record { offset: Offset(minute), append_time: at(minute), kind, payload }
+    };
+    (0..=resent).map(record).collect()
+}
+
+/// Where an id is forgotten, the event's row tells that it is sent again. One delivery may bring both, long before a
+/// commit is due.
+#[tokio::test]
+async fn a_catch_up_is_committed_before_its_ids_are_forgotten() {
+    let shop = Shop::new().await;
+    let settings = PipelineSettings { commit_interval: Duration::from_secs(3_600), ..settings() };
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let (log, lake) = (Arc::new(OddLog::new()), shop.lake.clone());
+    let pipeline = Pipeline::open(log, lake, settings, metrics, Health::default());
+    let mut pipeline = pipeline.await.unwrap();
+    let origin = Origin { log: TOPIC.into(), partition: PARTITION };
+    let fold = PartitionFold::begin(origin, Offset(0), None, Arc::new(rules())).unwrap();
+    let folding = pipeline.folding(fold);
+    pipeline.partitions.insert(PARTITION, folding);
+    pipeline.take_records(PARTITION, &catch_up()).await.unwrap();
+    pipeline.commit_now().await.unwrap();
+    for table in ["events", "duplicates"] {
+        assert_eq!(shop.ask(&format!("SELECT event_id FROM {table}")).await, ["a"], "{table}");
+    }
 }
 
 fn signal() -> Signal {
