@@ -1,5 +1,6 @@
 //! History folded again, held against a load of the same files by the new rules.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use footfall_event::schema::Table;
@@ -7,7 +8,7 @@ use footfall_event::{Day, Micros};
 use footfall_lake::{Rewrite, TableWriter, recompute_app_id};
 use footfall_sessionizer::{Need, Rules, Step};
 
-use super::{DayRange, Recomputed, outdated, recompute};
+use super::{DayRange, Recomputed, Turn, outdated, recompute};
 use crate::PipelineError;
 use crate::rewrite::retention::{Retention, remove_old_days};
 use crate::testing::{STARTED, Shop, rules};
@@ -217,19 +218,28 @@ async fn one_that_broke_off_before_any_table_is_finished_by_the_same_call() {
     again(&whole, &seen, ALWAYS).await;
     for table in [Table::PageViews, Table::Needs, Table::Sessions, Table::Events] {
         let shop = loaded(&rules()).await;
-        let log = shop.table(table).join("_delta_log");
-        let versions = std::fs::read_dir(&log).unwrap().filter(|file| {
-            file.as_ref().unwrap().path().extension().is_some_and(|kind| kind == "json")
-        });
-        // A folder by the name of the next version.
-        let in_the_way = log.join(format!("{:020}.json", versions.count()));
-        std::fs::create_dir(&in_the_way).unwrap();
-        recompute(&shop.lake, &Arc::new(seen.clone()), ALWAYS, |_| ()).await.unwrap_err();
+        let mut in_the_way = PathBuf::new();
+        let told = |turn: Turn| {
+            // 2025-12-29, which is the day of `d`.
+            if turn.day == Day(20_451) {
+                in_the_way = next_version(&shop.table(table));
+                std::fs::create_dir(&in_the_way).unwrap();
+            }
+        };
+        recompute(&shop.lake, &Arc::new(seen.clone()), ALWAYS, told).await.unwrap_err();
         std::fs::remove_dir(&in_the_way).unwrap();
         again(&shop, &seen, ALWAYS).await;
         ensure_like(&shop, &whole).await;
         ensure_verified(&shop).await;
     }
+}
+
+/// Where a table's next version has its name.
+fn next_version(table: &Path) -> PathBuf {
+    let log = table.join("_delta_log");
+    let names = std::fs::read_dir(&log).unwrap().map(|file| file.unwrap().path());
+    let versions = names.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+    log.join(format!("{:020}.json", versions.count()))
 }
 
 /// One that broke off between two tables: what stands apart is not judged before it is done again.
