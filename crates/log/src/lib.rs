@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use footfall_event::{Offset, Partition};
+use footfall_event::{Micros, Offset, Partition};
 
 pub use error::LogError;
 pub use kafka::{KafkaLog, KafkaSettings};
@@ -83,11 +83,15 @@ pub trait EventLog: Send + Sync {
     /// `Unavailable` when the disk has not let go of the old files in time: ask again. `Io`, `Corrupt`.
     async fn redact(&self, redaction: Redaction) -> Result<Redacted, LogError>;
 
-    /// How much `redact` would erase, of the side topics what was published until `published_until`.
+    /// How much `redact` would erase, but for what was published later than `published_until`, by the log's clock.
     ///
     /// # Errors
     /// `Io` and `Corrupt` when it cannot be read.
-    async fn count_meant(&self, redaction: Redaction) -> Result<Redacted, LogError>;
+    async fn count_meant(
+        &self,
+        redaction: Redaction,
+        published_until: Micros,
+    ) -> Result<Redacted, LogError>;
 
     /// Would an event be taken, as far as this process knows without asking anybody?
     ///

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use footfall_event::{Micros, Offset, Partition};
+use footfall_event::{Offset, Partition};
 
 use crate::Kind;
 
@@ -17,9 +17,6 @@ pub type IsMeant = dyn Fn(Kind, &[u8]) -> bool + Send + Sync;
 pub struct Redaction {
     /// Exclusive. Of a partition that is not listed nothing is erased.
     pub below: BTreeMap<Partition, Offset>,
-    /// What is published with a later append time is not counted. Erased is all that is published when `redact` is
-    /// called, whatever its time: a clock that was set back leaves times ahead of it.
-    pub published_until: Micros,
     pub is_meant: Arc<IsMeant>,
 }
 

@@ -21,7 +21,7 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use footfall_event::{Micros, check_site};
+use footfall_event::check_site;
 use footfall_lake::Lake;
 use footfall_log::{EventLog, Redaction};
 
@@ -120,12 +120,11 @@ impl Erasures {
     }
 }
 
-/// What of the log is the person's; of the signals those until a time are counted.
-pub fn redaction(erasure: &Erasure, visitor_id: &str, published_until: Micros) -> Redaction {
+/// What of the log is the person's.
+pub fn redaction(erasure: &Erasure, visitor_id: &str) -> Redaction {
     let person = Person::new(&erasure.site, visitor_id);
     Redaction {
         below: erasure.offsets(),
-        published_until,
         is_meant: Arc::new(move |kind, payload| person.is_record(kind, payload)),
     }
 }

@@ -96,7 +96,7 @@ impl EventLog for MemoryLog {
         Ok(Redacted::LeftToRetention)
     }
 
-    async fn count_meant(&self, _: Redaction) -> Result<Redacted, LogError> {
+    async fn count_meant(&self, _: Redaction, _: Micros) -> Result<Redacted, LogError> {
         Ok(Redacted::LeftToRetention)
     }
 

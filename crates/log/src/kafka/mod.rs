@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use footfall_event::{Offset, Partition};
+use footfall_event::{Micros, Offset, Partition};
 
 use crate::{
     Appended, EventLog, LogError, NewRecord, RECORD_BYTES_MAX, Record, Redacted, Redaction,
@@ -162,7 +162,7 @@ impl EventLog for KafkaLog {
         Ok(Redacted::LeftToRetention)
     }
 
-    async fn count_meant(&self, _: Redaction) -> Result<Redacted, LogError> {
+    async fn count_meant(&self, _: Redaction, _: Micros) -> Result<Redacted, LogError> {
         Ok(Redacted::LeftToRetention)
     }
 

@@ -195,9 +195,13 @@ impl EventLog for LocalLog {
         redact::redact(&self.store, &self.queue, redaction).await
     }
 
-    async fn count_meant(&self, redaction: Redaction) -> Result<Redacted, LogError> {
+    async fn count_meant(
+        &self,
+        redaction: Redaction,
+        published_until: Micros,
+    ) -> Result<Redacted, LogError> {
         let store = Arc::clone(&self.store);
-        blocking(move || redact::count(&store, &redaction)).await
+        blocking(move || redact::count(&store, &redaction, published_until)).await
     }
 
     fn has_room(&self) -> Result<(), LogError> {

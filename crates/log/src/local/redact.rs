@@ -54,8 +54,6 @@ async fn redact_with(
     let of = Arc::clone(store);
     blocking(move || require_room(&of, free_bytes_min)).await?;
     queue.submit(Work::Close, 0).await?;
-    // What a closed segment has is published, though a clock that was set back may not have come to its time.
-    let redaction = Redaction { published_until: Micros(i64::MAX), ..redaction };
     let mut records = 0;
     for number in closed(store) {
         let (of, redaction) = (Arc::clone(store), redaction.clone());
@@ -70,10 +68,19 @@ async fn redact_with(
 }
 
 /// As [`EventLog::count_meant`](crate::EventLog::count_meant). Blocks on the disk.
-pub fn count(store: &Store, redaction: &Redaction) -> Result<Redacted, LogError> {
+pub fn count(
+    store: &Store,
+    redaction: &Redaction,
+    published_until: Micros,
+) -> Result<Redacted, LogError> {
+    let is_later = |lane: &Lane, record: &Record| {
+        matches!(lane, Lane::Side(_)) && record.append_time > published_until
+    };
+    let counts =
+        |lane: &Lane, record: &Record| !is_later(lane, record) && is_meant(lane, record, redaction);
     let mut records = 0;
     for segment in store.segments().iter() {
-        records += count_in(store, segment, redaction)?;
+        records += count_in(store, segment, counts)?;
     }
     Ok(Redacted::Records(records))
 }
@@ -119,7 +126,7 @@ fn copy_without(
     let Some(old) = segments.iter().find(|segment| segment.number == number) else {
         return Ok(None);
     };
-    let erased = count_in(store, old, redaction)?;
+    let erased = count_in(store, old, |lane, record| is_meant(lane, record, redaction))?;
     if erased == 0 {
         return Ok(None);
     }
@@ -144,12 +151,16 @@ fn copy_without(
     Ok(Some(Copied { copy, erased }))
 }
 
-fn count_in(store: &Store, segment: &Segment, redaction: &Redaction) -> Result<u64, LogError> {
+fn count_in(
+    store: &Store,
+    segment: &Segment,
+    counts: impl Fn(&Lane, &Record) -> bool,
+) -> Result<u64, LogError> {
     let mut records = 0;
     for entry in segment.keyspace.iter() {
         let (key, value) = entry.into_inner().map_err(|error| store.io_error(&error))?;
         let (lane, of_chunk) = decode(store, &key, value.into())?;
-        records += of_chunk.iter().filter(|record| is_meant(&lane, record, redaction)).count();
+        records += of_chunk.iter().filter(|record| counts(&lane, record)).count();
     }
     Ok(records as u64)
 }
@@ -171,8 +182,7 @@ fn is_meant(lane: &Lane, record: &Record, redaction: &Redaction) -> bool {
         }
         Lane::Side(_) => {
             let published = super::decode_published(record.payload.clone());
-            record.append_time <= redaction.published_until
-                && published.is_some_and(|(_, payload)| (redaction.is_meant)(record.kind, &payload))
+            published.is_some_and(|(_, payload)| (redaction.is_meant)(record.kind, &payload))
         }
     }
 }

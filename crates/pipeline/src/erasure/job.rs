@@ -163,10 +163,10 @@ impl Job<'_> {
         // All signals of the person are published by now: a snapshot waits for them. A clock that was set back may not
         // have come to their times.
         let now = Micros::clock();
-        let meant = redaction(erasure, visitor_id, Micros(i64::MAX));
+        let meant = redaction(erasure, visitor_id);
         if erasure.log_records.is_none() {
             // Counted before they go, as one that dies in between finds none.
-            match self.log.count_meant(meant.clone()).await? {
+            match self.log.count_meant(meant.clone(), Micros(i64::MAX)).await? {
                 Redacted::Records(records) => erasure.log_records = Some(records),
                 Redacted::LeftToRetention => erasure.is_log_left_to_retention = true,
             }

@@ -75,8 +75,9 @@ pub async fn search_log(
 ) -> Result<LogSearch, PipelineError> {
     let erased_at = erasure.log_erased_at.as_deref().and_then(|text| parse_time(text).ok());
     // What is published behind the erasure is of who came by the same id since.
-    let redaction = redaction(erasure, visitor_id, erased_at.unwrap_or(Micros(i64::MAX)));
-    if let Redacted::Records(records) = log.count_meant(redaction).await? {
+    let published_until = erased_at.unwrap_or(Micros(i64::MAX));
+    let redaction = redaction(erasure, visitor_id);
+    if let Redacted::Records(records) = log.count_meant(redaction, published_until).await? {
         return Ok(LogSearch { records: Some(records), pending: Vec::new() });
     }
     let mut pending = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use footfall_event::{Offset, Partition};
+use footfall_event::{Micros, Offset, Partition};
 use footfall_log::{
     Appended, EventLog, LocalLog, LocalSettings, LogError, NewRecord, Record, Redacted, Redaction,
     Subscription,
@@ -90,8 +90,12 @@ impl EventLog for OddLog {
         self.log.redact(redaction).await
     }
 
-    async fn count_meant(&self, redaction: Redaction) -> Result<Redacted, LogError> {
-        self.log.count_meant(redaction).await
+    async fn count_meant(
+        &self,
+        redaction: Redaction,
+        published_until: Micros,
+    ) -> Result<Redacted, LogError> {
+        self.log.count_meant(redaction, published_until).await
     }
 
     fn has_room(&self) -> Result<(), LogError> {
