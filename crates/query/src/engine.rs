@@ -18,7 +18,6 @@ use footfall_event::schema::Table;
 use footfall_lake::{Lake, TableFacts};
 use futures::Stream;
 use serde_json::{Value, json};
-use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -33,13 +32,12 @@ use crate::rows::{self, Held, Part, Terms, tell};
 use crate::send::send;
 use crate::session::{PlainSessions, Sessions};
 use crate::tables::Tables;
+use crate::threads::Threads;
 use crate::{
     Metrics, Outcome, Parameters, QueryError, QuerySettings, Rows, depth, dictionary, functions,
     names, scan, session, size, statement,
 };
 
-/// Stack of a thread, for plans as deep as a statement may be; memory is taken only as it is used.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Queries that wait for a slot, beside those that run.
 const WAITING_MAX: usize = 200;
 /// When a refused query may try again.
@@ -58,9 +56,8 @@ pub struct Engine {
     admitted: Arc<Semaphore>,
     /// Queries that run.
     running: Arc<Semaphore>,
-    threads: Handle,
     fence: Arc<Fence>,
-    _runtime: OwnRuntime,
+    threads: Threads,
 }
 
 impl Engine {
@@ -86,13 +83,8 @@ impl Engine {
         }
         let pipelines =
             Asker::new(settings.pipelines.clone()).map_err(|error| failed(error.to_string()))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(settings.thread_count())
-            .thread_name("footfall-query")
-            .thread_stack_size(STACK_BYTES)
-            .enable_all()
-            .build()
-            .map_err(|error| failed(error.to_string()))?;
+        let threads =
+            Threads::start(settings.thread_count()).map_err(|error| failed(error.to_string()))?;
         let fence = Arc::new(Fence::new(settings.time_max));
         if let Some(bytes_max) = settings.process_bytes_max {
             let fence = fence.clone();
@@ -111,10 +103,9 @@ impl Engine {
             tables: Arc::new(Tables::new(lake, settings.declared.in_sql(), pipelines)),
             admitted: Arc::new(Semaphore::new(settings.concurrency_max + WAITING_MAX)),
             running: Arc::new(Semaphore::new(settings.concurrency_max)),
-            threads: runtime.handle().clone(),
-            _runtime: OwnRuntime(Some(runtime)),
             metrics,
             settings,
+            threads,
         })
     }
 
@@ -220,7 +211,7 @@ impl Engine {
         format: Format,
     ) -> Result<impl Stream<Item = Result<Bytes, QueryError>> + use<>, QueryError> {
         // As long as it may run, and once more as long as it may wait for its client.
-        send(rows, format, 2 * self.settings.time_max, &self.threads).await
+        send(rows, format, 2 * self.settings.time_max, self.threads.handle()).await
     }
 
     /// Where the lake lies.
@@ -304,7 +295,7 @@ impl Engine {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> AbortOnDropHandle<T> {
-        AbortOnDropHandle::new(self.threads.spawn(future))
+        AbortOnDropHandle::new(self.threads.handle().spawn(future))
     }
 }
 
@@ -434,16 +425,5 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.metrics.query_took(self.started.elapsed());
         self.metrics.query_ended(self.outcome);
-    }
-}
-
-/// A runtime that may be dropped on another runtime's thread.
-struct OwnRuntime(Option<Runtime>);
-
-impl Drop for OwnRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
     }
 }

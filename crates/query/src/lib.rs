@@ -28,6 +28,7 @@ mod session;
 mod size;
 mod statement;
 mod tables;
+mod threads;
 mod view;
 mod window;
 

@@ -1,0 +1,70 @@
+//! The threads that queries run on.
+
+use std::time::Duration;
+
+use tokio::runtime::{Handle, Runtime};
+
+/// Stack of a thread, for plans as deep as a statement may be; memory is taken only as it is used.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
+/// How long a query that computes may take until it sees that it is to end.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A runtime that may be dropped on another runtime's thread, and waits for its threads: glibc's
+/// `pthread_detach` reads from the stack of the thread that it lets go, and stacks as large as these are
+/// unmapped as soon as their thread ends, so that not to wait ends a process by SIGSEGV now and then.
+pub struct Threads {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Threads {
+    /// # Errors
+    /// When no more threads can be made.
+    pub fn start(count: usize) -> std::io::Result<Threads> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(count)
+            .thread_name("footfall-query")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()?;
+        Ok(Threads { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        // On a runtime's thread nothing may wait for another runtime; on a plain one it may.
+        let ending = std::thread::spawn(move || runtime.shutdown_timeout(END_TIME_MAX));
+        // It cannot panic.
+        let _ = ending.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn dropped_on_a_runtime_they_have_ended_and_not_only_been_told_to() {
+        let threads = Threads::start(1).unwrap();
+        let (has_begun, begun) = tokio::sync::oneshot::channel();
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let ends = has_ended.clone();
+        threads.handle().spawn_blocking(move || {
+            has_begun.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(200));
+            ends.store(true, Ordering::SeqCst);
+        });
+        begun.await.unwrap();
+        drop(threads);
+        assert!(has_ended.load(Ordering::SeqCst));
+    }
+}
