@@ -56,6 +56,11 @@ class Event(NamedTuple):
     session_id: Optional[str]
     overflow: Optional[bool]
 
+    @property
+    def refused(self):
+        """It would have begun a session beyond those that may be open."""
+        return self.overflow is True and self.session_id is None
+
 
 class Need(NamedTuple):
     name: str
@@ -106,8 +111,9 @@ class PageView:
 def split_sessions(events, rules):
     """A visitor's events in order -> lists of events, each with why the next one begins."""
     sessions = []
+    is_open = False
     for event in events:
-        if sessions:
+        if is_open:
             current = sessions[-1][0]
             if event.time - current[-1].time > rules.gap_us:
                 sessions[-1][1] = "timeout"
@@ -116,7 +122,9 @@ def split_sessions(events, rules):
             else:
                 current.append(event)
                 continue
-        sessions.append([[event], None])
+        is_open = not event.refused
+        if is_open:
+            sessions.append([[event], None])
     return sessions
 
 

@@ -31,6 +31,15 @@ def test_the_cap_counts_from_the_first_event(run):
     check(second, started_at=day + 1, event_count=1)
 
 
+def test_an_event_without_room_cuts_at_the_cap_and_begins_nothing(run):
+    day = 86_400 * S
+    steps = [ev("scroll", time) for time in range(0, day + 1, GAP)]
+    refused = ev("scroll", day + 1, overflow=True)
+    first, second = run(*steps, refused, ev("scroll", day + GAP + 1))["sessions"]
+    check(first, ended_at=day, close_cause="cap")
+    check(second, started_at=day + GAP + 1, event_count=1)
+
+
 def test_a_hidden_heartbeat_bridges_nothing(run):
     hidden = ev("heartbeat", GAP // 2, visible_ms=0)
     assert len(run(page(0), hidden, page(GAP + 1))["sessions"]) == 2

@@ -253,11 +253,14 @@ fn is_live(row: &Value) -> bool {
     text(row, "log") == TOPIC
 }
 
-/// An event without a visitor, a hidden one, or one that came when as many sessions were open as may be; no repair
-/// has given it one.
+/// An event without a visitor, or a hidden one: it neither begins a session nor ends one.
 fn is_of_no_session(event: &Value) -> bool {
-    let is_refused = event["overflow"] == true && event["session_id"].is_null();
-    text(event, "visitor_id").is_empty() || is_hidden(event) || is_refused
+    text(event, "visitor_id").is_empty() || is_hidden(event)
+}
+
+/// It came when as many sessions were open as may be, and no repair has given it one.
+fn is_refused(event: &Value) -> bool {
+    event["overflow"] == true && event["session_id"].is_null()
 }
 
 fn is_hidden(event: &Value) -> bool {

@@ -72,6 +72,24 @@ fn a_visitors_next_session_takes_the_slot_of_the_one_before() {
 }
 
 #[test]
+fn an_event_without_a_slot_ends_the_session_before_it() {
+    check(
+        "rules open_max=2 gap=1m cap=90s
+         12:00:00 v1 page_view id=a
+         12:01:00 v1 page_view id=b
+         12:01:00 v2 page_view id=c
+         rules 12:01:10 open_max=1 gap=1m cap=90s
+         12:01:30.000001 v1 page_view id=d",
+        "event a session=a
+         event b session=a
+         event c session=c
+         event d overflow session=-
+         session v1 12:00:00-12:01:00 id=a close=cap
+         session v2 12:01:00-12:01:00",
+    );
+}
+
+#[test]
 fn events_of_no_session_need_no_slot() {
     check(
         "rules open_max=1

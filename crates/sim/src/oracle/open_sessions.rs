@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use footfall_log::Record;
 use serde_json::Value;
 
-use super::{Found, controls, editions, fixed_rules, is_hidden};
+use super::{Found, controls, editions, fixed_rules, is_hidden, is_refused};
 use crate::tables::{text, time, whole};
 
 /// When a session that is open began, and its last event.
@@ -44,7 +44,7 @@ impl Found {
                 let began = goes_on.map_or(at, |session| session.began);
                 open.insert(visitor, Open { began, last: at });
             }
-            let is_refused = event["overflow"] == true && event["session_id"].is_null();
+            let is_refused = is_refused(event);
             let is_repaired = repaired.contains(text(event, "session_id"));
             ensure!(
                 is_refused == expected || is_repaired && !is_refused,

@@ -8,14 +8,15 @@ use serde_json::Value;
 
 use super::records::id_of;
 use super::{
-    Found, close_cause, controls, editions, fixed_rules, is_live, is_of_no_session, shown,
+    Found, close_cause, controls, editions, fixed_rules, is_live, is_of_no_session, is_refused,
+    shown,
 };
 use crate::broker::Broker;
 use crate::tables::{text, time, whole};
 
 impl Found {
     /// Sessions are the runs of each visitor's events, cut at the gap and at the cap: late ones were
-    /// repaired.
+    /// repaired. An event for which no session had room cuts too, and begins none.
     pub fn sessions_are_those_of_the_events(&self) -> Result<()> {
         let mut visitors: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
         for event in &self.events {
@@ -33,6 +34,10 @@ impl Found {
             });
             let mut rest = &events[..];
             while let Some(first) = rest.first() {
+                if is_refused(first) {
+                    rest = &rest[1..];
+                    continue;
+                }
                 let began = time(first, "event_time").context("a time")?;
                 let (mut end, mut last, mut cause) = (1, began, "timeout");
                 while let Some(next) = rest.get(end) {
