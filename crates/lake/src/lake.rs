@@ -1,5 +1,6 @@
 //! A lake at a location: its fixed settings, its tables, and the blobs beside them.
 
+use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -49,7 +50,7 @@ impl Lake {
         let url = match Url::parse(location) {
             Ok(url) if url.scheme().len() > 1 => url,
             _ => {
-                let path = std::path::absolute(location).map_err(|e| bad(e.to_string()))?;
+                let path = absolute(location).map_err(|e| bad(e.to_string()))?;
                 Url::from_directory_path(path).map_err(|()| bad("no absolute path".to_owned()))?
             }
         };
@@ -241,6 +242,19 @@ impl LakeSettings {
         }
         Ok(())
     }
+}
+
+/// A path from the root and without `..`, which no object store's path may have. The folder that the last
+/// `..` leads to must exist; what lies in it need not.
+fn absolute(location: &str) -> std::io::Result<PathBuf> {
+    let path = std::path::absolute(location)?;
+    let parts: Vec<Component<'_>> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return Ok(path);
+    };
+    let (there, beyond) = parts.split_at(last + 1);
+    let there: PathBuf = there.iter().collect();
+    Ok(there.canonicalize()?.join(beyond.iter().collect::<PathBuf>()))
 }
 
 #[cfg(test)]

@@ -60,6 +60,18 @@ fn a_path_or_a_url_with_options_is_a_location() {
     assert!(refused.starts_with("`gopher://lake` is not a lake's location: "), "{refused}");
 }
 
+#[test]
+fn a_path_may_lead_through_the_folder_above() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("shop")).unwrap();
+    let through = |path: &str| Lake::at(&root.join(path).to_string_lossy(), Vec::new());
+    let lake = through("shop/../data/lake").unwrap();
+    assert_eq!(lake.url().to_file_path().unwrap(), root.join("data/lake"));
+    let refused = through("nowhere/../data/lake").unwrap_err().to_string();
+    assert!(refused.contains("No such file or directory"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_blob_is_created_once_listed_read_and_deleted() {
     let (_folder, lake) = location();
