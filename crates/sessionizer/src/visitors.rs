@@ -112,3 +112,19 @@ impl Visitors {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_visitors_place_is_given_to_another() {
+        let mut visitors = Visitors::default();
+        let place = visitors.find_or_add("shop", "a");
+        visitors.forget_if_idle(place);
+        assert!(visitors.find("shop", "a").is_none());
+        assert_eq!(visitors.places.len(), 0);
+        assert!(visitors.find_or_add("shop", "b") == place);
+        assert_eq!(visitors.iter().count(), 1);
+    }
+}

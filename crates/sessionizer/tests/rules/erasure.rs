@@ -101,3 +101,16 @@ fn what_is_sent_again_at_once_is_a_duplicate_still() {
          record a duplicate",
     );
 }
+
+#[test]
+fn who_comes_when_an_erased_sessions_time_is_over_has_a_session_that_ends() {
+    check(
+        "rules gap=1m
+         12:00:00 v1 page_view id=a
+         tick 12:00:20
+         erase 12:00:21 v1
+         tick 12:01:20
+         12:01:30 v2 page_view id=b",
+        "session v2 12:01:30-12:01:30 id=b",
+    );
+}

@@ -140,3 +140,33 @@ fn rules_are_kept_as_long_as_a_session_or_a_held_event_follows_them() {
     run.commit();
     assert_eq!(count(&run), 1);
 }
+
+#[test]
+fn what_raises_no_need_is_not_waited_for() {
+    for text in [
+        // Nobody saw it.
+        "12:00:00 v1 page_view type=product visible=0
+         tick 12:00:11",
+        // Hidden.
+        "rules hidden=name:heartbeat need.delivery.raised=name:heartbeat
+         12:00:00 v1 heartbeat
+         tick 12:00:11",
+        // It finds and raises nothing.
+        "12:00:00 v1 info_exposed info=delivery_price visible=150
+         tick 12:00:11",
+        // Raised before in the session.
+        "12:00:00 v1 page_view type=product
+         tick 12:01:01
+         12:01:02 v1 page_view type=product
+         tick 12:01:13",
+        // Erased.
+        "12:00:00 v1 page_view type=product
+         erase 12:00:01 v1",
+    ] {
+        let log = Log::parse(&format!("rules need.delivery.within=60s\n{text}\nstop"));
+        let mut run = Run::new(&log);
+        run.to(log.records.len());
+        assert_eq!(run.fold.held_events(), 0, "{text}");
+        assert!(!run.fold.waits(), "{text}");
+    }
+}

@@ -240,3 +240,24 @@ fn a_need_raised_before_any_page_view_has_no_load_time() {
         "need price gave_up load_ms=-",
     );
 }
+
+#[test]
+fn the_last_of_three_needs_is_met_before_it_is_raised() {
+    check(
+        "rules need.size.raised=type:home need.size.found=info:size need.size.within=3s
+         12:00:00 v1 info_exposed info=size
+         12:00:01 v1 page_view type=home",
+        "no need
+         session v1 12:00:00-12:00:01 found=- not_found=- reasons=-",
+    );
+}
+
+#[test]
+fn a_second_conversion_at_the_time_of_the_raising_event_changes_nothing() {
+    check_price(
+        "12:00:00 v1 purchase seq=1
+         12:00:00 v1 purchase seq=2
+         12:00:00 v1 page_view seq=3 about=price",
+        "need price converted_without converted=yes",
+    );
+}

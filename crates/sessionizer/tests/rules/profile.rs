@@ -153,3 +153,18 @@ fn what_tells_no_value_tells_no_currency() {
     );
     check("12:00:00 v1 purchase currency=USD", "session v1 12:00:00-12:00:00 value=- currency=-");
 }
+
+#[test]
+fn a_third_value_in_the_second_currency_leaves_them_mixed() {
+    check(
+        "12:00:00 v1 purchase value=10 currency=EUR
+         12:00:01 v1 purchase value=10 currency=USD
+         12:00:02 v1 purchase value=10 currency=USD",
+        "session v1 12:00:00-12:00:02 conversions=3 value=- currency=-",
+    );
+}
+
+#[test]
+fn a_step_is_seen_where_no_need_is_asked() {
+    check("rules needs=none\n12:00:00 v1 view_item", "session v1 12:00:00-12:00:00 step=view_item");
+}

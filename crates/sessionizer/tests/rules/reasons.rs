@@ -15,6 +15,7 @@ fn check_reasons(log: &str, reasons: &str) {
 fn an_error_or_an_exception() {
     check_reasons("12:00:00 v1 error", "error");
     check_reasons("12:00:00 v1 exception", "error");
+    check_reasons("12:00:00 v1 error\n12:00:01 v1 error", "error");
     check_reasons("12:00:00 v1 scroll", "-");
 }
 
@@ -158,6 +159,7 @@ fn what_is_no_rage_target_lies_outside_the_row() {
 #[test]
 fn a_search_without_results() {
     check_reasons("12:00:00 v1 search results=0", "zero_search");
+    check_reasons("12:00:00 v1 search results=0\n12:00:01 v1 search results=0", "zero_search");
     check_reasons("12:00:00 v1 search results=1", "-");
     check_reasons("12:00:00 v1 search", "-");
 }

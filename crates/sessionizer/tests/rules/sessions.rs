@@ -203,3 +203,17 @@ fn two_page_views_or_a_conversion_are_engaged() {
     check("12:00:00 v1 purchase", "session v1 12:00:00-12:00:00 page_views=0 engaged=yes");
     check("12:00:00 v1 page_view", "session v1 12:00:00-12:00:00 page_views=1 engaged=no");
 }
+
+/// So many that some share the few bits by which a hash table tells its entries apart.
+#[test]
+fn many_visitors_are_told_apart_also_when_others_are_forgotten() {
+    let lines = |line: &dyn Fn(u32) -> String| (0..200).map(line).collect::<String>();
+    let gone = lines(&|n| format!("12:00:00 a{n:03} click\n"));
+    let stays = |at: &str| lines(&|n| format!("{at} t{n:03}/v1 click\n"));
+    let (first, last) = (stays("12:00:50"), stays("12:01:30"));
+    check(
+        &format!("rules gap=1m\n{gone}{first}tick 12:01:20\n{last}"),
+        &(lines(&|n| format!("session a{n:03} 12:00:00-12:00:00 events=1\n"))
+            + &lines(&|n| format!("session t{n:03}/v1 12:00:50-12:01:30 events=2\n"))),
+    );
+}

@@ -266,3 +266,18 @@ fn a_visitor_with_more_than_a_thousand_events_held_raises_no_signal() {
     check(&with(999), "signal delivery p due=12:00:03.500001");
     check(&with(1_000), "no signal");
 }
+
+#[test]
+fn the_next_session_raises_anew_while_the_one_before_is_still_open() {
+    check(
+        "rules gap=1m
+         12:00:00 v1 page_view id=a type=product
+         tick 12:00:11
+         12:01:00.000001 v1 page_view id=b type=product
+         tick 12:01:04",
+        "signal delivery a session=a due=12:00:11
+         signal delivery b session=b due=12:01:04
+         need delivery abandoned session=a signalled=yes
+         need delivery abandoned session=b signalled=yes",
+    );
+}
