@@ -6,9 +6,10 @@ use tempfile::TempDir;
 use crate::pauses::Pauses;
 use crate::sample::{Posting, check, free_port, quick, wait_until_folded};
 
-/// How often the process is killed at least, and stopped: a busy machine has time for fewer.
-const KILLS_MIN: u64 = 10;
-const STOPS_MIN: u64 = 4;
+/// How often the process is killed, and stopped, at least; where nothing else runs there is time for several times as
+/// many.
+const KILLS_MIN: u64 = 5;
+const STOPS_MIN: u64 = 3;
 
 #[test]
 fn kills_change_nothing() -> Result<()> {
@@ -33,8 +34,8 @@ fn kills_change_nothing() -> Result<()> {
         }
         running = footfall.start_on("up", &listen)?;
     }
-    assert!(kills >= KILLS_MIN, "the sample ended behind {kills} kills");
     let totals = posting.finish()?;
+    assert!(kills >= KILLS_MIN, "the sample ended behind {kills} kills");
     wait_until_folded(&running, &totals)?;
     check(folder.path(), &footfall, running, &truth)
 }
@@ -62,8 +63,8 @@ fn stops_right_behind_a_start_lose_nothing() -> Result<()> {
         footfall.start_on("up", &listen)?.stop()?;
         running = footfall.start_on("up", &listen)?;
     }
-    assert!(stops >= STOPS_MIN, "the sample ended behind {stops} stops");
     let totals = posting.finish()?;
+    assert!(stops >= STOPS_MIN, "the sample ended behind {stops} stops");
     wait_until_folded(&running, &totals)?;
     check(folder.path(), &footfall, running, &truth)
 }

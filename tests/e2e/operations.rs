@@ -180,7 +180,7 @@ fn every_log_line_is_json_where_it_is_wanted() -> Result<()> {
     let mut command = Command::new(binary());
     command.args(["up", "--data-dir", &folder.path().to_string_lossy()]);
     command.args(["--set", "telemetry.format=json"]);
-    // Its debug lines are longer than the 4 KiB that a pipe of two processes takes in one piece.
+    // The Delta library's debug lines exceed the 4 KiB that a pipe of two processes takes in one piece.
     command.args(["--set", "telemetry.filter=debug,buoyant_kernel=info"]);
     command.args(["--set", "pipeline.commit_interval=500ms"]);
     for part in ["ingest", "query", "pipeline"] {

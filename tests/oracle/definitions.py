@@ -109,7 +109,7 @@ class PageView:
 
 
 def split_sessions(events, rules):
-    """A visitor's events in order -> lists of events, each with why the next one begins."""
+    """A visitor's events in order -> lists of events, each with why an event ended it."""
     sessions = []
     is_open = False
     for event in events:

@@ -81,6 +81,8 @@ def compute(visitors, rules, watermarks, report, check_events):
         if watermark is not None:
             events = [event for event in events if event.time < watermark]
         expected.event_count += len(events)
+        if check_events:
+            check_none_refused(events, report)
         for session, close_cause in definitions.split_sessions(events, rules):
             if close_cause is None and watermark is None:
                 close_cause = "end_of_load"
@@ -105,6 +107,13 @@ def add_session(expected, events, close_cause, rules):
         expected.add("needs", row)
     for row in views:
         expected.add("page_views", row)
+
+
+def check_none_refused(events, report):
+    """How many sessions were open is not recounted here: a lake that refuses none is expected."""
+    for event in events:
+        if event.refused:
+            report.difference(f"event {event.event_id} of {event.visitor_id} found no room")
 
 
 def check_session_ids(events, rules, report):

@@ -91,6 +91,9 @@ def test_session_ids_of_events_are_checked(compare):
     assert compare(log, lambda tables: None, "--check-events")[0] == 0
     log[0]["session_id"] = None
     assert compare(log, lambda tables: None, "--check-events")[0] == 1
+    log[0]["overflow"] = True
+    code, output = compare(log, lambda tables: None, "--check-events")
+    assert code == 1 and "found no room" in output
 
 
 def test_a_delta_table_is_read_by_its_log(tmp_path):

@@ -40,8 +40,8 @@ pub struct LakeSettings {
 
 impl Lake {
     /// The lake at a path or URL. `options` are those of its object store, such as credentials, by the
-    /// names of their usual environment variables in either case; others are passed over. Nothing is
-    /// read or written yet.
+    /// names of their usual environment variables in either case; others are passed over. Nothing of the
+    /// lake is read or written yet.
     ///
     /// # Errors
     /// `Location` when there can be no lake.
@@ -50,7 +50,7 @@ impl Lake {
         let url = match Url::parse(location) {
             Ok(url) if url.scheme().len() > 1 => url,
             _ => {
-                let path = absolute(location).map_err(|e| bad(e.to_string()))?;
+                let path = absolute(location).map_err(bad)?;
                 Url::from_directory_path(path).map_err(|()| bad("no absolute path".to_owned()))?
             }
         };
@@ -246,15 +246,17 @@ impl LakeSettings {
 
 /// A path from the root and without `..`, which no object store's path may have. The folder that the last
 /// `..` leads to must exist; what lies in it need not.
-fn absolute(location: &str) -> std::io::Result<PathBuf> {
-    let path = std::path::absolute(location)?;
+fn absolute(location: &str) -> Result<PathBuf, String> {
+    let path = std::path::absolute(location).map_err(|e| e.to_string())?;
     let parts: Vec<Component<'_>> = path.components().collect();
     let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
         return Ok(path);
     };
     let (there, beyond) = parts.split_at(last + 1);
     let there: PathBuf = there.iter().collect();
-    Ok(there.canonicalize()?.join(beyond.iter().collect::<PathBuf>()))
+    let found =
+        there.canonicalize().map_err(|e| format!("there is no {}: {e}", there.display()))?;
+    Ok(found.join(beyond.iter().collect::<PathBuf>()))
 }
 
 #[cfg(test)]

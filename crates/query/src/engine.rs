@@ -45,7 +45,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long the lake may take to show that it can be read.
 const READY_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// SQL over one lake.
+/// SQL over one lake. To drop it ends its queries, and waits up to 5 s for their threads.
 pub struct Engine {
     settings: QuerySettings,
     metrics: Metrics,
@@ -67,7 +67,7 @@ impl Engine {
     /// `Engine` when threads or the spill folder cannot be made.
     ///
     /// # Panics
-    /// When the settings have problems.
+    /// When the settings have problems, or not one thread can be made.
     pub fn open(lake: Lake, settings: QuerySettings, metrics: Metrics) -> Result<Self, QueryError> {
         assert!(settings.problems().is_empty(), "{:?}", settings.problems());
         let failed = |reason: String| QueryError::Engine { reason };

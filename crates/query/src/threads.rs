@@ -19,7 +19,10 @@ pub struct Threads {
 
 impl Threads {
     /// # Errors
-    /// When no more threads can be made.
+    /// When the system has no more files for them.
+    ///
+    /// # Panics
+    /// When not one thread can be made.
     pub fn start(count: usize) -> std::io::Result<Threads> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(count)
@@ -39,9 +42,18 @@ impl Drop for Threads {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         // On a runtime's thread nothing may wait for another runtime; on a plain one it may.
-        let ending = std::thread::spawn(move || runtime.shutdown_timeout(END_TIME_MAX));
-        // It cannot panic.
-        let _ = ending.join();
+        let (give, given) = std::sync::mpsc::channel::<Runtime>();
+        let end =
+            move || given.into_iter().for_each(|threads| threads.shutdown_timeout(END_TIME_MAX));
+        match std::thread::Builder::new().spawn(end) {
+            // It lives until `give` is gone.
+            Ok(ending) => {
+                let _ = give.send(runtime);
+                drop(give);
+                let _ = ending.join();
+            }
+            Err(_) => runtime.shutdown_background(),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ mod storm;
 mod tables;
 mod world;
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 pub use definitions::Definitions;
@@ -53,6 +55,6 @@ pub fn run(
         scenario::Scenario::new(seed, on_real_tables, shows).run(size, definitions).await
     });
     // A thread of Delta's may still be at work for a process that was killed.
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(Duration::from_secs(5));
     ran
 }

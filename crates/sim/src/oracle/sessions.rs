@@ -20,6 +20,10 @@ impl Found {
     pub fn sessions_are_those_of_the_events(&self) -> Result<()> {
         let mut visitors: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
         for event in &self.events {
+            ensure!(
+                !is_refused(event) || is_live(event) && event["late"] == false,
+                "a repair and a load have room for every session: {event}"
+            );
             if is_of_no_session(event) {
                 ensure!(event["session_id"].is_null(), "it is of no session, and has one: {event}");
             } else {
