@@ -9,9 +9,9 @@ const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// How long a query that computes may take until it sees that it is to end.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// A runtime that may be dropped on another runtime's thread, and waits for its threads: glibc's
-/// `pthread_detach` reads from the stack of the thread that it lets go, and stacks as large as these are
-/// unmapped as soon as their thread ends, so that not to wait ends a process by SIGSEGV now and then.
+/// A runtime that may be dropped on another runtime's thread, and waits for its threads. Not to wait ends a
+/// process by SIGSEGV now and then: glibc's `pthread_detach` reads from the stack of the thread that it lets
+/// go, and the next thread that ends unmaps stacks of ended ones beyond 40 MiB.
 pub struct Threads {
     handle: Handle,
     runtime: Option<Runtime>,
@@ -40,19 +40,15 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
+        let runtime = &mut self.runtime;
         // On a runtime's thread nothing may wait for another runtime; on a plain one it may.
-        let (give, given) = std::sync::mpsc::channel::<Runtime>();
-        let end =
-            move || given.into_iter().for_each(|threads| threads.shutdown_timeout(END_TIME_MAX));
-        match std::thread::Builder::new().spawn(end) {
-            // It lives until `give` is gone.
-            Ok(ending) => {
-                let _ = give.send(runtime);
-                drop(give);
-                let _ = ending.join();
-            }
-            Err(_) => runtime.shutdown_background(),
+        std::thread::scope(|scope| {
+            let end = move || runtime.take().map(|threads| threads.shutdown_timeout(END_TIME_MAX));
+            let _ = std::thread::Builder::new().spawn_scoped(scope, end);
+        });
+        // The system had no thread to wait in.
+        if let Some(threads) = self.runtime.take() {
+            threads.shutdown_background();
         }
     }
 }
