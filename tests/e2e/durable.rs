@@ -3,11 +3,11 @@
 
 use std::collections::HashSet;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use footfall_tests::wait_until;
+use footfall_tests::{Running, wait_until};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -15,17 +15,21 @@ use crate::sample::quick;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const EVENTS: usize = 20;
-const CALLS: &str = "fsync,linkat,mkdir,rename,sendto,tgkill,write,writev";
+const CALLS: &str = "fsync,linkat,mkdir,recvfrom,rename,sendto,tgkill,write,writev";
 /// From this one on each thread's syncs fail. No thread makes half as many while it starts; the log's writer makes one
 /// an event.
 const FAILING_SYNC: usize = 200;
+const ABORT: i32 = 6;
 
 #[test]
 fn an_answer_and_a_name_come_after_the_sync() -> Result<()> {
     let folder = TempDir::new()?;
     let trace = folder.path().join("strace.txt");
-    let footfall = quick(&folder.path().join("data")).under(&tracer(&trace, &[]));
-    let running = footfall.start("up")?;
+    // A single partition, to which much is posted, has no ticks: what is synced is an event.
+    let footfall = quick(&folder.path().join("data")).set("log.partitions=1");
+    // Made by a process that died before it synced the folder above.
+    std::fs::create_dir_all(log_of_events(&footfall.lake()))?;
+    let running = footfall.clone().under(&tracer(&trace, &[])).start("up")?;
     for number in 0..EVENTS {
         let (status, answer) = running.post("/v1/events", event(&format!("d{number}")))?;
         ensure!(status == 202, "{answer}");
@@ -40,10 +44,33 @@ fn an_answer_and_a_name_come_after_the_sync() -> Result<()> {
     calls.require_synced_names(&footfall.lake())
 }
 
+/// Nor can anybody say whether a table has a version whose name was not synced: nothing is built on it.
+#[test]
+fn a_failed_sync_of_a_name_ends_the_process() -> Result<()> {
+    let folder = TempDir::new()?;
+    let trace = folder.path().join("strace.txt");
+    let footfall = quick(&folder.path().join("data"));
+    let versions = log_of_events(&footfall.lake());
+    std::fs::create_dir_all(&versions)?;
+    let path = versions.to_string_lossy();
+    // The first that a thread makes may be that of the table itself.
+    let more = ["-P", &path, "-e", "inject=fsync:error=EIO:when=2+"];
+    let mut running = footfall.clone().under(&tracer(&trace, &more)).start("up")?;
+    let answered = post_until_it_aborts(&mut running)?;
+    let calls = std::fs::read_to_string(&trace)?;
+    ensure!(calls.matches("(INJECTED)").count() == 1, "more than one sync failed: {calls}");
+    let running = footfall.start("up")?;
+    wait_until("the tables have them", PATIENCE, || {
+        Ok(running.number("SELECT count(*) FROM events")? >= answered.len() as i64)
+    })?;
+    let stored = running.sql("SELECT event_id FROM events ORDER BY 1")?;
+    ensure!(answered.iter().all(|id| stored.contains(&json!([id]))), "{answered:?}: {stored:?}");
+    running.stop()
+}
+
 /// What the disk holds then nobody can say: a later sync may succeed, and have dropped what this one did not write.
 #[test]
 fn a_failed_sync_of_the_log_ends_the_process() -> Result<()> {
-    const ABORT: i32 = 6;
     let folder = TempDir::new()?;
     let trace = folder.path().join("strace.txt");
     // A single partition, to which much is posted, has no ticks: every sync is of an event.
@@ -53,20 +80,7 @@ fn a_failed_sync_of_the_log_ends_the_process() -> Result<()> {
     let failing = footfall.clone().set("pipeline.commit_interval=60s");
     let failing = failing.set("pipeline.snapshot_interval=60s");
     let mut running = failing.under(&tracer(&trace, &["-e", &inject])).start("up")?;
-    let mut answered = Vec::new();
-    for number in 0..2 * FAILING_SYNC {
-        let id = format!("d{number}");
-        let Ok((status, answer)) = running.post("/v1/events", event(&id)) else { break };
-        ensure!(status == 202, "{id}: {status} {answer}");
-        answered.push(id);
-    }
-    let mut status = None;
-    wait_until("it ends by itself", PATIENCE, || {
-        status = running.ended()?;
-        Ok(status.is_some())
-    })?;
-    let status = status.context("no status")?;
-    ensure!(status.signal() == Some(ABORT), "it ended with {status}");
+    let answered = post_until_it_aborts(&mut running)?;
     let mut text = String::new();
     wait_until("the trace tells of the end", PATIENCE, || {
         text = std::fs::read_to_string(&trace)?;
@@ -88,6 +102,30 @@ fn a_failed_sync_of_the_log_ends_the_process() -> Result<()> {
         ensure!(stored.contains(&json!([id, 1])), "{id} is not there once: {stored:?}");
     }
     running.stop()
+}
+
+/// Posts events one by one to what ends by itself; those that were answered.
+fn post_until_it_aborts(running: &mut Running) -> Result<Vec<String>> {
+    let (began, mut answered) = (Instant::now(), Vec::new());
+    while began.elapsed() < PATIENCE {
+        let id = format!("d{}", answered.len());
+        let Ok((status, answer)) = running.post("/v1/events", event(&id)) else { break };
+        ensure!(status == 202, "{id}: {status} {answer}");
+        answered.push(id);
+    }
+    let mut status = None;
+    wait_until("it ends by itself", PATIENCE, || {
+        status = running.ended()?;
+        Ok(status.is_some())
+    })?;
+    let status = status.context("no status")?;
+    ensure!(status.signal() == Some(ABORT), "it ended with {status}");
+    Ok(answered)
+}
+
+/// Where the versions of `events` are named.
+fn log_of_events(lake: &Path) -> PathBuf {
+    lake.join("events/_delta_log")
 }
 
 /// Writes the calls of what it starts to `trace`; `more` are further arguments.
@@ -141,17 +179,20 @@ impl Calls {
         Calls(calls)
     }
 
-    /// Before each answer 202 the log's file was synced, since the answer before it.
+    /// Before each answer 202 the log's file was synced, since its request came.
     fn require_synced_answers(&self) -> Result<()> {
-        let (mut answers, mut is_synced) = (0, false);
+        let (mut requests, mut answers, mut is_synced) = (0, 0, false);
         for call in &self.0 {
             if is_sync_of_log(call) {
                 is_synced = true;
+            } else if call.contains("\"POST /v1/events") {
+                (requests, is_synced) = (requests + 1, false);
             } else if is_answer(call) {
                 ensure!(is_synced, "answer {answers} was sent before the log was synced: {call}");
                 (answers, is_synced) = (answers + 1, false);
             }
         }
+        ensure!(requests == EVENTS, "{requests} requests of {EVENTS} are in the trace");
         ensure!(answers == EVENTS, "{answers} answers of {EVENTS} are in the trace");
         Ok(())
     }
@@ -186,7 +227,8 @@ impl Calls {
         Ok(())
     }
 
-    /// A file of the lake was synced before it got its name, and its folder behind that.
+    /// A file of the lake was synced before it got its name, and its folder behind that; the folder above was synced before,
+    /// whoever made the folder.
     fn require_synced_names(&self, lake: &Path) -> Result<()> {
         let (mut synced, mut named) = (HashSet::new(), Vec::new());
         let mut names = 0;
@@ -203,6 +245,8 @@ impl Calls {
                 }
                 ensure!(synced.contains(staged), "{name} got its name before it was synced");
                 let folder = Path::new(name).parent().context("a file in no folder")?;
+                let above = folder.parent().context("a folder in no folder")?.to_string_lossy();
+                ensure!(synced.contains(&*above), "{name} got its name before {above} was synced");
                 named.push(folder.to_string_lossy().into_owned());
                 names += 1;
             }

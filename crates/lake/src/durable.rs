@@ -1,9 +1,11 @@
 //! A local folder as an object store that holds what it says it holds: `object_store`'s own does not
 //! fsync. A file is synced before it gets its name, and its folder before the call returns.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path as OsPath, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -11,18 +13,19 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result, UploadPart,
 };
 use uuid::Uuid;
 
 const STORE: &str = "DurableFolder";
 
 /// The local file system, with writes that are on disk when they are answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DurableFolder {
     files: LocalFileSystem,
+    folders: Arc<Folders>,
 }
 
 impl std::fmt::Display for DurableFolder {
@@ -32,9 +35,10 @@ impl std::fmt::Display for DurableFolder {
 }
 
 impl DurableFolder {
-    /// The whole file system: paths are absolute.
-    pub fn new() -> DurableFolder {
-        DurableFolder { files: LocalFileSystem::new() }
+    /// What lies in `root`, or will; paths are absolute.
+    pub fn new(root: PathBuf) -> DurableFolder {
+        let folders = Arc::new(Folders { root, named: Mutex::default() });
+        DurableFolder { files: LocalFileSystem::new(), folders }
     }
 }
 
@@ -109,9 +113,9 @@ impl ObjectStore for DurableFolder {
             }
         };
         let target = self.files.path_to_filesystem(location)?;
-        let staging = staging_path(&target);
+        let (staging, folders) = (staging_path(&target), Arc::clone(&self.folders));
         let written = tokio::task::spawn_blocking(move || {
-            let written = write(&staging, &target, &payload, is_create);
+            let written = write(&folders, &staging, &target, &payload, is_create);
             if written.is_err() || is_create {
                 // One that stays, as after a crash, is in no listing and in nobody's way.
                 let _ = std::fs::remove_file(&staging);
@@ -125,11 +129,10 @@ impl ObjectStore for DurableFolder {
     async fn put_multipart_opts(
         &self,
         location: &Path,
-        options: PutMultipartOptions,
+        _: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let target = self.files.path_to_filesystem(location)?;
-        let upload = self.files.put_multipart_opts(location, options).await?;
-        Ok(Box::new(DurableUpload { upload, target }))
+        let (folder, location) = (self.clone(), location.clone());
+        Ok(Box::new(Upload { folder, location, parts: Vec::new() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -160,60 +163,81 @@ impl ObjectStore for DurableFolder {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.files.copy_opts(from, to, options).await?;
-        let target = self.files.path_to_filesystem(to)?;
-        sync(&target).map_err(|source| named(&target, source))
+        let mode = match options.mode {
+            CopyMode::Overwrite => PutMode::Overwrite,
+            CopyMode::Create => PutMode::Create,
+        };
+        let whole = self.files.get(from).await?.bytes().await?;
+        self.put_opts(to, whole.into(), mode.into()).await.map(drop)
     }
 }
 
 fn write(
+    folders: &Folders,
     staging: &OsPath,
     target: &OsPath,
     payload: &PutPayload,
     is_create: bool,
 ) -> std::io::Result<()> {
-    if let Some(folder) = target.parent()
-        && !folder.is_dir()
-    {
-        make_folders(folder)?;
-    }
+    let folder = target.parent().unwrap_or(OsPath::new("/"));
+    folders.require(folder)?;
     let mut file = File::create_new(staging)?;
     for part in payload {
         file.write_all(part)?;
     }
     file.sync_all()?;
+    let named_in = File::open(folder)?;
     if is_create {
         std::fs::hard_link(staging, target)?;
     } else {
         std::fs::rename(staging, target)?;
     }
-    sync_folder(target)
+    sync_name(&named_in, target);
+    Ok(())
 }
 
-/// Makes the folder and those above it, each named durably in the one above.
-fn make_folders(folder: &OsPath) -> std::io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = folder.parent() {
-        make_folders(above)?;
-    }
-    match std::fs::create_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sync_folder(folder),
+/// Syncs the folder in which `path` got its name. Where that fails the process ends: nobody can say whether the disk holds a
+/// name that everybody sees, and a later sync may succeed and have dropped it. A restart sees what the disk holds.
+fn sync_name(folder: &File, path: &OsPath) {
+    if let Err(error) = folder.sync_all() {
+        let path = path.display();
+        tracing::error!(%error, %path, "a new name cannot be synced: the process ends");
+        eprintln!("{path}: {error}: a new name cannot be synced: the process ends");
+        std::process::abort()
     }
 }
 
-fn sync(path: &OsPath) -> std::io::Result<()> {
-    File::open(path)?.sync_all()?;
-    sync_folder(path)
+/// The folders of a lake. One that is there was perhaps made by a process that died before it synced the folder above: each
+/// process syncs that once.
+#[derive(Debug)]
+struct Folders {
+    /// Those above it are no business of a lake's, once they are there.
+    root: PathBuf,
+    /// Known to be named durably in the folders above them.
+    named: Mutex<HashSet<PathBuf>>,
 }
 
-fn sync_folder(path: &OsPath) -> std::io::Result<()> {
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
+impl Folders {
+    /// Makes the folder and those above it as far as they are missing, each named durably in the one above.
+    fn require(&self, folder: &OsPath) -> std::io::Result<()> {
+        let is_there = folder.is_dir();
+        let is_outside = !folder.starts_with(&self.root);
+        if is_there && (is_outside || self.named().contains(folder)) {
+            return Ok(());
+        }
+        let Some(above) = folder.parent() else { return Ok(()) };
+        self.require(above)?;
+        let named_in = File::open(above)?;
+        match std::fs::create_dir(folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => sync_name(&named_in, folder),
+        }
+        self.named().insert(folder.to_owned());
+        Ok(())
+    }
+
+    fn named(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -225,26 +249,30 @@ fn named(path: &OsPath, source: std::io::Error) -> Error {
     Error::Generic { store: STORE, source: format!("{path}: {source}").into() }
 }
 
+/// What comes in parts, a large checkpoint of a table's log, is written as all else once it is whole.
 #[derive(Debug)]
-struct DurableUpload {
-    upload: Box<dyn MultipartUpload>,
-    target: PathBuf,
+struct Upload {
+    folder: DurableFolder,
+    location: Path,
+    parts: Vec<PutPayload>,
 }
 
 #[async_trait]
-impl MultipartUpload for DurableUpload {
+impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.upload.put_part(data)
+        self.parts.push(data);
+        Box::pin(std::future::ready(Ok(())))
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let result = self.upload.complete().await?;
-        sync(&self.target).map_err(|source| named(&self.target, source))?;
-        Ok(result)
+        let parts = std::mem::take(&mut self.parts);
+        let whole: PutPayload = parts.into_iter().flatten().collect();
+        self.folder.put(&self.location, whole).await
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.upload.abort().await
+        self.parts.clear();
+        Ok(())
     }
 }
 
