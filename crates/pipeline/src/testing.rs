@@ -25,6 +25,11 @@ pub const TOPIC: &str = "events";
 /// 2026-01-02T00:00:00Z.
 pub const STARTED: Micros = Micros(1_767_312_000_000_000);
 
+pub fn lake_settings(partitions: u32) -> LakeSettings {
+    let Rules { session_gap, session_cap, .. } = rules();
+    LakeSettings { topic: TOPIC.to_owned(), partitions, session_gap, session_cap }
+}
+
 pub struct Shop {
     pub folder: TempDir,
     pub lake: Lake,
@@ -44,13 +49,7 @@ impl Shop {
 
     pub async fn of_partitions(partitions: u32) -> Shop {
         let shop = Shop::empty();
-        let settings = LakeSettings {
-            topic: TOPIC.to_owned(),
-            partitions,
-            session_gap: rules().session_gap,
-            session_cap: rules().session_cap,
-        };
-        shop.lake.make(&settings).await.unwrap();
+        shop.lake.make(&lake_settings(partitions)).await.unwrap();
         shop
     }
 

@@ -112,7 +112,10 @@ impl Broker {
         }
         for (partition, offset) in positions {
             let kept = &mut state.partitions[partition.0 as usize];
-            kept.begin = kept.begin.max(offset.0 as usize);
+            if kept.begin < offset.0 as usize {
+                kept.begin = offset.0 as usize;
+                self.world.count("released");
+            }
         }
     }
 

@@ -10,7 +10,7 @@ const RARE_SEEDS_MIN: u64 = 200;
 
 /// What happens, and how often in 600 seeds at least: half as often as is usual, or less where few runs have it.
 const SEEDS: u64 = 600;
-const HAPPENS: [(&str, u64); 30] = [
+const HAPPENS: [(&str, u64); 31] = [
     ("death", 360),
     ("failure", 6_000),
     ("delay", 3_000),
@@ -40,6 +40,7 @@ const HAPPENS: [(&str, u64); 30] = [
     ("rewrite", 6_000),
     ("acknowledged", 14_000),
     ("deleted", 8),
+    ("released", 1_000),
     ("publish", 900),
 ];
 

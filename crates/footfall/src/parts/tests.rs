@@ -25,6 +25,21 @@ async fn a_log_that_failed_for_good_ends_the_collector() {
     assert_eq!(ended.unwrap_err().to_string(), "event log failing: restart footfall");
 }
 
+/// A collector that went on alone would take what nobody reads.
+#[tokio::test]
+async fn a_part_that_ends_ends_the_others() {
+    let all: [fn(&mut Parts) -> &mut Running; 3] =
+        [|parts| &mut parts.ingest, |parts| &mut parts.pipeline, |parts| &mut parts.query];
+    for of in all {
+        let mut parts = Parts::default();
+        let stopped = parts.ingest.stop.clone();
+        of(&mut parts).tasks.spawn(async { anyhow::bail!("it broke off") });
+        let ended = tokio::time::timeout(PATIENCE, parts.supervise()).await.unwrap();
+        assert_eq!(ended.unwrap_err().to_string(), "it broke off");
+        assert!(stopped.is_cancelled());
+    }
+}
+
 /// Whoever is answered 2xx, or with an image, never sends it again.
 #[tokio::test]
 async fn what_the_log_does_not_take_is_to_be_sent_again() {

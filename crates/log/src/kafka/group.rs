@@ -195,3 +195,21 @@ impl Context {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who has read nothing begins at the end where that is asked for, and would leave out what the group has not read.
+    #[test]
+    fn an_offset_that_is_not_told_is_not_taken_for_none() {
+        let mut settings = KafkaSettings::new("mock", "not made", 1);
+        settings.client.insert("test.mock.num.brokers".to_owned(), "1".to_owned());
+        let (told, _members) = unbounded_channel();
+        let mut config = client::config(&settings);
+        let client = client::create(config.set("group.id", "g"), Context { told }).unwrap();
+        let committed = Committed { settings, client: Arc::new(client) };
+        let failed = committed.offsets(&[Partition(0)]).unwrap_err();
+        assert!(matches!(failed, LogError::Unavailable { .. }), "{failed}");
+    }
+}

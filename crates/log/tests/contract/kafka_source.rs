@@ -182,4 +182,7 @@ async fn what_a_topic_let_go_of_is_passed_over() {
     topic.admin().delete_records(&before, &AdminOptions::new()).await.unwrap();
     let mut source = topic.join(Start::Earliest);
     assert_eq!(read(slice::from_mut(&mut source), 1).await, [(0, 2, "c".to_owned())]);
+    // The others are read on.
+    topic.send(1, &["d"]).await;
+    assert_eq!(read(slice::from_mut(&mut source), 1).await, [(1, 0, "d".to_owned())]);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use footfall_event::schema::Table;
 use footfall_event::{Day, Micros, Offset, Partition};
 use footfall_lake::{Commit, FileWriter, Rewrite, TableWriter};
-use footfall_log::{LocalLog, LocalSettings};
+use footfall_log::{Kind, LocalLog, LocalSettings, NewRecord};
 use footfall_sessionizer::Rules;
 use tempfile::TempDir;
 
@@ -320,6 +320,11 @@ async fn a_load_under_way_keeps_its_files() {
     let mut files = FileWriter::of_load(&lake, Table::Events, &other.hash);
     files.write(&rows).await.unwrap();
     let files = files.finish().await.unwrap();
+    // A pipeline has yet to commit what others sent.
+    let rows = crate::testing::rows(&other, &[&of("w", at(3, "c", ""))]);
+    let mut of_others = FileWriter::new(&lake, Table::Events);
+    of_others.write(&rows).await.unwrap();
+    let of_others = of_others.finish().await.unwrap();
     // Its sessions may begin with the same events; a writer that died left the same.
     let standing = TableWriter::open(&lake, Table::Sessions).await.unwrap().files().unwrap();
     let standing = place.shop.table(Table::Sessions).join(standing[0].path());
@@ -334,7 +339,8 @@ async fn a_load_under_way_keeps_its_files() {
     assert_eq!(place.advance().await.done, 1);
     let mut writer = TableWriter::open(&lake, Table::Events).await.unwrap();
     writer.commit(&Commit { files, is_load: true, ..Commit::default() }).await.unwrap();
-    assert_eq!(place.shop.ask(ROWS).await, ["v 1"]);
+    writer.commit(&Commit { files: of_others, ..Commit::default() }).await.unwrap();
+    assert_eq!(place.shop.ask(ROWS).await, ["v 1", "w 1"]);
     assert!(of_load.exists() && !of_dead.exists() && !standing.exists());
 }
 
@@ -365,6 +371,25 @@ async fn a_recompute_leaves_out_who_is_about_to_be_erased() {
     recompute(&place.shop.lake, &Arc::new(other), always, |_| ()).await.unwrap();
     let rules = "SELECT visitor_id, config_id FROM sessions ORDER BY 1";
     assert_eq!(place.shop.ask(rules).await, [format!("v {before}"), format!("w {after}")]);
+}
+
+/// The fold lets go of the visitor at the control record: a snapshot right before it may hold events that come later.
+#[tokio::test]
+async fn rows_are_erased_once_a_snapshot_lies_behind_the_control_record() {
+    let place = Place::new().await;
+    load(&place, "x", &[at(1, "a", "")]).await;
+    let payload = bytes::Bytes::new();
+    let tick = NewRecord { partition: Partition(0), kind: Kind::Tick, payload };
+    place.log.append(vec![tick]).await.unwrap();
+    let request = place.ask_for("v").await;
+    place.advance().await;
+    let erasure = find(&place.shop.lake, &request.id).await.unwrap().unwrap();
+    assert_eq!(erasure.control_offsets, BTreeMap::from([(0, 1)]));
+    place.speak(0, 1).await;
+    assert_eq!(place.advance().await, Advanced { waiting: 1, ..Advanced::default() });
+    assert_eq!(place.shop.ask(ROWS).await, ["v 1"]);
+    place.speak(1, 2).await;
+    assert_eq!(place.advance().await, Advanced { done: 1, ..Advanced::default() });
 }
 
 /// A session of events that `events` has yet to tell of may be a newcomer's.

@@ -1,10 +1,15 @@
 //! Loads of a few lines into a lake in a temporary folder.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use footfall_lake::{Between, ModelTables};
+use object_store::memory::InMemory;
 
 use super::read::Side;
 use super::*;
-use crate::testing::{STARTED, Shop, at, before_its_end, files, named, rows, rules};
+use crate::testing::{STARTED, Shop, at, before_its_end, files, lake_settings, named, rows, rules};
 
 fn texts(lines: &[String]) -> Vec<&str> {
     lines.iter().map(String::as_str).collect()
@@ -65,6 +70,34 @@ async fn a_load_that_died_behind_events_is_finished_and_then_adds_nothing() {
     let receipt = shop.load("1", &texts(&lines)).await;
     assert_eq!(receipt.had, Table::ALL);
     assert_eq!(shop.ask(sql).await, ["3 2 3 1 4 3"]);
+}
+
+/// A table's log that is reached after so long.
+#[derive(Debug)]
+struct Slow(Duration);
+
+#[async_trait]
+impl Between for Slow {
+    async fn before(&self, _: &str) -> Result<(), String> {
+        tokio::time::sleep(self.0).await;
+        Ok(())
+    }
+
+    async fn after(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A live writer whose files are as old has stood still, and they may be deleted; a load's wait for its end.
+#[tokio::test(start_paused = true)]
+async fn a_load_may_take_hours() {
+    let slow = Slow(Duration::from_secs(61 * 60));
+    let logs = ModelTables::default().reached_through(Arc::new(slow));
+    let lake = Lake::in_store(Arc::new(InMemory::new()), Arc::new(logs)).unwrap();
+    lake.make(&lake_settings(1)).await.unwrap();
+    let load = named("1");
+    let receipt = super::load(&lake, &load, &files(&load, &[&at(0, "a", "")])).await.unwrap();
+    assert_eq!((receipt.had, receipt.sessions), (Vec::new(), 1));
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ pub struct OddLog {
     was_asked: AtomicBool,
     /// Whether the next append is done and its answer lost.
     pub loses_answer: AtomicBool,
+    /// Whether it takes nothing any more.
+    pub failed_for_good: AtomicBool,
     /// What may be published; the rest waits.
     pub publishable: Semaphore,
 }
@@ -38,6 +40,7 @@ impl OddLog {
             moves_to: None,
             was_asked: AtomicBool::new(false),
             loses_answer: AtomicBool::new(false),
+            failed_for_good: AtomicBool::new(false),
             publishable: Semaphore::new(Semaphore::MAX_PERMITS),
         }
     }
@@ -54,6 +57,9 @@ impl EventLog for OddLog {
     }
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
+        if self.failed_for_good.load(Ordering::Relaxed) {
+            return Err(LogError::Io { at: "here".to_owned(), why: "it failed".to_owned() });
+        }
         let appended = self.log.append(records).await?;
         match self.loses_answer.swap(false, Ordering::Relaxed) {
             true => Err(LogError::Unavailable { at: "here".to_owned(), why: "lost".to_owned() }),

@@ -65,6 +65,17 @@ impl Shop {
         records
     }
 
+    /// When each record of a partition was appended.
+    async fn append_times(&self, partition: Partition) -> Vec<Micros> {
+        let bounds = self.log().bounds(partition).await.unwrap();
+        let mut times = Vec::new();
+        for offset in bounds.start.0..bounds.end.0 {
+            let record = self.log().read_one(partition, Offset(offset)).await.unwrap().unwrap();
+            times.push(record.append_time);
+        }
+        times
+    }
+
     fn holds_the_person(&self) -> bool {
         holds(self.directory.path(), PERSON.as_bytes())
     }
@@ -132,7 +143,9 @@ async fn only_what_lies_below_the_offset_is_erased() {
     let shop = Shop::new();
     shop.append(P0, &[PERSON, "a", PERSON]).await;
     shop.append(P1, &[PERSON]).await;
+    let appended = shop.append_times(P0).await;
     assert_eq!(shop.redact(&[(P0, 2)]).await, Redacted::Records(1));
+    assert_eq!(shop.append_times(P0).await, appended);
     assert_eq!(shop.records(P0).await, [".", "a", PERSON]);
     assert_eq!(shop.records(P1).await, [PERSON]);
     // Later, in the segment that was rewritten once.

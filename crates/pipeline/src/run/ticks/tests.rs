@@ -1,5 +1,7 @@
 //! When a quiet partition is ticked, on the local log and by a clock that only the tests move.
 
+use std::sync::atomic::Ordering;
+
 use footfall_event::Micros;
 use footfall_lake::Lake;
 use footfall_log::{LocalLog, LocalSettings};
@@ -10,6 +12,7 @@ use super::*;
 use crate::old_resend::OldResends;
 use crate::partition::PartitionFold;
 use crate::rows::Origin;
+use crate::testing::OddLog;
 use crate::{JobsRun, Retention};
 
 const OURS: Partition = Partition(0);
@@ -105,4 +108,16 @@ async fn who_is_given_more_waits_for_the_rest() {
     assert_eq!(bench.end_after(Duration::ZERO).await, 2);
     assert_eq!(bench.end_after(most).await, 2);
     assert_eq!(bench.end_after(Duration::from_millis(1)).await, 3);
+}
+
+/// Another process takes the partition then, and writes to the log what this one cannot.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_failed_for_good_is_told() {
+    let mut bench = Bench::new();
+    let log = OddLog::new();
+    log.failed_for_good.store(true, Ordering::Relaxed);
+    bench.log = Arc::new(log);
+    assert_eq!(bench.end_after(AFTER).await, 0);
+    let failed = bench.folding.send_tick(&bench.log, &bench.settings).unwrap_err();
+    assert!(matches!(failed, LogError::Io { .. }), "{failed}");
 }
