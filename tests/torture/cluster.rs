@@ -1,6 +1,7 @@
 //! The parts as processes of their own on three Kafka brokers, behind a network that fails: parts and brokers
 //! killed, pipelines joining and leaving, hours of lag, and records written to the topic by hand.
 
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -110,12 +111,13 @@ struct Cluster {
 
 impl Cluster {
     fn start(folder: &TempDir) -> Result<Cluster> {
-        let first = successive_ports()?;
+        let listeners = successive_listeners()?;
+        let first = listeners[0].local_addr()?.port();
         let kafka = Kafka::start_behind(BROKERS, Some(first))?;
         let listen = format!("127.0.0.1:{}", port()?);
-        let mut proxies = vec![Proxy::start(0, &listen)?];
-        for (port, broker) in (first..).zip(kafka.brokers.split(',')) {
-            proxies.push(Proxy::start(port, broker)?);
+        let mut proxies = vec![Proxy::start(&listen)?];
+        for (listener, broker) in listeners.into_iter().zip(kafka.brokers.split(',')) {
+            proxies.push(Proxy::on(listener, broker)?);
         }
         let addresses: Vec<String> = proxies[1..].iter().map(Proxy::address).collect();
         let footfall = quick(&folder.path().join("data"))
@@ -306,13 +308,15 @@ impl ProducerContext for Refusals {
     }
 }
 
-/// The first of as many free ports as there are brokers.
-fn successive_ports() -> Result<u16> {
+/// On successive ports, one for each broker. They are held from here on: until the brokers run, others look for ports too.
+fn successive_listeners() -> Result<Vec<TcpListener>> {
     for _ in 0..100 {
         let first = port()?;
-        let is_free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if (first..first + BROKERS as u16).all(is_free) {
-            return Ok(first);
+        let ports = first..first.saturating_add(BROKERS as u16);
+        let listeners: Vec<_> =
+            ports.map_while(|port| TcpListener::bind(("127.0.0.1", port)).ok()).collect();
+        if listeners.len() == BROKERS {
+            return Ok(listeners);
         }
     }
     Err(anyhow!("no {BROKERS} successive ports are free"))

@@ -42,7 +42,7 @@ pub fn round(seed: u64, rng: &mut ChaCha8Rng, storm: Duration, totals: &mut Tota
     let folder = TempDir::new()?;
     let data = folder.path().join("data");
     let listen = format!("127.0.0.1:{}", port()?);
-    let proxy = Proxy::start(0, &listen)?;
+    let proxy = Proxy::start(&listen)?;
     let footfall = quick(&data);
     let client =
         Client::start(&format!("http://{}", proxy.address()), &list(folder.path()), seed, PAUSE)?;

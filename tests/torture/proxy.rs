@@ -32,10 +32,19 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// One on any free port.
+    ///
     /// # Errors
-    /// When the port is taken.
-    pub fn start(port: u16, server: &str) -> Result<Proxy> {
-        let listener = TcpListener::bind(("127.0.0.1", port))?;
+    /// When there is none.
+    pub fn start(server: &str) -> Result<Proxy> {
+        Proxy::on(TcpListener::bind("127.0.0.1:0")?, server)
+    }
+
+    /// One on a port that is held already.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn on(listener: TcpListener, server: &str) -> Result<Proxy> {
         let port = listener.local_addr()?.port();
         let state = Arc::new(State::default());
         let (server, shared) = (server.to_owned(), state.clone());

@@ -96,7 +96,9 @@ impl Trace {
         let mut folders = path.iter().map(|part| part.to_string_lossy());
         let first = folders.next()?;
         if first == "_footfall" {
-            return (folders.next()? == "snapshots").then_some(Stage::Snapshot);
+            // The folder of a partition, or a file in it.
+            return (folders.next()? == "snapshots" && folders.nth(1).is_some())
+                .then_some(Stage::Snapshot);
         }
         let table = TABLES.into_iter().find(|table| *table == first)?;
         let second = folders.next()?;

@@ -13,16 +13,18 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     Result, UploadPart,
 };
 use uuid::Uuid;
 
 const STORE: &str = "DurableFolder";
+/// A disk's failure.
+const EIO: i32 = 5;
 
 /// The local file system, with writes that are on disk when they are answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DurableFolder {
     files: LocalFileSystem,
     folders: Arc<Folders>,
@@ -35,10 +37,9 @@ impl std::fmt::Display for DurableFolder {
 }
 
 impl DurableFolder {
-    /// What lies in `root`, or will; paths are absolute.
-    pub fn new(root: PathBuf) -> DurableFolder {
-        let folders = Arc::new(Folders { root, named: Mutex::default() });
-        DurableFolder { files: LocalFileSystem::new(), folders }
+    /// The whole file system: paths are absolute.
+    pub fn new() -> DurableFolder {
+        DurableFolder::default()
     }
 }
 
@@ -52,7 +53,7 @@ fn staging_path(target: &OsPath) -> PathBuf {
 
 /// Deletes what writes below `folder` that were broken off before `before` left behind; how many files.
 pub fn delete_staged(folder: &OsPath, before: SystemTime) -> Result<usize> {
-    let failed = |source| named(folder, source);
+    let failed = |source| failed_at(folder, source);
     let mut deleted = 0;
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -76,11 +77,11 @@ pub fn delete_staged_of(target: &OsPath) -> Result<usize> {
     let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return Ok(0) };
     let prefix = format!("{}#", name.to_string_lossy());
     let mut deleted = 0;
-    for entry in std::fs::read_dir(folder).map_err(|source| named(folder, source))? {
-        let path = entry.map_err(|source| named(folder, source))?.path();
+    for entry in std::fs::read_dir(folder).map_err(|source| failed_at(folder, source))? {
+        let path = entry.map_err(|source| failed_at(folder, source))?.path();
         let is_of = path.file_name().is_some_and(|of| of.to_string_lossy().starts_with(&prefix));
         if is_of && is_staged(&path) {
-            std::fs::remove_file(&path).map_err(|source| named(&path, source))?;
+            std::fs::remove_file(&path).map_err(|source| failed_at(&path, source))?;
             deleted += 1;
         }
     }
@@ -107,10 +108,7 @@ impl ObjectStore for DurableFolder {
         let is_create = match options.mode {
             PutMode::Overwrite => false,
             PutMode::Create => true,
-            PutMode::Update(_) => {
-                let operation = "`put_opts` with `PutMode::Update`".to_owned();
-                return Err(Error::NotImplemented { operation, implementer: STORE.to_owned() });
-            }
+            PutMode::Update(_) => return Err(not_implemented("put_opts with PutMode::Update")),
         };
         let target = self.files.path_to_filesystem(location)?;
         let (staging, folders) = (staging_path(&target), Arc::clone(&self.folders));
@@ -120,7 +118,7 @@ impl ObjectStore for DurableFolder {
                 // One that stays, as after a crash, is in no listing and in nobody's way.
                 let _ = std::fs::remove_file(&staging);
             }
-            written.map_err(|source| named(&target, source))
+            written.map_err(|source| failed_at(&target, source))
         });
         written.await.map_err(|source| Error::JoinError { source })??;
         Ok(PutResult { e_tag: None, version: None })
@@ -162,13 +160,9 @@ impl ObjectStore for DurableFolder {
         self.files.list_with_delimiter(prefix).await
     }
 
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let mode = match options.mode {
-            CopyMode::Overwrite => PutMode::Overwrite,
-            CopyMode::Create => PutMode::Create,
-        };
-        let whole = self.files.get(from).await?.bytes().await?;
-        self.put_opts(to, whole.into(), mode.into()).await.map(drop)
+    /// Nobody copies a lake's files.
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        Err(not_implemented("copy_opts"))
     }
 }
 
@@ -186,62 +180,80 @@ fn write(
         file.write_all(part)?;
     }
     file.sync_all()?;
-    let named_in = File::open(folder)?;
+    // Opened before: what fails from here on is told by the sync.
+    let folder = File::open(folder)?;
     if is_create {
         std::fs::hard_link(staging, target)?;
     } else {
         std::fs::rename(staging, target)?;
     }
-    sync_name(&named_in, target);
+    folder.sync_all().unwrap_or_else(|error| abort(target, &error));
     Ok(())
 }
 
-/// Syncs the folder in which `path` got its name. Where that fails the process ends: nobody can say whether the disk holds a
-/// name that everybody sees, and a later sync may succeed and have dropped it. A restart sees what the disk holds.
-fn sync_name(folder: &File, path: &OsPath) {
-    if let Err(error) = folder.sync_all() {
-        let path = path.display();
-        tracing::error!(%error, %path, "a new name cannot be synced: the process ends");
-        eprintln!("{path}: {error}: a new name cannot be synced: the process ends");
-        std::process::abort()
-    }
+/// Ends the process: a name that everybody sees may not be on the disk, and a later sync may succeed and have dropped it.
+/// Nothing more shall be built on it.
+fn abort(path: &OsPath, error: &std::io::Error) {
+    let path = path.display();
+    tracing::error!(%error, %path, "its name cannot be synced: the process ends");
+    eprintln!("{path}: {error}: its name cannot be synced: the process ends");
+    std::process::abort()
 }
 
-/// The folders of a lake. One that is there was perhaps made by a process that died before it synced the folder above: each
-/// process syncs that once.
-#[derive(Debug)]
-struct Folders {
-    /// Those above it are no business of a lake's, once they are there.
-    root: PathBuf,
-    /// Known to be named durably in the folders above them.
-    named: Mutex<HashSet<PathBuf>>,
-}
+/// The folders that are known to be named durably in those above them. One that is there was perhaps made by a process that
+/// died before it synced the folder above: each process does so once.
+#[derive(Debug, Default)]
+struct Folders(Mutex<HashSet<PathBuf>>);
 
 impl Folders {
     /// Makes the folder and those above it as far as they are missing, each named durably in the one above.
     fn require(&self, folder: &OsPath) -> std::io::Result<()> {
         let is_there = folder.is_dir();
-        let is_outside = !folder.starts_with(&self.root);
-        if is_there && (is_outside || self.named().contains(folder)) {
+        if is_there && self.known().contains(folder) {
             return Ok(());
         }
-        let Some(above) = folder.parent() else { return Ok(()) };
-        self.require(above)?;
-        let named_in = File::open(above)?;
-        match std::fs::create_dir(folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => sync_name(&named_in, folder),
+        if let Some(above) = folder.parent() {
+            self.require(above)?;
+            if is_there {
+                sync_as_far_as_it_goes(above);
+            } else {
+                make(folder, above)?;
+            }
         }
-        self.named().insert(folder.to_owned());
+        self.known().insert(folder.to_owned());
         Ok(())
     }
 
-    fn named(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn named(path: &OsPath, source: std::io::Error) -> Error {
+fn make(folder: &OsPath, above: &OsPath) -> std::io::Result<()> {
+    let opened = File::open(above)?;
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => opened.sync_all().unwrap_or_else(|error| abort(folder, &error)),
+    }
+    Ok(())
+}
+
+/// A folder that this process may not read, or that is of no disk, was made by somebody else long ago.
+fn sync_as_far_as_it_goes(folder: &OsPath) {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.raw_os_error() == Some(EIO) => abort(folder, &error),
+        Err(error) => {
+            tracing::debug!(%error, folder = %folder.display(), "a folder above is not synced");
+        }
+        Ok(()) => {}
+    }
+}
+
+fn not_implemented(operation: &str) -> Error {
+    Error::NotImplemented { operation: operation.to_owned(), implementer: STORE.to_owned() }
+}
+
+fn failed_at(path: &OsPath, source: std::io::Error) -> Error {
     let path = path.display().to_string();
     if source.kind() == std::io::ErrorKind::AlreadyExists {
         return Error::AlreadyExists { path, source: source.into() };
@@ -265,8 +277,8 @@ impl MultipartUpload for Upload {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let parts = std::mem::take(&mut self.parts);
-        let whole: PutPayload = parts.into_iter().flatten().collect();
+        // Kept until they are written: who fails may complete it later.
+        let whole: PutPayload = self.parts.iter().flat_map(|part| part.iter().cloned()).collect();
         self.folder.put(&self.location, whole).await
     }
 

@@ -54,15 +54,19 @@ impl Lake {
                 Url::from_directory_path(path).map_err(|()| bad("no absolute path".to_owned()))?
             }
         };
-        let (store, root): (Arc<dyn ObjectStore>, Path) = if url.scheme() == "file" {
-            let path = url.to_file_path().map_err(|()| bad("no absolute path".to_owned()))?;
-            let root = Path::from_absolute_path(&path).map_err(|e| bad(e.to_string()))?;
-            (Arc::new(DurableFolder::new(path)), root)
+        let store: Arc<dyn ObjectStore> = if url.scheme() == "file" {
+            Arc::new(DurableFolder::new())
         } else {
             let options = options.into_iter().map(|(key, value)| (key.to_lowercase(), value));
             let (store, _) =
                 object_store::parse_url_opts(&url, options).map_err(|e| bad(e.to_string()))?;
-            (Arc::from(store), Path::from_url_path(url.path()).map_err(|e| bad(e.to_string()))?)
+            Arc::from(store)
+        };
+        let root = if url.scheme() == "file" {
+            let path = url.to_file_path().map_err(|()| bad("no absolute path".to_owned()))?;
+            Path::from_absolute_path(&path).map_err(|e| bad(e.to_string()))?
+        } else {
+            Path::from_url_path(url.path()).map_err(|e| bad(e.to_string()))?
         };
         Ok(Lake { url, store, root, logs: Arc::new(StoredLogs) })
     }

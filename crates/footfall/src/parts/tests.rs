@@ -1,5 +1,6 @@
 //! What ends a process whose parts do not end by themselves, and what a collector answers whose log fails.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::RequestBuilder;
@@ -30,13 +31,21 @@ async fn a_log_that_failed_for_good_ends_the_collector() {
 async fn a_part_that_ends_ends_the_others() {
     let all: [fn(&mut Parts) -> &mut Running; 3] =
         [|parts| &mut parts.ingest, |parts| &mut parts.pipeline, |parts| &mut parts.query];
-    for of in all {
+    for broken in all {
         let mut parts = Parts::default();
-        let stopped = parts.ingest.stop.clone();
-        of(&mut parts).tasks.spawn(async { anyhow::bail!("it broke off") });
+        let stopped = Arc::new(AtomicUsize::new(0));
+        for of in all {
+            let (stop, stopped) = (of(&mut parts).stop.clone(), stopped.clone());
+            of(&mut parts).tasks.spawn(async move {
+                stop.cancelled().await;
+                stopped.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            });
+        }
+        broken(&mut parts).tasks.spawn(async { anyhow::bail!("it broke off") });
         let ended = tokio::time::timeout(PATIENCE, parts.supervise()).await.unwrap();
         assert_eq!(ended.unwrap_err().to_string(), "it broke off");
-        assert!(stopped.is_cancelled());
+        assert_eq!(stopped.load(Ordering::Relaxed), all.len());
     }
 }
 

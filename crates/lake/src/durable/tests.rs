@@ -28,7 +28,7 @@ async fn what_a_crash_left_behind_is_in_no_listing_and_in_nobodys_way() {
     for path in &left_over {
         File::create_new(path).unwrap();
     }
-    let store = DurableFolder::new(folder.path().to_owned());
+    let store = DurableFolder::new();
     assert!(listed(&store, &folder).await.is_empty());
     create(&store, &place(&folder, "settings"), "x").await.unwrap();
     assert_eq!(listed(&store, &folder).await, ["settings"]);
@@ -38,8 +38,7 @@ async fn what_a_crash_left_behind_is_in_no_listing_and_in_nobodys_way() {
 #[tokio::test]
 async fn of_many_that_create_a_name_one_does() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, at) =
-        (DurableFolder::new(folder.path().to_owned()), place(&folder, "deep").join("down"));
+    let (store, at) = (DurableFolder::new(), place(&folder, "deep").join("down"));
     let creates = (0..16).map(|_| create(&store, &at, "x"));
     let answers = futures::future::join_all(creates).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
@@ -52,7 +51,7 @@ async fn of_many_that_create_a_name_one_does() {
 #[tokio::test]
 async fn a_put_goes_over_what_is_there_and_an_update_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, at) = (DurableFolder::new(folder.path().to_owned()), place(&folder, "blob"));
+    let (store, at) = (DurableFolder::new(), place(&folder, "blob"));
     for text in ["one", "two"] {
         store.put(&at, text.into()).await.unwrap();
         assert_eq!(store.get(&at).await.unwrap().bytes().await.unwrap(), text);
@@ -64,15 +63,23 @@ async fn a_put_goes_over_what_is_there_and_an_update_is_refused() {
 }
 
 #[tokio::test]
-async fn parts_and_copies_are_whole_files() {
+async fn what_comes_in_parts_is_one_file_once_it_is_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, at) = (DurableFolder::new(folder.path().to_owned()), place(&folder, "parts"));
+    let (store, at) = (DurableFolder::new(), place(&folder, "parts"));
     let mut upload = store.put_multipart(&at).await.unwrap();
     upload.put_part("one ".into()).await.unwrap();
     upload.put_part("two".into()).await.unwrap();
     assert!(listed(&store, &folder).await.is_empty());
     upload.complete().await.unwrap();
-    store.copy(&at, &place(&folder, "copy")).await.unwrap();
-    let copy = store.get(&place(&folder, "copy")).await.unwrap();
-    assert_eq!(copy.bytes().await.unwrap(), "one two");
+    assert_eq!(store.get(&at).await.unwrap().bytes().await.unwrap(), "one two");
+    let refused = store.copy(&at, &place(&folder, "copy")).await;
+    assert!(matches!(refused, Err(Error::NotImplemented { .. })), "{refused:?}");
+}
+
+/// As folders above may be that are of no disk.
+#[test]
+fn a_folder_that_cannot_be_synced_is_passed_over_where_others_made_it() {
+    let of_no_disk = OsPath::new("/proc");
+    File::open(of_no_disk).unwrap().sync_all().unwrap_err();
+    sync_as_far_as_it_goes(of_no_disk);
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -195,13 +196,14 @@ impl Store {
     }
 
     /// Syncs the folders that name what the database has made: it syncs its files, and not all of these, and what
-    /// has no name after a power failure is gone.
+    /// has no name after a power failure is gone. The folder in which the log's own lies was perhaps made with it.
     fn sync_folders(&self, keyspace: Option<&Path>) -> Result<(), LogError> {
         let directory = &self.settings.directory;
-        let above =
-            directory.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+        let whole = directory.canonicalize().map_err(|error| self.io_error(&error))?;
+        let above = whole.ancestors().skip(1).take(2).map(Path::to_owned);
         let (keyspace, keyspaces) = (keyspace.map(Path::to_owned), directory.join(KEYSPACES));
-        self.sync([keyspace, Some(keyspaces), Some(directory.clone()), above].into_iter().flatten())
+        let own = [keyspace, Some(keyspaces), Some(directory.clone())];
+        self.sync(own.into_iter().flatten().chain(above))
     }
 
     /// As `sync_folders`, of the folders that name a keyspace's tables and blobs.
@@ -211,8 +213,11 @@ impl Store {
 
     fn sync(&self, folders: impl IntoIterator<Item = PathBuf>) -> Result<(), LogError> {
         for folder in folders {
-            let synced = File::open(&folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| self.io_error(&error))?;
+            match File::open(&folder).and_then(|folder| folder.sync_all()) {
+                // One above that others made.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                synced => synced.map_err(|error| self.io_error(&error))?,
+            }
         }
         Ok(())
     }

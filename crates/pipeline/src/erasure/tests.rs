@@ -10,6 +10,7 @@ use footfall_lake::{Commit, FileWriter, Rewrite, TableWriter};
 use footfall_log::{Kind, LocalLog, LocalSettings, NewRecord};
 use footfall_sessionizer::Rules;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::tables::{Attempt, erase_rows};
 use super::*;
@@ -322,7 +323,7 @@ async fn a_load_under_way_keeps_its_files() {
     let files = files.finish().await.unwrap();
     // A pipeline has yet to commit what others sent.
     let rows = crate::testing::rows(&other, &[&of("w", at(3, "c", ""))]);
-    let mut of_others = FileWriter::new(&lake, Table::Events);
+    let mut of_others = FileWriter::new(&lake, Table::Events, Uuid::new_v4());
     of_others.write(&rows).await.unwrap();
     let of_others = of_others.finish().await.unwrap();
     // Its sessions may begin with the same events; a writer that died left the same.
