@@ -3,7 +3,8 @@
 //!
 //! delta-rs never compares these versions; so they are read from the very snapshot that the commit is made
 //! against, and held against where this batch begins. A commit becomes the version behind that snapshot or none:
-//! where others came, all is looked at again, the age of its files too, for one of them may have been a `VACUUM`.
+//! where others came, all is looked at again, the age of its files too, for one of them may have been a `VACUUM`. What
+//! took long is taken for a lost answer: `delta_log.rs`.
 
 mod decision;
 
@@ -20,14 +21,10 @@ use footfall_event::schema::Table;
 use footfall_event::{Day, Partition};
 
 use crate::delta_log::DeltaLog;
+use crate::parquet_file::{FILE_AGE_MAX, LOAD_FILE_AGE_MAX};
 use crate::{Lake, LakeError, TableFile, WrittenFile};
 use decision::{Standing, Verdict};
 
-/// A live writer commits no file older than this. Delta's `VACUUM` tells files that were left behind
-/// from those still to be committed by their age alone, so a writer must not come back to one later.
-const FILE_AGE_MAX: Duration = Duration::from_secs(3_600);
-/// The same of a load, which writes for as long as it reads.
-pub(crate) const LOAD_FILE_AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
 /// Each attempt that another writer's version is in the way of is one that another writer made.
 const ATTEMPTS_MAX: usize = 30;
 
@@ -61,6 +58,11 @@ pub fn recompute_app_id(table: Table) -> String {
 /// `footfall/<table>/load/<hash>`: whose version is 1 when the load's rows are in the table.
 pub fn load_app_id(table: Table, hash: &str) -> String {
     format!("footfall/{}/load/{hash}", table.name())
+}
+
+/// `footfall/events/load/<hash>/<config_id>`: which has a version where the load was folded by these rules.
+pub fn load_rules_app_id(hash: &str, config_id: &str) -> String {
+    format!("{}/{config_id}", load_app_id(Table::Events, hash))
 }
 
 /// `footfall/events/loads`: whose version is the number of loads. What a load leaves out depends on what others

@@ -1,12 +1,15 @@
 //! A local folder as an object store that holds what it says it holds: `object_store`'s own does not
 //! fsync. A file is synced before it gets its name, and its folder before the call returns.
 
+mod staged;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path as OsPath, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -17,7 +20,8 @@ use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     Result, UploadPart,
 };
-use uuid::Uuid;
+use staged::staging_path;
+pub use staged::{delete_staged, delete_staged_of};
 
 const STORE: &str = "DurableFolder";
 /// A disk's failure.
@@ -41,60 +45,6 @@ impl DurableFolder {
     pub fn new() -> DurableFolder {
         DurableFolder::default()
     }
-}
-
-/// A name that no other write has, before a crash or after it. `object_store` leaves files of the form
-/// `name#digits` out of its listings.
-fn staging_path(target: &OsPath) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(format!("#{}", Uuid::new_v4().as_u128()));
-    PathBuf::from(name)
-}
-
-/// Deletes what writes below `folder` that were broken off before `before` left behind; how many files.
-pub fn delete_staged(folder: &OsPath, before: SystemTime) -> Result<usize> {
-    let failed = |source| failed_at(folder, source);
-    let mut deleted = 0;
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        if entry.file_type().map_err(failed)?.is_dir() {
-            deleted += delete_staged(&path, before)?;
-            continue;
-        }
-        let is_old =
-            || entry.metadata().and_then(|facts| facts.modified()).is_ok_and(|at| at <= before);
-        if is_staged(&path) && is_old() {
-            // It may have got its name in between.
-            deleted += usize::from(std::fs::remove_file(&path).is_ok());
-        }
-    }
-    Ok(deleted)
-}
-
-/// Deletes what writes of `target` that were broken off left behind, however young; how many files.
-pub fn delete_staged_of(target: &OsPath) -> Result<usize> {
-    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return Ok(0) };
-    let prefix = format!("{}#", name.to_string_lossy());
-    let mut deleted = 0;
-    for entry in std::fs::read_dir(folder).map_err(|source| failed_at(folder, source))? {
-        let path = entry.map_err(|source| failed_at(folder, source))?.path();
-        let is_of = path.file_name().is_some_and(|of| of.to_string_lossy().starts_with(&prefix));
-        if is_of && is_staged(&path) {
-            std::fs::remove_file(&path).map_err(|source| failed_at(&path, source))?;
-            deleted += 1;
-        }
-    }
-    Ok(deleted)
-}
-
-/// Whether [`staging_path`] gave it its name.
-fn is_staged(path: &OsPath) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let number = name.rsplit_once('#').map(|(_, number)| number);
-    number.is_some_and(|number| {
-        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-    })
 }
 
 #[async_trait]
@@ -287,6 +237,3 @@ impl MultipartUpload for Upload {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

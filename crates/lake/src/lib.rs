@@ -20,7 +20,7 @@ mod version;
 
 pub use commit::{
     Commit, Outcome, Progress, Rewrite, TableWriter, app_id, appended_app_id, load_app_id,
-    loads_app_id, recompute_app_id, removed_before_app_id, rewrite_app_id,
+    load_rules_app_id, loads_app_id, recompute_app_id, removed_before_app_id, rewrite_app_id,
 };
 pub use delta_log::{DeltaLog, DeltaLogs, StoredLogs};
 pub use deltalake_core::DeltaTable;

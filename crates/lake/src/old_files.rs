@@ -8,7 +8,7 @@ use deltalake_core::operations::vacuum::VacuumMode;
 use footfall_event::Micros;
 use footfall_event::schema::Table;
 
-use crate::commit::LOAD_FILE_AGE_MAX;
+use crate::parquet_file::LOAD_FILE_AGE_MAX;
 use crate::{Lake, LakeError, delete_broken_writes};
 
 /// A query reads the version it began with, and a writer commits the files it wrote: neither takes a

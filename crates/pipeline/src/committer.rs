@@ -275,9 +275,6 @@ impl TableState {
     }
 }
 
-#[cfg(test)]
-mod tests;
-
 /// The rows of one table and partition whose cause is at or behind `from`.
 fn rows_of(table: Table, part: &Settled, from: Offset) -> Result<RecordBatch, PipelineError> {
     let rows = &part.output.rows;
@@ -316,3 +313,6 @@ fn rows_of(table: Table, part: &Settled, from: Offset) -> Result<RecordBatch, Pi
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

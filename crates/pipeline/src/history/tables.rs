@@ -6,7 +6,7 @@ use footfall_event::schema::Table;
 use footfall_event::{Offset, Partition};
 use footfall_lake::{
     Commit, FileWriter, Lake, Outcome, Progress, TableWriter, WrittenFile, load_app_id,
-    loads_app_id,
+    load_rules_app_id, loads_app_id,
 };
 use footfall_sessionizer::{Counts, ReceiptRow, Rows, RuleBook};
 
@@ -188,7 +188,7 @@ impl HistoryTables {
         let loaded = |app_id| Progress { app_id, from: None, to: LOADED };
         let mut progress = vec![loaded(load_app_id(table, &self.load.hash))];
         if table == Table::Events {
-            progress.push(loaded(rules_app_id(&self.load.hash, &self.load.rules.config_id())));
+            progress.push(loaded(load_rules_app_id(&self.load.hash, &self.load.rules.config_id())));
             let to = self.loads.unwrap_or(0) + 1;
             progress.push(Progress { app_id: loads_app_id(), from: self.loads, to });
         }
@@ -203,23 +203,18 @@ impl HistoryTables {
     }
 }
 
-/// The transaction that names the rules of a load, beside that of its rows in `events`.
-fn rules_app_id(hash: &str, config_id: &str) -> String {
-    load_app_id(Table::Events, &format!("{hash}/{config_id}"))
-}
-
 async fn require_rules(
     lake: &Lake,
     events: &mut TableWriter,
     load: &Load,
 ) -> Result<(), PipelineError> {
     let given = load.rules.config_id();
-    if events.progress(&rules_app_id(&load.hash, &given)).await?.is_some() {
+    if events.progress(&load_rules_app_id(&load.hash, &given)).await?.is_some() {
         return Ok(());
     }
     for rules in rules_store::all(lake).await? {
         let loaded_by = rules.config_id();
-        if events.progress(&rules_app_id(&load.hash, &loaded_by)).await?.is_some() {
+        if events.progress(&load_rules_app_id(&load.hash, &loaded_by)).await?.is_some() {
             return Err(PipelineError::LoadRules { log: load.log(), loaded_by, given });
         }
     }
