@@ -30,6 +30,12 @@ const ROW_GROUP_ROWS: usize = 1_000_000;
 /// A larger file is closed and another begun.
 const FILE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// A live writer commits no file older than this. Delta's `VACUUM` tells files that were left behind
+/// from those still to be committed by their age alone, so a writer must not come back to one later.
+pub(crate) const FILE_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// The same of a load, which writes for as long as it reads.
+pub(crate) const LOAD_FILE_AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
+
 /// The column by which people are looked for.
 const VISITOR: &str = "visitor_id";
 
@@ -90,6 +96,8 @@ pub struct FileWriter {
     is_compressed: bool,
     open: BTreeMap<Day, OpenFile>,
     finished: Vec<WrittenFile>,
+    file_bytes_max: usize,
+    open_bytes_max: usize,
 }
 
 struct OpenFile {
@@ -116,10 +124,17 @@ impl FileWriter {
     }
 
     fn named(lake: &Lake, table: Table, name: String) -> FileWriter {
-        let (open, finished) = (BTreeMap::new(), Vec::new());
-        let filtered_rows = None;
-        let (lake, is_compressed) = (lake.clone(), true);
-        FileWriter { lake, table, name, filtered_rows, is_compressed, open, finished }
+        FileWriter {
+            lake: lake.clone(),
+            table,
+            name,
+            filtered_rows: None,
+            is_compressed: true,
+            open: BTreeMap::new(),
+            finished: Vec::new(),
+            file_bytes_max: FILE_BYTES_MAX,
+            open_bytes_max: OPEN_BYTES_MAX,
+        }
     }
 
     /// Gives each file a Bloom filter of its visitors, made for so many rows. The small files of a
@@ -142,20 +157,20 @@ impl FileWriter {
     pub async fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
         for (day, rows) in self.by_day(rows)? {
             self.write_day(day, &rows)?;
-            if self.open.get(&day).is_some_and(|file| file.bytes() > FILE_BYTES_MAX) {
+            if self.open.get(&day).is_some_and(|file| file.bytes() > self.file_bytes_max) {
                 self.close(day).await?;
             }
-            self.close_largest_beyond(OPEN_BYTES_MAX).await?;
+            self.close_largest().await?;
         }
         Ok(())
     }
 
-    /// A load of a year has as many files open as the year has days.
-    async fn close_largest_beyond(&mut self, bytes_max: usize) -> Result<(), LakeError> {
+    /// Where too much is open: a load of a year has as many files open as the year has days.
+    async fn close_largest(&mut self) -> Result<(), LakeError> {
         let bytes: usize = self.open.values().map(OpenFile::bytes).sum();
         let largest = self.open.iter().max_by_key(|(_, file)| file.bytes()).map(|(day, _)| *day);
         match largest {
-            Some(day) if bytes > bytes_max => self.close(day).await,
+            Some(day) if bytes > self.open_bytes_max => self.close(day).await,
             _ => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{NOON, TABLE, made_lake, rows};
+use crate::{Commit, TableWriter};
 
 async fn write(lake: &Lake, batches: &[RecordBatch]) -> Vec<WrittenFile> {
     let mut writer = FileWriter::new(lake, TABLE, Uuid::new_v4());
@@ -33,6 +34,29 @@ async fn each_day_has_a_file_of_its_own() {
         assert_eq!(std::fs::metadata(on_disk).unwrap().len(), file.bytes() as u64);
     }
     assert!(crate::testing::ids(&lake).await.is_empty(), "written is not committed");
+}
+
+/// Beyond either bound a file is closed and another begun.
+#[tokio::test]
+async fn bounds_of_size_leave_no_row_out() {
+    let (_folder, lake) = made_lake().await;
+    let tomorrow = NOON + Micros::DAY;
+    for (file_bytes_max, open_bytes_max) in [(1, usize::MAX), (usize::MAX, 1)] {
+        let mut writer = FileWriter::new(&lake, TABLE, Uuid::new_v4());
+        (writer.file_bytes_max, writer.open_bytes_max) = (file_bytes_max, open_bytes_max);
+        for batch in [&[("a", NOON), ("b", tomorrow)][..], &[("c", NOON)], &[("d", tomorrow)]] {
+            writer.write(&rows(batch)).await.unwrap();
+        }
+        let files = writer.finish().await.unwrap();
+        assert_eq!(files.iter().map(|file| file.rows).collect::<Vec<_>>(), [1, 1, 1, 1]);
+        for file in files {
+            let written = Commit { files: vec![file], ..Commit::default() };
+            let mut table = TableWriter::open(&lake, TABLE).await.unwrap();
+            table.commit(&written).await.unwrap();
+        }
+    }
+    let expected = ["a", "a", "b", "b", "c", "c", "d", "d"];
+    assert_eq!(crate::testing::ids(&lake).await, expected);
 }
 
 #[tokio::test]
