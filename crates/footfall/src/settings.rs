@@ -133,6 +133,8 @@ fn declared(rules: &Rules) -> Declared {
 
 #[cfg(test)]
 mod tests {
+    use footfall_event::Micros;
+
     use super::*;
 
     #[test]
@@ -140,5 +142,18 @@ mod tests {
         let config = Config::load(None, [], &[], &|_| Ok(())).unwrap();
         let (ours, theirs) = (ingest_settings(&config).unwrap(), IngestSettings::default());
         assert_eq!(format!("{ours:#?}"), format!("{theirs:#?}"));
+    }
+
+    /// What the door takes is what the fold looks for, and a bound of the whole is shared out once.
+    #[test]
+    fn the_pipeline_is_given_what_the_configuration_says() {
+        let mut config = Config::load(None, [], &[], &|_| Ok(())).unwrap();
+        config.ingest.max_age = Micros(9 * Micros::DAY.0);
+        config.log.partitions = 4;
+        config.rules.dedupe_ids_max = 1_000;
+        config.rules.held_events_max = 2;
+        let settings = pipeline_settings(&config);
+        assert_eq!(settings.max_age, config.ingest.max_age);
+        assert_eq!((settings.rules.dedupe_ids_max, settings.rules.held_events_max), (250, 1));
     }
 }

@@ -8,11 +8,13 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::prelude::{DataFrame, col, lit};
 use datafusion::scalar::ScalarValue;
 use footfall_event::schema::Table;
-use footfall_event::{Micros, Offset, Partition};
+use footfall_event::{Decoded, Micros, Offset, Partition};
 use footfall_lake::{Lake, TableWriter};
+use footfall_sessionizer::{Fact, Fold};
 use tokio_util::sync::CancellationToken;
 
 use crate::PipelineError;
+use crate::batch::{HitColumns, place};
 use crate::patience::Patience;
 use crate::scan::{context, failed};
 
@@ -27,6 +29,36 @@ pub struct Suspect {
     pub site: String,
     pub visitor_id: Option<String>,
     pub event_id: String,
+}
+
+/// Events that may be resends older than what the fold remembers: their clock says so, or they were
+/// replayed, long after they and their resends came, or appended long after they were received.
+pub fn suspects(decoded: &Decoded, columns: &HitColumns<'_>, fold: &Fold) -> Vec<Suspect> {
+    let half = Micros(fold.rules().newest().1.dedupe_window.0 / 2);
+    let times = |name| decoded.rows.column(place(name)).as_primitive::<TimestampMicrosecondType>();
+    let (client, received, appended) =
+        (times("client_time"), times("received_time"), times("appended_at"));
+    let far = |a: Micros, b: Micros| (a - b).0.saturating_abs() > half.0;
+    let is_suspect = |row: &usize| {
+        let claimed = Micros(client.value(*row));
+        let sent_at = decoded.sent_at[*row];
+        let is_far = far(claimed, Micros(received.value(*row)))
+            || sent_at.is_some_and(|sent_at| far(claimed, sent_at));
+        let is_delayed = appended.is_valid(*row)
+            && far(Micros(received.value(*row)), Micros(appended.value(*row)));
+        decoded.replayed[*row] || is_delayed || client.is_valid(*row) && is_far
+    };
+    let suspect = |row: usize| {
+        let text = |fact| columns.fact(row, fact).map(str::to_owned);
+        Suspect {
+            offset: columns.offset(row),
+            event_time: columns.event_time(row),
+            site: text(Fact::Site).unwrap_or_default(),
+            visitor_id: text(Fact::VisitorId),
+            event_id: text(Fact::EventId).unwrap_or_default(),
+        }
+    };
+    (0..decoded.rows.num_rows()).filter(is_suspect).map(suspect).collect()
 }
 
 /// Looks suspects up in `events`.
@@ -188,8 +220,13 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<Standing>, PipelineError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use footfall_event::EventDecoder;
+
     use super::*;
-    use crate::testing::{STARTED, Shop, TOPIC, at};
+    use crate::testing::{STARTED, Shop, TOPIC, at, rules};
 
     fn suspect(event_time: Micros) -> Suspect {
         Suspect {
@@ -234,5 +271,91 @@ mod tests {
             let found = resends.among(std::slice::from_ref(&suspect)).await.unwrap();
             assert_eq!(found.first().copied(), resent, "in {log}");
         }
+    }
+
+    /// An event is looked up if its own clock lies more than half of the window, of 20 minutes, from when it came or from
+    /// when it says that it was sent, if it was appended so long after it came, or if it was replayed; by the clock that it
+    /// claims.
+    #[test]
+    fn events_are_suspect_by_their_own_clock() {
+        let (half, now) = (Micros(10 * Micros::MINUTE.0), STARTED);
+        let (near, far) = (half, half + Micros(1));
+        for (client, sent_at, replayed, expected) in [
+            (None, None, false, false),
+            (None, None, true, true),
+            // Without a time of sending only the collector's tells.
+            (Some(now - near), None, false, false),
+            (Some(now - far), None, false, true),
+            (Some(now + far), None, false, true),
+            // A clock that is right, and an event that waited to be sent.
+            (Some(now - near), Some(now - near), false, false),
+            (Some(now), Some(now + near), false, false),
+            (Some(now), Some(now + far), false, true),
+            (Some(now), Some(now - far), false, true),
+            // A clock that is off, and an event that was sent at once.
+            (Some(now - far), Some(now - far), false, true),
+        ] {
+            let is_found = is_suspect((client, sent_at, replayed), now);
+            assert_eq!(is_found, expected, "{client:?} {sent_at:?} {replayed}");
+        }
+        // Of a collector that stood still between the two, or whose clock is wrong.
+        for (appended, expected) in [(near, false), (far, true), (Micros(-far.0), true)] {
+            for client in [None, Some(now)] {
+                assert_eq!(
+                    is_suspect((client, None, false), now + appended),
+                    expected,
+                    "{appended:?}"
+                );
+            }
+        }
+    }
+
+    fn is_suspect(
+        (client, sent_at, replayed): (Option<Micros>, Option<Micros>, bool),
+        appended: Micros,
+    ) -> bool {
+        let received = STARTED.0;
+        let time = |name: &str, time: Option<Micros>| {
+            time.map(|time| format!(r#","{name}":{}"#, time.0)).unwrap_or_default()
+        };
+        let replayed = if replayed { r#","replayed":true"# } else { "" };
+        let json = format!(
+            r#"{{"event_id":"a","site":"s","visitor_id":"v","event_name":"e","event_time":{received},"received_time":{received}{0}{1}{replayed}}}"#,
+            time("client_time", client),
+            time("sent_at", sent_at)
+        );
+        let mut decoder = EventDecoder::new("events", Partition(0));
+        decoder.push(json.as_bytes(), Offset(7), appended).unwrap();
+        let decoded = decoder.finish();
+        let fold = Fold::new(Arc::new(rules()), Offset(0));
+        let found = suspects(&decoded, &HitColumns::of(&decoded.rows), &fold);
+        let found: Vec<_> =
+            found.iter().map(|found| (found.offset, found.event_id.as_str())).collect();
+        assert!(found.is_empty() || found == [(Offset(7), "a")]);
+        !found.is_empty()
+    }
+
+    /// Without an answer it is not known whether an event came before.
+    #[tokio::test]
+    async fn a_store_that_fails_is_waited_for() {
+        let shop = Shop::new().await;
+        shop.load("1", &[&at(0, "a", "")]).await;
+        let (table, aside) = (shop.table(Table::Events), shop.folder.path().join("aside"));
+        std::fs::rename(&table, &aside).unwrap();
+        std::fs::write(&table, "no folder").unwrap();
+        let (stop, week) = (CancellationToken::new(), Micros(7 * Micros::DAY.0));
+        let suspects = [suspect(STARTED - Micros::DAY)];
+        let mut resends = OldResends::new(&shop.lake, "load:1", Partition(0), week, stop.clone());
+        let mut looking = Box::pin(resends.among(&suspects));
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut looking).await.is_err());
+        std::fs::remove_file(&table).unwrap();
+        std::fs::rename(&aside, &table).unwrap();
+        assert_eq!(looking.await.unwrap(), BTreeSet::from([Offset(7)]));
+        // Nor is it waited for without end.
+        std::fs::rename(&table, &aside).unwrap();
+        std::fs::write(&table, "no folder").unwrap();
+        stop.cancel();
+        let mut resends = OldResends::new(&shop.lake, "load:1", Partition(0), week, stop);
+        assert!(matches!(resends.among(&suspects).await, Err(PipelineError::Stopping)));
     }
 }

@@ -8,10 +8,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use footfall_event::{
-    Decoded, EventDecoder, EventKey, Micros, Offset, Partition, Reason, Rejection, TIME_RANGE,
+    EventDecoder, EventKey, Micros, Offset, Partition, Reason, Rejection, TIME_RANGE,
     beyond_readers, rejected_payload,
 };
 use footfall_log::{Kind, Record};
@@ -24,7 +24,7 @@ use crate::batch::{HitColumns, place};
 use crate::conditions::Conditions;
 use crate::erasure::Mark;
 use crate::metrics::Metrics;
-use crate::old_resend::{OldResends, Suspect};
+use crate::old_resend::{OldResends, suspects};
 use crate::rows::{DuplicateRow, EventPlaces, Origin, RejectedRow};
 use crate::snapshot::Header;
 use crate::tail::{Place, Tail};
@@ -442,34 +442,4 @@ impl PartitionFold {
 pub fn rules_of(record: &Record) -> Option<Rules> {
     let rules = serde_json::from_slice::<Rules>(&record.payload).ok()?;
     Conditions::compile(&rules).is_ok().then_some(rules)
-}
-
-/// Events that may be resends older than what the fold remembers: their clock says so, or they were
-/// replayed, long after they and their resends came, or appended long after they were received.
-fn suspects(decoded: &Decoded, columns: &HitColumns<'_>, fold: &Fold) -> Vec<Suspect> {
-    let half = Micros(fold.rules().newest().1.dedupe_window.0 / 2);
-    let times = |name| decoded.rows.column(place(name)).as_primitive::<TimestampMicrosecondType>();
-    let (client, received, appended) =
-        (times("client_time"), times("received_time"), times("appended_at"));
-    let far = |a: Micros, b: Micros| (a - b).0.saturating_abs() > half.0;
-    let is_suspect = |row: &usize| {
-        let claimed = Micros(client.value(*row));
-        let sent_at = decoded.sent_at[*row];
-        let is_far = far(claimed, Micros(received.value(*row)))
-            || sent_at.is_some_and(|sent_at| far(claimed, sent_at));
-        let is_delayed = appended.is_valid(*row)
-            && far(Micros(received.value(*row)), Micros(appended.value(*row)));
-        decoded.replayed[*row] || is_delayed || client.is_valid(*row) && is_far
-    };
-    let suspect = |row: usize| {
-        let text = |fact| columns.fact(row, fact).map(str::to_owned);
-        Suspect {
-            offset: columns.offset(row),
-            event_time: columns.event_time(row),
-            site: text(Fact::Site).unwrap_or_default(),
-            visitor_id: text(Fact::VisitorId),
-            event_id: text(Fact::EventId).unwrap_or_default(),
-        }
-    };
-    (0..decoded.rows.num_rows()).filter(is_suspect).map(suspect).collect()
 }

@@ -15,10 +15,11 @@ use footfall_sessionizer::{Conditions, Counts, ReceiptRow, Rules};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::JobsRun;
 use crate::history::{HistoryBatch, HistoryFiles, Load, LoadReceipt, load as load_files};
+use crate::partition::PartitionFold;
 use crate::rows::{Origin, receipt_rows};
 use crate::scan::{context, table};
+use crate::{JobsRun, snapshot};
 pub use odd_log::OddLog;
 
 pub const TOPIC: &str = "events";
@@ -112,6 +113,15 @@ impl Shop {
         };
         self.commit(Table::Receipts, to, Some(receipt_rows(&[receipt], &origin).unwrap())).await;
         self.commit(Table::Events, events, None).await;
+    }
+
+    /// A snapshot at `offset` of a fold that has read nothing by these rules.
+    pub async fn snapshot(&self, offset: Offset, rules: &Rules) {
+        let origin = Origin { log: TOPIC.into(), partition: Partition(0) };
+        let fold = PartitionFold::begin(origin, offset, None, Arc::new(rules.clone()));
+        let (_, bytes) = fold.unwrap().snapshot().unwrap();
+        let published = snapshot::publish(&self.lake, TOPIC, Partition(0), offset, bytes.into());
+        published.await.unwrap();
     }
 
     pub fn table(&self, kind: Table) -> PathBuf {

@@ -14,9 +14,7 @@ use uuid::Uuid;
 
 use super::tables::{Attempt, erase_rows};
 use super::*;
-use crate::partition::PartitionFold;
 use crate::rewrite::{DayRange, Retention, SettledFiles, recompute, rewrite};
-use crate::rows::Origin;
 use crate::snapshot;
 use crate::testing::{OddLog, STARTED, Shop, TOPIC, at, named, rules};
 
@@ -52,11 +50,7 @@ impl Place {
                 self.shop.commit(table, offset, None).await;
             }
         }
-        let origin = Origin { log: TOPIC.into(), partition: Partition(0) };
-        let fold = PartitionFold::begin(origin, Offset(offset), None, Arc::new(rules()));
-        let (_, bytes) = fold.unwrap().snapshot().unwrap();
-        let lake = &self.shop.lake;
-        snapshot::publish(lake, TOPIC, Partition(0), Offset(offset), bytes.into()).await.unwrap();
+        self.shop.snapshot(Offset(offset), &rules()).await;
     }
 
     async fn advance(&self) -> Advanced {
@@ -391,6 +385,9 @@ async fn rows_are_erased_once_a_snapshot_lies_behind_the_control_record() {
     assert_eq!(place.shop.ask(ROWS).await, ["v 1"]);
     place.speak(1, 2).await;
     assert_eq!(place.advance().await, Advanced { done: 1, ..Advanced::default() });
+    // What that snapshot held of the visitor went with it.
+    let left = snapshot::offsets(&place.shop.lake, TOPIC, Partition(0)).await.unwrap();
+    assert_eq!(left, [Offset(2)]);
 }
 
 /// A session of events that `events` has yet to tell of may be a newcomer's.

@@ -187,6 +187,47 @@ async fn rules_that_only_held_events_follow_outlive_two_restarts() {
     assert_eq!(bench.fold.fold().rules().iter().count(), 2);
 }
 
+/// A session is by the rules in force at the record of its first event, held over a restart or not.
+#[tokio::test]
+async fn an_event_right_behind_a_control_record_is_by_its_rules() {
+    let mut records = ticks(&[0, 5, 0, 7, 0, 8, 3_000, 3_006]);
+    records[2] = event(2, 6, "a");
+    records[3].kind = Kind::Control;
+    records[3].payload = serde_json::to_vec(&*rules(2)).unwrap().into();
+    let other = String::from_utf8(event(4, 7, "b").payload.to_vec()).unwrap();
+    let other = other.replace(r#""visitor_id":"v""#, r#""visitor_id":"w""#);
+    records[4] = record(4, 7, Kind::Event, other.into_bytes());
+    for restarts in [0, 1] {
+        let mut bench = Bench::new();
+        bench.read_all(&records[..6]).await;
+        for _ in 0..restarts {
+            assert_eq!(bench.restart().await, Offset(2));
+            bench.read_all(&records[2..6]).await;
+        }
+        bench.read_all(&records[6..]).await;
+        let settled = bench.fold.settle(false).unwrap();
+        let by = settled.output.rows.sessions.iter().map(|row| {
+            (row.visitor.visitor_id.to_string(), settled.book.at(row.rules).slow_page_ms)
+        });
+        let expected = [("v".to_owned(), 1), ("w".to_owned(), 2)];
+        assert_eq!(by.collect::<BTreeMap<_, _>>(), BTreeMap::from(expected), "{restarts} restarts");
+    }
+}
+
+/// A duplicate tells when it was received, not when it was appended.
+#[tokio::test]
+async fn a_duplicate_tells_when_it_was_received() {
+    let mut records = ticks(&[0, 5, 0, 0]);
+    records[2] = event(2, 6, "a");
+    records[3] = record(3, 9, Kind::Event, records[2].payload.to_vec());
+    let mut bench = Bench::new();
+    bench.read_all(&records).await;
+    let settled = bench.fold.settle(false).unwrap();
+    let [duplicate] = &settled.duplicates[..] else { panic!("one is a duplicate") };
+    let received = Micros((BEGAN + 6) * Micros::SECOND.0);
+    assert_eq!((duplicate.offset, duplicate.received_time), (Offset(3), received));
+}
+
 /// No reader of the tables could represent them: whoever wrote them is not Footfall.
 #[tokio::test]
 async fn a_strangers_time_beyond_all_calendars_reaches_no_table() {
@@ -216,61 +257,4 @@ async fn a_strangers_time_beyond_all_calendars_reaches_no_table() {
         [(2, "bad_record", appended), (3, "bad_record", appended), (4, "missing", beyond - 1)];
     assert_eq!(rows.collect::<Vec<_>>(), expected);
     assert_eq!(bench.fold.fold().held_events(), 0);
-}
-
-/// An event is looked up if its own clock lies more than half of the window, of 20 minutes, from when it came or from
-/// when it says that it was sent, if it was appended so long after it came, or if it was replayed; by the clock that it
-/// claims.
-#[test]
-fn events_are_suspect_by_their_own_clock() {
-    let (half, now) = (Micros(10 * Micros::MINUTE.0), Micros(BEGAN * Micros::SECOND.0));
-    let (near, far) = (half, half + Micros(1));
-    for (client, sent_at, replayed, expected) in [
-        (None, None, false, false),
-        (None, None, true, true),
-        // Without a time of sending only the collector's tells.
-        (Some(now - near), None, false, false),
-        (Some(now - far), None, false, true),
-        (Some(now + far), None, false, true),
-        // A clock that is right, and an event that waited to be sent.
-        (Some(now - near), Some(now - near), false, false),
-        (Some(now), Some(now + near), false, false),
-        (Some(now), Some(now + far), false, true),
-        (Some(now), Some(now - far), false, true),
-        // A clock that is off, and an event that was sent at once.
-        (Some(now - far), Some(now - far), false, true),
-    ] {
-        let is_found = is_suspect((client, sent_at, replayed), now);
-        assert_eq!(is_found, expected, "{client:?} {sent_at:?} {replayed}");
-    }
-    // Of a collector that stood still between the two, or whose clock is wrong.
-    for (appended, expected) in [(near, false), (far, true), (Micros(-far.0), true)] {
-        for client in [None, Some(now)] {
-            assert_eq!(is_suspect((client, None, false), now + appended), expected, "{appended:?}");
-        }
-    }
-}
-
-fn is_suspect(
-    (client, sent_at, replayed): (Option<Micros>, Option<Micros>, bool),
-    appended: Micros,
-) -> bool {
-    let received = BEGAN * Micros::SECOND.0;
-    let time = |name: &str, time: Option<Micros>| {
-        time.map(|time| format!(r#","{name}":{}"#, time.0)).unwrap_or_default()
-    };
-    let replayed = if replayed { r#","replayed":true"# } else { "" };
-    let json = format!(
-        r#"{{"event_id":"a","site":"s","visitor_id":"v","event_name":"e","event_time":{received},"received_time":{received}{0}{1}{replayed}}}"#,
-        time("client_time", client),
-        time("sent_at", sent_at)
-    );
-    let mut decoder = EventDecoder::new("events", Partition(0));
-    decoder.push(json.as_bytes(), Offset(7), appended).unwrap();
-    let decoded = decoder.finish();
-    let fold = Fold::new(rules(1), Offset(0));
-    let found = suspects(&decoded, &HitColumns::of(&decoded.rows), &fold);
-    let found: Vec<_> = found.iter().map(|found| (found.offset, found.event_id.as_str())).collect();
-    assert!(found.is_empty() || found == [(Offset(7), "a")]);
-    !found.is_empty()
 }

@@ -2,15 +2,19 @@
 //! snapshot that waits for what is published.
 
 use bytes::Bytes;
-use footfall_event::{Micros, SessionId};
+use footfall_event::schema::Table;
+use footfall_event::{Micros, Offset, SessionId};
 use footfall_log::{Kind, NewRecord};
 use footfall_sessionizer::{Signal, Visitor};
 use prometheus::Registry;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::Retention;
+use crate::old_resend::OldResends;
+use crate::rows::Origin;
+use crate::start::control_record;
 use crate::testing::{OddLog, STARTED, Shop, TOPIC, rules};
+use crate::{Retention, snapshot};
 
 const PARTITION: Partition = Partition(0);
 /// Nothing here takes long; what hangs is a failure.
@@ -107,6 +111,50 @@ async fn a_catch_up_is_committed_before_its_ids_are_forgotten() {
     for table in ["events", "duplicates"] {
         assert_eq!(shop.ask(&format!("SELECT event_id FROM {table}")).await, ["a"], "{table}");
     }
+}
+
+/// What a lost commit lets start again is read again from its snapshot: behind it, the rest of a delivery would leave a
+/// gap.
+#[tokio::test]
+async fn a_partition_that_starts_again_takes_no_more_of_a_delivery() {
+    let shop = Shop::new().await;
+    // What is read are other records, of other times.
+    let mut log = OddLog::new();
+    log.reads_none = true;
+    let tick = NewRecord { partition: PARTITION, kind: Kind::Tick, payload: Bytes::new() };
+    log.append(vec![tick; 100]).await.unwrap();
+    shop.snapshot(Offset(0), &rules()).await;
+    let settings = PipelineSettings { commit_interval: Duration::from_secs(3_600), ..settings() };
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let pipeline =
+        Pipeline::open(Arc::new(log), shop.lake.clone(), settings, metrics, Health::default());
+    let mut pipeline = pipeline.await.unwrap();
+    let assigned = async {
+        while !pipeline.partitions.contains_key(&PARTITION) {
+            let delivery = pipeline.subscription.next(LOOK_INTERVAL).await;
+            pipeline.take_delivery(delivery).await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, assigned).await.expect("the partition is given");
+    // Another writer was first, and its range ends within this one's.
+    shop.commit(Table::Receipts, 3, None).await;
+    pipeline.take_records(PARTITION, &catch_up()).await.unwrap();
+    let read: Vec<Offset> = pipeline.folds().map(PartitionFold::position).collect();
+    assert_eq!(read, [Offset(0)]);
+}
+
+/// What retention took before it was read is for a person to know.
+#[tokio::test]
+async fn records_that_are_gone_end_the_pipeline() {
+    let shop = Shop::new().await;
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let (log, lake) = (Arc::new(OddLog::new()), shop.lake.clone());
+    let pipeline = Pipeline::open(log, lake, settings(), metrics, Health::default());
+    let mut pipeline = pipeline.await.unwrap();
+    let gone =
+        LogError::Gone { partition: PARTITION, wanted: Offset(3), bounds: Offset(5)..Offset(7) };
+    let ended = pipeline.take_delivery(Err(gone)).await.unwrap_err();
+    assert!(matches!(ended, PipelineError::Log(LogError::Gone { .. })) && !ended.passes());
 }
 
 fn signal() -> Signal {

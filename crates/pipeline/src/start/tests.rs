@@ -29,7 +29,7 @@ impl Place {
     }
 
     async fn snapshot(&self) {
-        publish_beginning(&self.shop, Offset(0)).await;
+        self.shop.snapshot(Offset(0), &rules()).await;
     }
 
     /// `events` speaks up to an offset, and tells when the record before was appended.
@@ -51,14 +51,6 @@ async fn start_of(shop: &Shop, log: &dyn EventLog) -> Result<Start, PipelineErro
     let metrics = Metrics::register(&Registry::new()).unwrap();
     let committer = Committer::open(&shop.lake, TOPIC, metrics).await.unwrap();
     start(log, &shop.lake, &committer, PARTITION).await
-}
-
-/// A snapshot of a fold that has read nothing.
-async fn publish_beginning(shop: &Shop, offset: Offset) {
-    let origin = Origin { log: TOPIC.into(), partition: PARTITION };
-    let fold = PartitionFold::begin(origin, offset, None, Arc::new(rules()));
-    let (_, bytes) = fold.unwrap().snapshot().unwrap();
-    snapshot::publish(&shop.lake, TOPIC, PARTITION, offset, bytes.into()).await.unwrap();
 }
 
 /// New records would have the offsets of those that are gone, and be left out as written.
@@ -98,13 +90,38 @@ async fn a_log_that_lost_records_and_grew_is_another() {
     }
 }
 
+/// A pipeline died behind its first commit, before its first snapshot: what it held is in the log alone.
+#[tokio::test]
+async fn without_a_snapshot_the_log_must_have_all_that_tables_speak_of() {
+    let (shop, mut log) = (Shop::new().await, OddLog::new());
+    let tick = NewRecord { partition: PARTITION, kind: Kind::Tick, payload: Bytes::new() };
+    log.append(vec![tick; 5]).await.unwrap();
+    shop.commit(Table::Events, 5, None).await;
+    let begun = start_of(&shop, &log).await.unwrap();
+    assert!(matches!(begun, Start::FindRules { begin: Offset(0), end: Offset(5), .. }));
+    // Its beginning was taken.
+    log.moves_to = Some(Offset(1));
+    log.bounds(PARTITION).await.unwrap();
+    let refused = start_of(&shop, &log).await.err();
+    let told = |refused| match refused {
+        Some(PipelineError::LogLost { from, to, .. }) => (from.0, to.0),
+        _ => panic!("it is taken for the log that was read"),
+    };
+    assert_eq!(told(refused), (0, 5));
+    // Its end was.
+    let (shop, log) = (Shop::new().await, OddLog::new());
+    shop.commit(Table::Events, 1, None).await;
+    let refused = start_of(&shop, &log).await.err();
+    assert_eq!(told(refused), (0, 1));
+}
+
 /// Retention goes on between the first snapshot, of a log that begins behind 0, and the first record.
 #[tokio::test]
 async fn a_beginning_that_retention_took_is_begun_behind_it() {
     let (shop, mut log) = (Shop::new().await, OddLog::new());
     let tick = NewRecord { partition: PARTITION, kind: Kind::Tick, payload: Bytes::new() };
     log.append(vec![tick; 5]).await.unwrap();
-    publish_beginning(&shop, Offset(3)).await;
+    shop.snapshot(Offset(3), &rules()).await;
     log.moves_to = Some(Offset(4));
     log.bounds(PARTITION).await.unwrap();
     let begun = start_of(&shop, &log).await.unwrap();

@@ -209,7 +209,28 @@ pub fn has_no_session(rows: &RecordBatch) -> BooleanArray {
 
 #[cfg(test)]
 mod tests {
+    use footfall_lake::TableWriter;
+
     use super::*;
+    use crate::testing::{Shop, at};
+
+    /// What is hidden by some rules may wait by others.
+    #[tokio::test]
+    async fn by_other_rules_all_files_are_looked_at_again() {
+        let shop = Shop::new().await;
+        shop.load("1", &[&at(0, "a", "")]).await;
+        let files = TableWriter::open(&shop.lake, Table::Events).await.unwrap().files().unwrap();
+        let paths: HashSet<String> = files.iter().map(|file| file.path().to_owned()).collect();
+        assert_eq!(paths.len(), 1);
+        let mut settled = SettledFiles { config_id: "one".to_owned(), paths: paths.clone() };
+        settled.forget_others(&files, "one".to_owned());
+        assert_eq!(settled.paths, paths);
+        settled.forget_others(&files, "other".to_owned());
+        assert!(settled.paths.is_empty());
+        settled.paths = paths;
+        settled.forget_others(&[], "other".to_owned());
+        assert!(settled.paths.is_empty());
+    }
 
     #[test]
     fn those_who_wait_for_long_do_not_stand_before_the_rest() {

@@ -127,6 +127,24 @@ async fn other_visitors_and_other_runs_stay_what_they_are() {
     assert_eq!(shop.ask(revisions).await, ["v 2 1", "v 1 0", "w 2 1"]);
 }
 
+/// Whoever repairs may have read another configuration.
+#[tokio::test]
+async fn a_repair_goes_by_the_rules_in_force_in_the_live_log() {
+    let shop = Shop::new().await;
+    let in_force = Rules { slow_page_ms: 1, ..rules() };
+    assert_ne!(in_force.config_id(), rules().config_id());
+    shop.load("one", &[&at(0, "a", "")]).await;
+    shop.load("two", &[&at(60, "b", "")]).await;
+    for table in [Table::Sessions, Table::Needs, Table::PageViews] {
+        shop.commit(table, 1, None).await;
+    }
+    shop.live((0, 1), Some(STARTED), 1).await;
+    shop.snapshot(Offset(1), &in_force).await;
+    assert_eq!(repaired(&shop).await.repaired.late_events, 1);
+    let sessions = shop.ask("SELECT event_count, config_id FROM sessions").await;
+    assert_eq!(sessions, [format!("2 {}", in_force.config_id())]);
+}
+
 /// Live reading and a load took the same event; neither knew of the other's.
 #[tokio::test]
 async fn of_two_rows_with_one_id_the_live_one_stays() {
