@@ -1,5 +1,5 @@
 //! The parts as processes of their own on three Kafka brokers, behind a network that fails: parts and brokers
-//! killed, pipelines joining and leaving, hours of lag, and records written to the topic by hand.
+//! killed, pipelines joining and leaving, lag, and records written to the topic by hand.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};

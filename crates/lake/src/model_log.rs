@@ -210,7 +210,7 @@ impl DeltaLog for ModelLog {
         }
         if !self.logs.tables.put(self.table, held, made.clone()) {
             // It is told all the same where its answer is lost.
-            let _ = self.logs.between.after(&self.what("conflict")).await;
+            let _ = self.logs.between.after(&format!("conflict {what}")).await;
             let source = TransactionError::MaxCommitAttempts(0);
             return Err(DeltaTableError::Transaction { source });
         }

@@ -9,11 +9,10 @@ use footfall_lake::Lake;
 use footfall_pipeline::PipelineError;
 use rand::Rng;
 
-use crate::broker::TOPIC;
 use crate::definitions::Definitions;
 use crate::oracle;
 use crate::scenario::{SECOND, Scenario};
-use crate::world::Weather;
+use crate::snapshots::{snapshot_at, snapshots};
 
 /// How soon the first receipt is there.
 const RECEIVED_WITHIN: Duration = Duration::from_secs(60);
@@ -30,30 +29,6 @@ impl Scenario {
                 self.broker.begin_emptied(partition, count);
             }
         }
-    }
-
-    /// Now and then somebody deletes the newest snapshot of each partition, which was broken, and the one before it
-    /// has to do. That one is not lost as well before there is another: the log is kept from it on, and no further.
-    ///
-    /// # Errors
-    /// When the lake cannot be read.
-    pub async fn lose_newest_snapshots(&mut self, lake: &Lake) -> Result<()> {
-        if !self.is_of_one || !self.world.chance().random_bool(0.3) {
-            return Ok(());
-        }
-        let weather = self.world.set_weather(Weather::CALM);
-        for partition in (0..self.broker.partitions() as i32).map(Partition) {
-            let names = lake.list(&snapshots(partition)).await?;
-            if let [.., before, newest] = names.as_slice()
-                && self.last_snapshots.get(&partition) != Some(newest)
-            {
-                self.last_snapshots.insert(partition, before.clone());
-                lake.delete(&format!("{}/{newest}", snapshots(partition))).await?;
-                self.world.trace("world", "snapshot lost", &partition.0.to_string());
-            }
-        }
-        self.world.set_weather(weather);
-        Ok(())
     }
 
     /// In a few runs the pipeline dies behind its first commit, and the log is made anew.
@@ -207,17 +182,4 @@ impl Scenario {
         ensure!(before == after, "{why}, and rows changed");
         Ok(refused)
     }
-}
-
-/// The folder of a partition's snapshots.
-fn snapshots(partition: Partition) -> String {
-    format!("_footfall/snapshots/{TOPIC}/{}", partition.0)
-}
-
-/// Up to which record the newest snapshot speaks; its name tells it.
-pub async fn snapshot_at(lake: &Lake, partition: Partition) -> Result<Offset> {
-    let names = lake.list(&snapshots(partition)).await?;
-    let newest = names.last().context("no snapshot")?;
-    let digits: String = newest.chars().filter(char::is_ascii_digit).collect();
-    Ok(Offset(digits.parse()?))
 }

@@ -116,10 +116,8 @@ fn run_all(arguments: &Arguments) -> Result<String> {
             println!("{count:9} {what}");
         }
     }
-    if size == Size::FULL && !manner.on_real_tables {
-        let missing = missing(&counts, seeds);
-        ensure!(missing.is_empty(), "nothing was lost, but too little went wrong: {missing:?}");
-    }
+    let missing = missing(&counts, seeds, size, manner.on_real_tables);
+    ensure!(missing.is_empty(), "nothing was lost, but too little went wrong: {missing:?}");
     let count = |what: &str| counts.get(what).copied().unwrap_or(0);
     let (deaths, failures) = (count("death"), count("failure"));
     Ok(format!(

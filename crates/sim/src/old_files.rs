@@ -1,5 +1,5 @@
 //! Files of tables that no version has any more are deleted behind everybody's back, as `VACUUM` does. It waits for a
-//! day; here an hour is enough, behind which no writer may commit what it wrote.
+//! day; here an hour is enough, behind which no writer commits what it wrote: loads may, and none takes as long here.
 
 use std::collections::BTreeSet;
 

@@ -3,17 +3,18 @@
 
 mod clock;
 mod open_sessions;
+mod progress;
 mod receipts;
 mod records;
 mod sessions;
 mod signals;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::{Context, Result};
+use footfall_event::Partition;
 use footfall_event::schema::Table;
-use footfall_event::{Offset, Partition};
 use footfall_lake::Lake;
 use footfall_log::{Kind, Record};
 use footfall_sessionizer::Rules;
@@ -26,91 +27,9 @@ use crate::rules::{Asked, CONVERSION, ERROR, Edition, HIDDEN, PAGE_VIEW, RAGE_TA
 use crate::storefront::Ledger;
 use crate::tables::{rows, text, time, whole};
 use crate::world::World;
-
-const SECOND: i64 = 1_000_000;
-
-/// Whether each of these visitors has an event in the lake.
-///
-/// # Errors
-/// When the lake cannot be read.
-pub async fn has_events_of(lake: &Lake, visitors: &[String]) -> Result<bool> {
-    let events = rows(lake, Table::Events).await?;
-    let found: BTreeSet<&str> = events.iter().map(|event| text(event, "visitor_id")).collect();
-    Ok(visitors.iter().all(|visitor_id| found.contains(visitor_id.as_str())))
-}
-
-/// Whether anything was read live, up to a receipt.
-///
-/// # Errors
-/// When the lake cannot be read.
-pub async fn has_receipts(lake: &Lake) -> Result<bool> {
-    Ok(received(lake).await?.is_some())
-}
-
-/// A partition that was read live, and up to where a receipt tells of it.
-///
-/// # Errors
-/// When the lake cannot be read.
-pub async fn received(lake: &Lake) -> Result<Option<(Partition, Offset)>> {
-    let receipts = rows(lake, Table::Receipts).await?;
-    let told = |row: &Value| {
-        (Partition(whole(row, "log_partition") as i32), Offset(whole(row, "to_offset")))
-    };
-    Ok(receipts.iter().filter(|row| is_live(row)).map(told).max())
-}
-
-/// The events that are in no session, and the newest receipts.
-///
-/// # Errors
-/// When the lake cannot be read.
-pub async fn without_session(lake: &Lake) -> Result<String> {
-    let events = rows(lake, Table::Events).await?;
-    let waiting: Vec<&Value> = events.iter().filter(|row| row["session_id"].is_null()).collect();
-    let mut newest = BTreeMap::new();
-    for row in rows(lake, Table::Receipts).await? {
-        let key = (text(&row, "log").to_owned(), whole(&row, "log_partition"));
-        let told = (whole(&row, "to_offset"), text(&row, "watermark").to_owned());
-        let known = newest.entry(key).or_insert(told.clone());
-        *known = told.max(known.clone());
-    }
-    Ok(format!("{}\nreceipts: {newest:?}", shown(&waiting)))
-}
-
-/// Stands for the rows of events and of what follows from them.
-///
-/// # Errors
-/// When the lake cannot be read.
-pub async fn rows_of_events(lake: &Lake) -> Result<u64> {
-    let mut found = Found::read(lake).await?;
-    found.receipts.clear();
-    Ok(found.digest())
-}
-
-/// Whether the tables speak of all events, and of every session as closed.
-///
-/// # Errors
-/// When the lake cannot be read.
-pub async fn is_settled(broker: &Broker, lake: &Lake) -> Result<bool> {
-    let receipts = rows(lake, Table::Receipts).await?;
-    for partition in 0..broker.partitions() as i64 {
-        let records = broker.records(Partition(partition as i32));
-        let is_said = |record: &&Record| matches!(record.kind, Kind::Event | Kind::Rejected);
-        let Some(last) = records.iter().rfind(is_said) else { continue };
-        let newest = Found::of(&receipts, partition).max_by_key(|row| whole(row, "to_offset"));
-        let Some(newest) = newest else { return Ok(false) };
-        let events = records.iter().filter(|record| record.kind == Kind::Event);
-        let latest = events.filter_map(|record| {
-            let payload: Value = serde_json::from_slice(&record.payload).ok()?;
-            payload["event_time"].as_i64()
-        });
-        let latest = latest.max();
-        let over = latest.unwrap_or(0) + fixed_rules().session_gap.0 + SECOND;
-        if whole(newest, "to_offset") <= last.offset.0 || time(newest, "watermark") < Some(over) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
+pub use progress::{
+    has_events_of, has_receipts, is_settled, received, rows_of_events, without_session,
+};
 
 /// Holds the tables against what was sent and what the log holds; a number that stands for all rows.
 ///
@@ -138,6 +57,7 @@ pub async fn check(
     found.signals_are_of_needs(broker)?;
     definitions.hold(&found.as_told())?;
     world.trace("oracle", "checked", &found.events.len().to_string());
+    found.count(world);
     Ok(found.digest())
 }
 
@@ -175,6 +95,23 @@ impl Found {
     fn of(rows: &[Value], partition: i64) -> impl Iterator<Item = &Value> {
         let is_here = move |row: &&Value| is_live(row) && whole(row, "log_partition") == partition;
         rows.iter().filter(is_here)
+    }
+
+    /// What rows tell of a run.
+    fn count(&self, world: &World) {
+        let is_repaired = |event: &Value| event["late"] == true && !event["session_id"].is_null();
+        let of_events =
+            |is: &dyn Fn(&Value) -> bool| self.events.iter().filter(|it| is(it)).count();
+        for (what, often) in [
+            ("late event", of_events(&|event| event["late"] == true)),
+            ("repaired event", of_events(&is_repaired)),
+            ("event of a load", of_events(&|event| !is_live(event))),
+            ("event without room", of_events(&is_refused)),
+            ("refused event", self.rejected.len()),
+            ("duplicate", self.duplicates.len()),
+        ] {
+            world.count_all(what, often);
+        }
     }
 
     /// The run as the definitions in Python read it.
@@ -272,6 +209,17 @@ fn is_hidden(event: &Value) -> bool {
 fn controls(records: &[Record]) -> Vec<(i64, String)> {
     let controls = records.iter().filter(|record| record.kind == Kind::Control);
     controls.map(|record| (record.offset.0, config_id(&record.payload))).collect()
+}
+
+/// The id of the rules in force at a record, which are the first for what came before any.
+fn in_force(controls: &[(i64, String)], offset: i64) -> Result<&str> {
+    let before = controls.iter().rfind(|(control, _)| *control < offset);
+    before.or(controls.first()).map(|(_, id)| id.as_str()).context("no rules")
+}
+
+/// What events of a visitor are ordered by.
+fn order(event: &Value) -> (Option<i64>, i64, &str) {
+    (time(event, "event_time"), whole(event, "seq"), text(event, "event_id"))
 }
 
 /// Events, a line each.

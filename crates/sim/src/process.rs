@@ -33,7 +33,7 @@ pub struct Process {
 }
 
 /// Steps that need room on the disk.
-const WRITES: [&str; 4] = ["append", "put", "commit", "rewrite"];
+const WRITES: [&str; 5] = ["append", "publish", "put", "commit", "rewrite"];
 
 impl Process {
     pub fn new(world: &Arc<World>, name: String) -> Arc<Process> {
@@ -130,6 +130,8 @@ impl Process {
             self.world.trace(&self.name, "death", &format!("{when} {what}"));
             let role = self.name.trim_end_matches(|digit: char| digit.is_ascii_digit());
             self.world.count(&format!("death of a {role} {when} {what}"));
+            let kind = what.split(' ').next().unwrap_or(what);
+            self.world.count(&format!("death of a {role} at {kind}"));
             self.die();
             if !is_on_its_clock {
                 return Err(format!("{what}: {} died", self.name));
@@ -158,6 +160,13 @@ impl Process {
         if is_done {
             let kind = what.split(' ').next().unwrap_or(what);
             self.world.trace(&self.name, kind, what);
+            match kind {
+                "rewrite" => self.world.count(what),
+                "conflict" if what.starts_with("conflict rewrite") => {
+                    self.world.count("conflict of rewrites");
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

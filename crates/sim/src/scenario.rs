@@ -5,24 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use footfall_event::{Micros, Partition, partition_of};
 use footfall_lake::{DeltaLogs, Lake, LakeSettings, ModelTables, StoredLogs};
-use footfall_log::EventLog;
-use footfall_pipeline::{
-    Health, JobsRun, Metrics, Pipeline, PipelineError, PipelineSettings, Repaired, Retention,
-    SettledFiles, rewrite,
-};
+use footfall_pipeline::{Repaired, Retention, SettledFiles, rewrite};
 use object_store::memory::InMemory;
 use rand::Rng;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, SimLog, TOPIC};
+use crate::broker::{Broker, TOPIC};
 use crate::definitions::Definitions;
 use crate::load::Loading;
-use crate::lost_log::snapshot_at;
 use crate::oracle;
+use crate::pipelines::Running;
 use crate::process::Process;
 use crate::rules::Edition;
 use crate::store::SimStore;
@@ -31,13 +26,9 @@ use crate::world::{SimulatedClock, World};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 /// How soon a new event must be in `events` once nothing fails any more.
-const RECOVERY_MAX: Duration = Duration::from_secs(300);
-/// What the runs of one seed may take until all sessions are closed.
+pub const RECOVERY_MAX: Duration = Duration::from_secs(300);
+/// How soon all sessions must be in the tables behind the last event.
 const SETTLING_MAX: Duration = Duration::from_secs(900);
-
-const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(6);
-/// How many intervals may lie between a partition's snapshots when nothing fails: partitions take turns.
-const SNAPSHOTS_WITHIN: u32 = 4;
 
 /// How often the pipelines' job may look for late events once all sessions are over.
 const REPAIRS: usize = 12;
@@ -88,15 +79,9 @@ pub struct Scenario {
     pub loads: usize,
     /// Of partitions that lost their newest snapshot, the one before it.
     pub last_snapshots: BTreeMap<Partition, String>,
+    /// Pipelines that were ever started.
+    pub started: usize,
     _clock: SimulatedClock,
-    /// Processes that were ever started.
-    started: usize,
-}
-
-pub struct Running {
-    pub process: Arc<Process>,
-    pub stop: CancellationToken,
-    pub task: JoinHandle<Result<(), PipelineError>>,
 }
 
 impl Scenario {
@@ -120,9 +105,9 @@ impl Scenario {
             loading: None,
             loads: 0,
             last_snapshots: BTreeMap::new(),
+            started: 0,
             _clock: SimulatedClock::of(&world),
             world,
-            started: 0,
         }
     }
 
@@ -192,89 +177,6 @@ impl Scenario {
         (0..size.visitors).map(|number| tokio::spawn(client(number).visit())).collect()
     }
 
-    pub async fn start_pipeline(&mut self) -> Result<()> {
-        self.started += 1;
-        let process = Process::new(&self.world, format!("pipeline{}", self.started));
-        self.world.trace(&process.name, "started", "");
-        let (lake, stop) = (self.lake(&process)?, CancellationToken::new());
-        let log: Arc<dyn EventLog> =
-            Arc::new(SimLog { broker: self.broker.clone(), process: process.clone() });
-        let slow = self.slowness();
-        let settings = PipelineSettings {
-            jobs_run: JobsRun::OnRuntime,
-            group: "pipelines".to_owned(),
-            signals_topic: "signals".to_owned(),
-            commit_interval: 2 * SECOND * slow,
-            commit_rows_max: 10_000,
-            snapshot_interval: SNAPSHOT_INTERVAL * slow,
-            rewrite_interval: 5 * SECOND * slow,
-            retention: Retention::default(),
-            erasure_grace: 60 * SECOND,
-            max_age: Micros(7 * Micros::DAY.0),
-            rules: Arc::new(self.edition.rules()),
-        };
-        let (told, dying) = (stop.clone(), process.clone());
-        let is_of_one = self.is_of_one;
-        let task = tokio::spawn(async move {
-            let run = async {
-                let metrics = Metrics::register(&prometheus::Registry::new())
-                    .map_err(|error| PipelineError::Source(error.to_string()))?;
-                let health = Health::default();
-                loop {
-                    let opened = Pipeline::open(
-                        log.clone(),
-                        lake.clone(),
-                        settings.clone(),
-                        metrics.clone(),
-                        health.clone(),
-                    );
-                    match opened.await {
-                        Ok(pipeline) => return pipeline.run(told.clone()).await,
-                        // A person, or whatever runs it, starts it again.
-                        Err(error) if error.passes() => tokio::time::sleep(SECOND).await,
-                        Err(error) => return Err(error),
-                    }
-                }
-            };
-            let mut run = Box::pin(run);
-            tokio::select! {
-                biased;
-                // Killed, it says no goodbye: the group waits until its time is over.
-                () = dying.death() => {
-                    if !is_of_one {
-                        tokio::time::sleep(10 * SECOND).await;
-                    }
-                    drop(run);
-                    Ok(())
-                }
-                ended = &mut run => ended,
-            }
-        });
-        self.pipelines.push(Running { process, stop, task });
-        Ok(())
-    }
-
-    /// How much slower pipelines commit in a long run: hours of commits every other second would take hours. It is as
-    /// slow as a window of two minutes allows, a commit in a quarter of it.
-    fn slowness(&self) -> u32 {
-        if self.is_long { 14 } else { 1 }
-    }
-
-    /// Takes those away that ended; one that failed for good fails the run.
-    pub async fn bury(&mut self) -> Result<()> {
-        let mut alive = Vec::new();
-        for running in std::mem::take(&mut self.pipelines) {
-            if running.task.is_finished() {
-                let ended = running.task.await.context("a pipeline panicked")?;
-                ended.with_context(|| format!("{} ended", running.process.name))?;
-            } else {
-                alive.push(running);
-            }
-        }
-        self.pipelines = alive;
-        Ok(())
-    }
-
     /// Nothing fails any more: a new event must be found soon.
     pub async fn calm(&mut self, lake: &Lake, prober: &str) -> Result<()> {
         self.set_clocks(Micros(0), Micros(0));
@@ -323,20 +225,6 @@ impl Scenario {
         }
     }
 
-    /// Opens the door and starts a pipeline where there is none.
-    async fn keep_running(&mut self) -> Result<()> {
-        self.bury().await?;
-        if self.door.process().is_dead() {
-            self.door.open_again();
-        }
-        let mut pipelines = self.pipelines.iter();
-        let is_served = pipelines.any(|it| !it.process.is_dead() && !it.stop.is_cancelled());
-        match !is_served && (self.pipelines.is_empty() || !self.is_of_one) {
-            true => self.start_pipeline().await,
-            false => Ok(()),
-        }
-    }
-
     /// Waits until every session is over and in the tables, and stops the pipelines.
     pub async fn settle(&mut self, lake: &Lake) -> Result<()> {
         let quiet_at = self.world.elapsed();
@@ -359,38 +247,6 @@ impl Scenario {
         self.require_repaired(lake).await?;
         self.require_snapshots(lake).await?;
         self.stop_all().await
-    }
-
-    pub async fn stop_all(&mut self) -> Result<()> {
-        for running in &self.pipelines {
-            running.stop.cancel();
-        }
-        let told_at = self.world.elapsed();
-        while !self.pipelines.is_empty() {
-            ensure!(
-                self.world.elapsed() < told_at + RECOVERY_MAX,
-                "a pipeline did not stop {RECOVERY_MAX:?} after it was asked to"
-            );
-            tokio::time::sleep(SECOND).await;
-            self.bury().await?;
-        }
-        Ok(())
-    }
-
-    /// A restart has little to read again, and the log little to keep.
-    async fn require_snapshots(&self, lake: &Lake) -> Result<()> {
-        let within = SNAPSHOT_INTERVAL * self.slowness() * SNAPSHOTS_WITHIN;
-        let due = self.world.now() - Micros(within.as_micros() as i64);
-        for partition in (0..self.broker.partitions() as i32).map(Partition) {
-            let at = snapshot_at(lake, partition).await?;
-            let unread = self.broker.records(partition).into_iter().nth(at.0 as usize);
-            ensure!(
-                unread.is_none_or(|record| record.append_time >= due),
-                "the newest snapshot of partition {} is at {at}, and older than {within:?}",
-                partition.0
-            );
-        }
-        Ok(())
     }
 
     /// Every late event has been given its session.

@@ -1,5 +1,5 @@
-//! Visitors of a shop, and the door that takes their events: each is sent until it is acknowledged, and now
-//! and then once more.
+//! Visitors of a shop, and the door that takes their events: each is sent until it is acknowledged or given up,
+//! and now and then once more.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -186,6 +186,7 @@ impl Client {
             if self.chance(5) {
                 let hours = self.world.chance().random_range(-30..30);
                 self.ahead = Micros(hours * Micros::HOUR.0);
+                self.world.count("clock of a visitor");
             }
             let count = self.world.chance().random_range(1..=3);
             let body: Vec<Value> = (0..count).map(|more| self.event(number + more)).collect();

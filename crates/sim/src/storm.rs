@@ -9,9 +9,10 @@ use footfall_lake::Lake;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
+use crate::pipelines::Running;
 use crate::process::{Doom, Process};
 use crate::rules::Edition;
-use crate::scenario::{Running, SECOND, Scenario};
+use crate::scenario::{SECOND, Scenario};
 use crate::world::Weather;
 
 /// At which steps a pipeline dies, and behind how many of them at most; a repair rewrites the last four, one by one.

@@ -52,7 +52,7 @@ pub struct Weather {
     pub loses_answer: u32,
     /// Takes up to some seconds.
     pub slow: u32,
-    /// Takes up to as long as the storm.
+    /// Takes twenty seconds to two minutes.
     pub stalls: u32,
     /// Is done behind the back of whoever was told that it failed.
     pub lands_later: u32,
@@ -102,8 +102,8 @@ struct Trace {
 }
 
 impl Trace {
-    fn count(&mut self, what: &str) {
-        *self.counts.entry(what.to_owned()).or_default() += 1;
+    fn count(&mut self, what: &str, often: usize) {
+        *self.counts.entry(what.to_owned()).or_default() += often as u64;
     }
 }
 
@@ -178,7 +178,7 @@ impl World {
     pub fn trace(&self, who: &str, what: &str, told: &str) {
         let mut trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
         (self.began.elapsed(), who, what, told).hash(&mut trace.hasher);
-        trace.count(what);
+        trace.count(what, 1);
         if self.shows {
             println!("{:12.3} {who:12} {what} {told}", self.began.elapsed().as_secs_f64());
         }
@@ -186,7 +186,12 @@ impl World {
 
     /// Counts what is part of something traced.
     pub fn count(&self, what: &str) {
-        self.trace.lock().unwrap_or_else(PoisonError::into_inner).count(what);
+        self.count_all(what, 1);
+    }
+
+    /// The same of so many.
+    pub fn count_all(&self, what: &str, often: usize) {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).count(what, often);
     }
 
     /// One number for all that was done, and in which order: equal for equal seeds.

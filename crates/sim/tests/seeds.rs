@@ -22,7 +22,7 @@ fn nothing_is_lost_or_doubled_whatever_goes_wrong() {
             ),
         }
     }
-    let missing = missing(&counts, SEEDS);
+    let missing = missing(&counts, SEEDS, Size::FULL, false);
     assert!(missing.is_empty(), "{missing:?}: {counts:?}");
 }
 

@@ -1,10 +1,13 @@
-//! Log time, as docs/semantics.md has it.
+//! A partition's clock: log time, and the watermark behind it.
 
-use super::{SECOND, fixed_rules};
+use footfall_event::Micros;
 
-/// A step forward of log time beyond it is a leap, and how far a record must lie past one to confirm it.
-pub const LEAP: i64 = 300 * SECOND;
-const CONFIRMED: i64 = 5 * SECOND;
+use super::fixed_rules;
+
+/// A longer step forward of log time is a leap.
+pub const LEAP: i64 = 300 * Micros::SECOND.0;
+/// How far a record must lie past a leap to confirm it.
+const CONFIRMED: i64 = 5 * Micros::SECOND.0;
 
 /// Log time, as docs/semantics.md has it.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use footfall_log::Record;
 use serde_json::Value;
 
-use super::{Found, controls, editions, fixed_rules, is_hidden, is_refused};
+use super::{Found, controls, editions, fixed_rules, in_force, is_hidden, is_refused, order};
 use crate::tables::{text, time, whole};
 
 /// When a session that is open began, and its last event.
@@ -27,15 +27,13 @@ impl Found {
         };
         let mut events: Vec<&Value> =
             Found::of(&self.events, partition).filter(is_folded).collect();
-        events
-            .sort_by_key(|row| (time(row, "event_time"), whole(row, "seq"), text(row, "event_id")));
+        events.sort_by_key(|event| order(event));
         let mut open: BTreeMap<(&str, &str), Open> = BTreeMap::new();
         for event in events {
             let (offset, at) = (whole(event, "log_offset"), time(event, "event_time"));
             let at = at.context("a time")?;
-            let in_force = controls.iter().rfind(|(control, _)| *control < offset);
-            let (_, config_id) = in_force.or(controls.first()).context("no rules")?;
-            let rules = editions.get(config_id).context("rules that nobody gave")?;
+            let rules = editions.get(in_force(&controls, offset)?);
+            let rules = rules.context("rules that nobody gave")?;
             open.retain(|_, session| session.last + gap >= at);
             let visitor = (text(event, "site"), text(event, "visitor_id"));
             let goes_on = open.remove(&visitor).filter(|session| at - session.began <= cap);

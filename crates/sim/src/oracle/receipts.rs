@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use super::{Found, is_live};
+use crate::storefront::{OTHER_SITE, SITE};
 use crate::tables::{text, time, whole};
 
 impl Found {
@@ -38,27 +39,32 @@ impl Found {
         let is_said = |record: &&Record| matches!(record.kind, Kind::Event | Kind::Rejected);
         let last = records.iter().rfind(is_said).map_or(0, |record| record.offset.0 + 1);
         ensure!(at >= last, "the receipt ends at {at}, before {last}");
-        let count = |rows: &[Value]| Found::of(rows, partition).count() as i64;
-        let late = Found::of(&self.events, partition).filter(|row| row["late"] == true);
-        let sum = |column| -> i64 {
-            Found::of(&self.receipts, partition).map(|row| whole(row, column)).sum()
-        };
+        let told = Found::of(&self.receipts, partition).map(|row| whole(row, "received"));
+        let (told, received) = (told.sum::<i64>(), records.iter().filter(is_said).count() as i64);
+        ensure!(told == received, "the receipt tells {told} received, and the log has {received}");
+        [SITE, OTHER_SITE].into_iter().try_for_each(|site| self.site_adds_up(partition, site))
+    }
+
+    /// What the receipt tells of a site is what the tables have of it, and nothing of it waits any more.
+    fn site_adds_up(&self, partition: i64, site: &str) -> Result<()> {
+        let is_here = |row: &&Value| text(row, "site") == site;
+        let count = |rows: &[Value]| Found::of(rows, partition).filter(is_here).count() as i64;
+        let events = || Found::of(&self.events, partition).filter(is_here);
+        let receipts = || Found::of(&self.receipts, partition).filter(is_here);
+        let sum = |column| -> i64 { receipts().map(|row| whole(row, column)).sum() };
         for (column, counted) in [
             ("accepted", count(&self.events)),
             ("rejected", count(&self.rejected)),
             ("duplicate", count(&self.duplicates)),
-            ("late", late.count() as i64),
+            ("late", events().filter(|row| row["late"] == true).count() as i64),
         ] {
             let told = sum(column);
-            ensure!(told == counted, "the receipt tells {told} {column}, the table has {counted}");
+            ensure!(told == counted, "{site}: {told} {column} are told, the table has {counted}");
         }
-        let received = records.iter().filter(is_said).count() as i64;
-        ensure!(sum("received") == received, "the receipt tells {} received", sum("received"));
         ensure!(sum("on_time") + sum("late") == sum("accepted"), "on time and late do not add up");
-        let newest = Found::of(&self.receipts, partition).filter(|row| !row["site"].is_null());
-        let newest = newest.max_by_key(|row| whole(row, "to_offset"));
+        let newest = receipts().max_by_key(|row| whole(row, "to_offset"));
         let pending = newest.map_or(0, |row| whole(row, "pending"));
-        ensure!(pending == 0, "{pending} events are pending, and none is");
+        ensure!(pending == 0, "{site}: {pending} events are pending, and none is");
         Ok(())
     }
 

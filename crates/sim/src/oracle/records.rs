@@ -7,7 +7,7 @@ use footfall_log::{Kind, Record};
 use serde_json::Value;
 
 use super::clock::{Clock, LEAP};
-use super::{Found, controls, editions, fixed_rules, is_live};
+use super::{Found, controls, editions, fixed_rules, in_force, is_live};
 use crate::storefront::{Key, LATENCY_MAX, Ledger, key_of};
 use crate::tables::{text, time, whole};
 
@@ -104,7 +104,7 @@ impl Found {
             let (has_row, is_duplicate) =
                 (rows.contains_key(&offset), duplicates.contains_key(&offset));
             let is_one = has_row != is_duplicate;
-            // Those that come again do so within a quarter of the window, or long behind it.
+            // One that was refused is refused again once its id is forgotten.
             let is_long_ago = (at - first_at).abs() > fixed_rules().dedupe_window.0 / 2;
             let is_forgotten = record.kind == Kind::Rejected && is_long_ago;
             ensure!(
@@ -144,9 +144,8 @@ impl Found {
             if let Some(found) = is_late.get(&record.offset.0) {
                 let payload: Value = serde_json::from_slice(&record.payload)?;
                 let event_time = payload["event_time"].as_i64().context("an event's time")?;
-                let in_force = controls.iter().rfind(|(offset, _)| *offset < record.offset.0);
-                let (_, config_id) = in_force.or(controls.first()).context("no rules")?;
-                let rules = editions.get(config_id).context("rules that nobody gave")?;
+                let rules = editions.get(in_force(&controls, record.offset.0)?);
+                let rules = rules.context("rules that nobody gave")?;
                 let key = key_of(&payload);
                 let is_own =
                     |(_, other): &&(i64, Key)| !key[1].is_empty() && other[..2] == key[..2];

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::records::id_of;
 use super::{
-    Found, close_cause, controls, editions, fixed_rules, is_live, is_of_no_session, is_refused,
-    shown,
+    Found, close_cause, controls, editions, fixed_rules, in_force, is_live, is_of_no_session,
+    is_refused, order, shown,
 };
 use crate::broker::Broker;
 use crate::tables::{text, time, whole};
@@ -30,12 +30,9 @@ impl Found {
                 visitors.entry(visitor_of(event)).or_default().push(event);
             }
         }
-        let (gap, cap) = (fixed_rules().session_gap.0, fixed_rules().session_cap.0);
         let (mut expected, mut of_loads) = (BTreeSet::new(), BTreeSet::new());
         for (visitor, events) in &mut visitors {
-            events.sort_by_key(|event| {
-                (time(event, "event_time"), whole(event, "seq"), text(event, "event_id"))
-            });
+            events.sort_by_key(|event| order(event));
             let mut rest = &events[..];
             while let Some(first) = rest.first() {
                 if is_refused(first) {
@@ -43,18 +40,7 @@ impl Found {
                     continue;
                 }
                 let began = time(first, "event_time").context("a time")?;
-                let (mut end, mut last, mut cause) = (1, began, "timeout");
-                while let Some(next) = rest.get(end) {
-                    let at = time(next, "event_time").context("a time")?;
-                    if at - last > gap {
-                        break;
-                    }
-                    if at - began > cap {
-                        cause = "cap";
-                        break;
-                    }
-                    (end, last) = (end + 1, at);
-                }
+                let (end, last, cause) = first_session(rest)?;
                 let session_id = text(first, "session_id");
                 let others =
                     rest[..end].iter().find(|event| text(event, "session_id") != session_id);
@@ -100,17 +86,14 @@ impl Found {
     /// session by those of the session.
     pub fn rules_hold_from_their_record_on(&self, broker: &Broker) -> Result<()> {
         let mut first_events: BTreeMap<&str, &Value> = BTreeMap::new();
-        let of = |event: &Value| {
-            (time(event, "event_time"), whole(event, "seq"), text(event, "event_id").to_owned())
-        };
         for event in self.events.iter().filter(|event| !event["session_id"].is_null()) {
             let first = first_events.entry(text(event, "session_id")).or_insert(event);
-            if of(event) < of(first) {
+            if order(event) < order(first) {
                 *first = event;
             }
         }
         let repaired = self.repaired_sessions();
-        let in_force: Vec<Vec<(i64, String)>> = (0..broker.partitions())
+        let all_controls: Vec<Vec<(i64, String)>> = (0..broker.partitions())
             .map(|partition| controls(&broker.records(Partition(partition as i32))))
             .collect();
         let (mut by, known) = (BTreeMap::new(), editions());
@@ -123,9 +106,8 @@ impl Found {
                 ensure!(known.contains_key(config_id), "{id} is by rules that nobody gave");
                 continue;
             }
-            let controls = &in_force[whole(first, "log_partition") as usize];
-            let before = controls.iter().rfind(|(offset, _)| *offset < whole(first, "log_offset"));
-            let wanted = before.or(controls.first()).map_or("", |(_, id)| id.as_str());
+            let controls = &all_controls[whole(first, "log_partition") as usize];
+            let wanted = in_force(controls, whole(first, "log_offset"))?;
             ensure!(config_id == wanted, "{id} is by rules {config_id}, and not by {wanted}");
         }
         for row in self.needs.iter().chain(&self.page_views) {
@@ -169,6 +151,25 @@ impl Found {
         }
         runs
     }
+}
+
+/// How many of a visitor's events the first session takes, when the last of them was, and why it ends there.
+fn first_session(events: &[&Value]) -> Result<(usize, i64, &'static str)> {
+    let (gap, cap) = (fixed_rules().session_gap.0, fixed_rules().session_cap.0);
+    let times: Option<Vec<i64>> = events.iter().map(|event| time(event, "event_time")).collect();
+    let times = times.context("a time")?;
+    let began = times.first().context("an event")?;
+    let mut last = began;
+    for (count, at) in times.iter().enumerate().skip(1) {
+        if at - last > gap {
+            return Ok((count, *last, "timeout"));
+        }
+        if at - began > cap {
+            return Ok((count, *last, "cap"));
+        }
+        last = at;
+    }
+    Ok((times.len(), *last, "timeout"))
 }
 
 /// A visitor is one of a site.
