@@ -27,6 +27,8 @@ pub struct Process {
     pub name: String,
     doom: Mutex<Option<Doom>>,
     death: CancellationToken,
+    /// Before which step it will stand still.
+    halt: Mutex<Option<&'static str>>,
     is_frozen: AtomicBool,
     /// Told when it goes on.
     thaw: Notify,
@@ -42,6 +44,7 @@ impl Process {
             name,
             doom: Mutex::default(),
             death: CancellationToken::new(),
+            halt: Mutex::default(),
             is_frozen: AtomicBool::new(false),
             thaw: Notify::new(),
         })
@@ -70,8 +73,18 @@ impl Process {
         self.death.cancelled().await;
     }
 
+    /// Lets it stand still before the next of such steps.
+    pub fn halts_before(&self, kind: &'static str) {
+        *self.halt.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        self.is_frozen.load(Ordering::Relaxed)
+    }
+
     /// Lets it stand still, or go on from where it stood.
     pub fn freeze(&self, is_frozen: bool) {
+        *self.halt.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.is_frozen.store(is_frozen, Ordering::Relaxed);
         if !is_frozen {
             self.thaw.notify_waiters();
@@ -80,7 +93,7 @@ impl Process {
 
     /// Resolves when it does not stand still, and never once it is dead: whatever awaits it goes no further.
     pub async fn lives(&self) {
-        while self.is_frozen.load(Ordering::Relaxed) {
+        while self.is_frozen() {
             self.thaw.notified().await;
         }
         if self.is_dead() {
@@ -126,6 +139,12 @@ impl Process {
             }
         };
         let when = if is_done { "behind" } else { "before" };
+        let halt = *self.halt.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_done && is_on_its_clock && halt.is_some_and(|kind| what.starts_with(kind)) {
+            self.world.trace(&self.name, "halt", what);
+            self.freeze(true);
+            self.lives().await;
+        }
         if dies {
             self.world.trace(&self.name, "death", &format!("{when} {what}"));
             let role = self.name.trim_end_matches(|digit: char| digit.is_ascii_digit());

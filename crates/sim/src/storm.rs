@@ -27,6 +27,9 @@ const DOOMS: [(&str, u64); 8] = [
     ("rewrite events", 4),
 ];
 
+/// How soon a pipeline commits in a run of hours.
+const COMMITS_WITHIN: Duration = Duration::from_secs(60);
+
 const YEAR: Micros = Micros(365 * Micros::DAY.0);
 
 impl Scenario {
@@ -168,11 +171,15 @@ impl Scenario {
             0 => self.pipelines.iter().for_each(|running| running.process.die()),
             1 if !self.is_of_one => {
                 if let Some(running) = self.drawn_pipeline() {
-                    self.let_stand_still(&running.process);
+                    self.let_stand_still(&running.process).await;
                 }
                 self.start_pipeline().await?;
             }
-            _ => self.pipelines.iter().for_each(|it| self.let_stand_still(&it.process)),
+            _ => {
+                for running in &self.pipelines {
+                    self.let_stand_still(&running.process).await;
+                }
+            }
         }
         let old = self.old_files(lake).await?;
         tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -181,8 +188,16 @@ impl Scenario {
         Ok(())
     }
 
-    /// The process stands still; the group, where there is one, takes it for gone.
-    fn let_stand_still(&self, process: &Arc<Process>) {
+    /// The process stands still, now or between what it wrote and its commit; the group, where there is one, takes it
+    /// for gone.
+    async fn let_stand_still(&self, process: &Arc<Process>) {
+        if self.world.chance().random_bool(0.5) {
+            process.halts_before("commit");
+            let until = self.world.elapsed() + COMMITS_WITHIN;
+            while !process.is_frozen() && !process.is_dead() && self.world.elapsed() < until {
+                tokio::time::sleep(SECOND).await;
+            }
+        }
         self.world.trace(&process.name, "stands still", "");
         process.freeze(true);
         if !self.is_of_one {
