@@ -154,6 +154,7 @@ mod tests {
         config.rules.held_events_max = 2;
         let settings = pipeline_settings(&config);
         assert_eq!(settings.max_age, config.ingest.max_age);
+        assert_eq!(settings.max_age, ingest_settings(&config).unwrap().limits.max_age);
         assert_eq!((settings.rules.dedupe_ids_max, settings.rules.held_events_max), (250, 1));
     }
 }

@@ -228,6 +228,9 @@ mod tests {
     use super::*;
     use crate::testing::{STARTED, Shop, TOPIC, at, rules};
 
+    /// Nothing here takes long; what hangs is a failure.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     fn suspect(event_time: Micros) -> Suspect {
         Suspect {
             offset: Offset(7),
@@ -347,15 +350,18 @@ mod tests {
         let suspects = [suspect(STARTED - Micros::DAY)];
         let mut resends = OldResends::new(&shop.lake, "load:1", Partition(0), week, stop.clone());
         let mut looking = Box::pin(resends.among(&suspects));
+        // Shorter than the first pause between two attempts.
         assert!(tokio::time::timeout(Duration::from_millis(200), &mut looking).await.is_err());
         std::fs::remove_file(&table).unwrap();
         std::fs::rename(&aside, &table).unwrap();
-        assert_eq!(looking.await.unwrap(), BTreeSet::from([Offset(7)]));
+        let found = tokio::time::timeout(PATIENCE, looking).await.expect("it is there again");
+        assert_eq!(found.unwrap(), BTreeSet::from([Offset(7)]));
         // Nor is it waited for without end.
         std::fs::rename(&table, &aside).unwrap();
         std::fs::write(&table, "no folder").unwrap();
         stop.cancel();
         let mut resends = OldResends::new(&shop.lake, "load:1", Partition(0), week, stop);
-        assert!(matches!(resends.among(&suspects).await, Err(PipelineError::Stopping)));
+        let ended = tokio::time::timeout(PATIENCE, resends.among(&suspects)).await;
+        assert!(matches!(ended.expect("it was asked to stop"), Err(PipelineError::Stopping)));
     }
 }

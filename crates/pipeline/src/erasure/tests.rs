@@ -385,7 +385,7 @@ async fn rows_are_erased_once_a_snapshot_lies_behind_the_control_record() {
     assert_eq!(place.shop.ask(ROWS).await, ["v 1"]);
     place.speak(1, 2).await;
     assert_eq!(place.advance().await, Advanced { done: 1, ..Advanced::default() });
-    // What that snapshot held of the visitor went with it.
+    // The snapshot at the control record, which may hold something of the visitor, went too.
     let left = snapshot::offsets(&place.shop.lake, TOPIC, Partition(0)).await.unwrap();
     assert_eq!(left, [Offset(2)]);
 }

@@ -1,6 +1,7 @@
-//! A pipeline on a log whose retention goes on while it starts, a catch-up that is committed as it is read, and a
-//! snapshot that waits for what is published.
+//! A pipeline on a log whose retention goes on while it starts or reads, a catch-up that is committed as it is read, a
+//! delivery that a restart cuts, and snapshots: what they wait for, and what the log keeps for them.
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use footfall_event::schema::Table;
 use footfall_event::{Micros, Offset, SessionId};
@@ -102,9 +103,7 @@ async fn a_catch_up_is_committed_before_its_ids_are_forgotten() {
     let (log, lake) = (Arc::new(OddLog::new()), shop.lake.clone());
     let pipeline = Pipeline::open(log, lake, settings, metrics, Health::default());
     let mut pipeline = pipeline.await.unwrap();
-    let origin = Origin { log: TOPIC.into(), partition: PARTITION };
-    let fold = PartitionFold::begin(origin, Offset(0), None, Arc::new(rules())).unwrap();
-    let folding = pipeline.folding(fold);
+    let folding = pipeline.folding(new_fold());
     pipeline.partitions.insert(PARTITION, folding);
     pipeline.take_records(PARTITION, &catch_up()).await.unwrap();
     pipeline.commit_now().await.unwrap();
@@ -118,7 +117,7 @@ async fn a_catch_up_is_committed_before_its_ids_are_forgotten() {
 #[tokio::test]
 async fn a_partition_that_starts_again_takes_no_more_of_a_delivery() {
     let shop = Shop::new().await;
-    // What is read are other records, of other times.
+    // The log holds ticks of now: a start must not hold them against those that are folded here.
     let mut log = OddLog::new();
     log.reads_none = true;
     let tick = NewRecord { partition: PARTITION, kind: Kind::Tick, payload: Bytes::new() };
@@ -143,6 +142,28 @@ async fn a_partition_that_starts_again_takes_no_more_of_a_delivery() {
     assert_eq!(read, [Offset(0)]);
 }
 
+/// A group's member that is given nothing but this.
+struct Gone;
+
+#[async_trait]
+impl Subscription for Gone {
+    async fn next(&mut self, _: Duration) -> Result<Delivery, LogError> {
+        Err(LogError::Gone {
+            partition: PARTITION,
+            wanted: Offset(3),
+            bounds: Offset(5)..Offset(7),
+        })
+    }
+
+    async fn start(&mut self, _: Partition, _: Offset) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn release(&mut self, _: Vec<(Partition, Offset)>) -> Result<(), LogError> {
+        Ok(())
+    }
+}
+
 /// What retention took before it was read is for a person to know.
 #[tokio::test]
 async fn records_that_are_gone_end_the_pipeline() {
@@ -151,10 +172,10 @@ async fn records_that_are_gone_end_the_pipeline() {
     let (log, lake) = (Arc::new(OddLog::new()), shop.lake.clone());
     let pipeline = Pipeline::open(log, lake, settings(), metrics, Health::default());
     let mut pipeline = pipeline.await.unwrap();
-    let gone =
-        LogError::Gone { partition: PARTITION, wanted: Offset(3), bounds: Offset(5)..Offset(7) };
-    let ended = pipeline.take_delivery(Err(gone)).await.unwrap_err();
-    assert!(matches!(ended, PipelineError::Log(LogError::Gone { .. })) && !ended.passes());
+    pipeline.subscription = Box::new(Gone);
+    let ended = tokio::time::timeout(PATIENCE, pipeline.run(CancellationToken::new())).await;
+    let ended = ended.expect("it ends").unwrap_err();
+    assert!(matches!(ended, PipelineError::Log(LogError::Gone { .. })), "{ended}");
 }
 
 fn signal() -> Signal {
@@ -175,25 +196,56 @@ fn signal() -> Signal {
     }
 }
 
+/// Where the commits and snapshots of a shop go.
+async fn outlets(shop: &Shop, log: &Arc<OddLog>) -> Outlets {
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let committer = Committer::open(&shop.lake, TOPIC, metrics.clone()).await.unwrap();
+    let signals = SignalHub::start(log.clone(), "signals", metrics.clone());
+    Outlets { committer: Arc::new(committer), lake: shop.lake.clone(), signals, metrics }
+}
+
+fn new_fold() -> PartitionFold {
+    let origin = Origin { log: TOPIC.into(), partition: PARTITION };
+    PartitionFold::begin(origin, Offset(0), None, Arc::new(rules())).unwrap()
+}
+
+/// Its next record.
+async fn read_tick(fold: &mut PartitionFold, outlets: &Outlets) {
+    let (offset, kind, payload) = (fold.position(), Kind::Tick, Bytes::new());
+    let tick = Record { offset, append_time: STARTED + Micros(offset.0), kind, payload };
+    let stop = CancellationToken::new();
+    let mut resends = OldResends::new(&outlets.lake, TOPIC, PARTITION, Micros::DAY, stop);
+    fold.read(&[tick], &mut resends, &outlets.metrics).await.unwrap();
+}
+
+/// The newest may be lost. One that is made again where the newest stands leaves the one before it.
+#[tokio::test]
+async fn the_log_keeps_what_the_snapshot_before_the_newest_needs() {
+    let (shop, log) = (Shop::new().await, Arc::new(OddLog::new()));
+    let outlets = outlets(&shop, &log).await;
+    let (mut interval, barriers) = (Interval::new(&settings()), BTreeSet::from([PARTITION]));
+    let mut fold = new_fold();
+    for (records, released) in [(3, vec![]), (2, vec![3]), (0, vec![]), (1, vec![5]), (0, vec![])] {
+        for _ in 0..records {
+            read_tick(&mut fold, &outlets).await;
+        }
+        interval.begin(std::iter::once(&mut fold), &barriers, &outlets).unwrap();
+        let finished = interval.wait().await.unwrap().unwrap();
+        let expected = released.into_iter().map(|offset| (PARTITION, Offset(offset)));
+        assert_eq!(finished.released, expected.collect::<Vec<_>>(), "at {}", fold.position());
+    }
+}
+
 /// What a snapshot has behind it no start raises again.
 #[tokio::test]
 async fn a_snapshot_waits_until_the_signals_before_it_are_published() {
     let shop = Shop::new().await;
     let log = Arc::new(OddLog::new());
     log.publishable.forget_permits(Semaphore::MAX_PERMITS);
-    let metrics = Metrics::register(&Registry::new()).unwrap();
-    let committer = Committer::open(&shop.lake, TOPIC, metrics.clone()).await.unwrap();
-    let committer = Arc::new(committer);
-    let signals = SignalHub::start(log.clone(), "signals", metrics.clone());
-    let (lake, committed) = (shop.lake.clone(), committer.clone());
-    let outlets = Outlets { committer, lake, signals, metrics };
-    let origin = Origin { log: TOPIC.into(), partition: PARTITION };
-    let mut fold = PartitionFold::begin(origin, Offset(0), None, Arc::new(rules())).unwrap();
-    let (append_time, kind) = (STARTED, Kind::Tick);
-    let tick = Record { offset: Offset(0), append_time, kind, payload: Bytes::new() };
-    let stop = CancellationToken::new();
-    let mut resends = OldResends::new(&shop.lake, TOPIC, PARTITION, Micros::DAY, stop);
-    fold.read(&[tick], &mut resends, &outlets.metrics).await.unwrap();
+    let outlets = outlets(&shop, &log).await;
+    let committed = outlets.committer.clone();
+    let mut fold = new_fold();
+    read_tick(&mut fold, &outlets).await;
     outlets.signals.send(&[signal()]).await;
     let (mut interval, barriers) = (Interval::new(&settings()), BTreeSet::from([PARTITION]));
     interval.begin(std::iter::once(&mut fold), &barriers, &outlets).unwrap();
