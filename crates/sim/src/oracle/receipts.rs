@@ -42,10 +42,11 @@ impl Found {
         let told = Found::of(&self.receipts, partition).map(|row| whole(row, "received"));
         let (told, received) = (told.sum::<i64>(), records.iter().filter(is_said).count() as i64);
         ensure!(told == received, "the receipt tells {told} received, and the log has {received}");
-        let counted = self.receipts.iter().filter(|row| {
+        let here = |rows| Found::of(rows, partition);
+        let counted = here(&self.receipts).filter(|row| {
             ["received", "pending"].into_iter().any(|column| whole(row, column) != 0)
         });
-        for row in counted.chain(&self.rejected).chain(&self.duplicates) {
+        for row in counted.chain(here(&self.rejected)).chain(here(&self.duplicates)) {
             ensure!([SITE, OTHER_SITE].contains(&text(row, "site")), "of no shop: {row}");
         }
         [SITE, OTHER_SITE].into_iter().try_for_each(|site| self.site_adds_up(partition, site))
