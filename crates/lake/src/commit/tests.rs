@@ -179,6 +179,54 @@ async fn all_ids_of_a_commit_are_looked_up_in_one_version() {
     assert_eq!(ids(&lake).await, ["theirs"]);
 }
 
+/// A writer that stands still for more than an hour at its first write, while another makes a version.
+#[derive(Debug)]
+struct StandsStill {
+    others: Lake,
+    writes: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Between for StandsStill {
+    async fn before(&self, what: &str) -> Result<(), String> {
+        let is_write = what.starts_with("commit") || what.starts_with("rewrite");
+        if is_write && self.writes.fetch_add(1, Ordering::Relaxed) == 0 {
+            let theirs = commit(Vec::new(), &[("q", None, 1)]);
+            open(&self.others).await.commit(&theirs).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(61 * 60)).await;
+        }
+        Ok(())
+    }
+
+    async fn after(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Its files may have been deleted meanwhile: whoever was overtaken looks at their age again.
+#[tokio::test(start_paused = true)]
+async fn a_file_ages_while_its_writer_is_overtaken() {
+    for is_rewrite in [false, true] {
+        let (store, tables) = (Arc::new(InMemory::new()), ModelTables::default());
+        let others = modelled_lake_through(&store, &tables, Arc::new(Nothing));
+        others.make(&settings()).await.unwrap();
+        let first = commit(files(&others, "a").await, &[("p", None, 1)]);
+        open(&others).await.commit(&first).await.unwrap();
+        let stands_still = StandsStill { others: others.clone(), writes: AtomicUsize::new(0) };
+        let lake = modelled_lake_through(&store, &tables, Arc::new(stands_still));
+        let mut ours = open(&lake).await;
+        let refused = if is_rewrite {
+            let rewrite = rewritten(&ours, &lake, "b", false).await;
+            ours.rewrite(rewrite).await.unwrap_err()
+        } else {
+            let next = commit(files(&lake, "b").await, &[("p", Some(1), 2)]);
+            ours.commit(&next).await.unwrap_err()
+        };
+        assert!(matches!(refused, LakeError::Stale { table: TABLE, minutes: 61 }), "{refused}");
+        assert_eq!(ids(&others).await, ["a"]);
+    }
+}
+
 #[tokio::test]
 async fn a_file_is_too_old_by_either_clock() {
     const MINUTE: u64 = 60;
@@ -308,4 +356,13 @@ async fn of_two_rewrites_one_is_told_that_the_other_was_first(lake: &Lake) {
         assert!(second.rewrite(again).await.unwrap());
         assert_eq!(ids(lake).await, ["again"]);
     }
+    // Though neither takes anything away: both may add the first row of one session.
+    let (mut first, mut second) = (open(lake).await, open(lake).await);
+    let mut adds = Vec::new();
+    for id in ["ours", "theirs"] {
+        adds.push(Rewrite { files: files(lake, id).await, ..Rewrite::default() });
+    }
+    assert!(first.rewrite(adds.remove(1)).await.unwrap());
+    assert!(!second.rewrite(adds.remove(0)).await.unwrap());
+    assert_eq!(ids(lake).await, ["again", "theirs"]);
 }

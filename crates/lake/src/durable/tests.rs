@@ -1,9 +1,16 @@
-//! Names that are staged, created once and overwritten.
+//! Names that are staged, created once and overwritten, and a disk that does not sync.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
 
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, UpdateVersion};
 
 use super::*;
+
+const CHILD_FOLDER: &str = "FOOTFALL_TEST_UNSYNCED_FOLDER";
+const REFUSED: &str = "the disk refused the file";
+const SIGABRT: i32 = 6;
 
 fn place(folder: &tempfile::TempDir, name: &str) -> Path {
     Path::from_absolute_path(folder.path()).unwrap().join(name)
@@ -82,4 +89,57 @@ fn a_folder_that_cannot_be_synced_is_passed_over_where_others_made_it() {
     let of_no_disk = OsPath::new("/proc");
     File::open(of_no_disk).unwrap().sync_all().unwrap_err();
     sync_as_far_as_it_goes(of_no_disk);
+}
+
+/// Not a test by itself: the other one starts it as a child process.
+#[tokio::test]
+async fn child_that_puts_a_file_until_it_is_taken() {
+    let Ok(folder) = std::env::var(CHILD_FOLDER) else { return };
+    let store = DurableFolder::new();
+    let at = Path::from_absolute_path(&folder).unwrap().join("deep").join("down").join("file");
+    while let Err(error) = store.put(&at, "x".into()).await {
+        println!("{REFUSED}: {error}");
+        store.get(&at).await.unwrap_err();
+    }
+}
+
+/// What the child came to whose sync number `failing` finds the disk broken, and whether the file is there.
+fn put_with_a_failing_sync(failing: usize, is_folder_there: bool) -> (Output, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("deep/down");
+    if is_folder_there {
+        std::fs::create_dir_all(&below).unwrap();
+    }
+    let child = "durable::tests::child_that_puts_a_file_until_it_is_taken";
+    let ended = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync"])
+        .args(["-e", &format!("inject=fsync:error=EIO:when={failing}")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", child, "--nocapture"])
+        .env(CHILD_FOLDER, folder.path())
+        .output()
+        .expect("strace is installed");
+    (ended, below.join("file").exists())
+}
+
+/// Of a file nothing is there by its name; whether a folder's name is on the disk nobody can say any more.
+#[test]
+fn a_sync_that_fails_is_told_of_a_file_and_ends_the_process_of_a_folder() {
+    let above = std::env::temp_dir().ancestors().count() + 2;
+    for is_folder_there in [false, true] {
+        // Each folder above the file, the file, and the folder that it is in.
+        for failing in 1..=above + 2 {
+            let (ended, _) = put_with_a_failing_sync(failing, is_folder_there);
+            let said = String::from_utf8_lossy(&ended.stdout);
+            if failing == above + 1 {
+                assert!(ended.status.success() && said.contains(REFUSED), "{failing}: {said}");
+            } else {
+                assert_eq!(ended.status.signal(), Some(SIGABRT), "{failing}: {said}");
+                assert!(!said.contains(REFUSED), "{failing}: {said}");
+            }
+        }
+        let (ended, is_there) = put_with_a_failing_sync(above + 3, is_folder_there);
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && is_there && !said.contains(REFUSED), "{said}");
+    }
 }

@@ -155,3 +155,37 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
         payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    /// Who asks for a record takes none for one that retention took. The broker is librdkafka's mock: a real one
+    /// cannot be made to answer so.
+    #[test]
+    fn a_record_that_is_not_answered_in_time_is_not_taken_for_none() {
+        let mut settings = KafkaSettings::new("mock", "events", 1);
+        settings.client.insert("test.mock.num.brokers".to_owned(), "1".to_owned());
+        let query = Query::new(&settings, 1).unwrap();
+        let broker = query.client.client().mock_cluster().unwrap();
+        broker.create_topic("events", 1, 1).unwrap();
+        let mut config = rdkafka::ClientConfig::new();
+        config.set("bootstrap.servers", broker.bootstrap_servers());
+        let producer: BaseProducer = config.create().unwrap();
+        let record = BaseRecord::<(), str>::to("events").partition(0).payload("x");
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.flush(QUERY_TIMEOUT).unwrap();
+        let found = query.read_one(Partition(0), Offset(0)).unwrap().unwrap();
+        assert_eq!(found.payload, "x");
+        assert!(query.read_one(Partition(0), Offset(1)).unwrap().is_none());
+
+        let electing = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+        broker.request_errors(RDKafkaApiKey::Fetch, &[electing; 1000]);
+        let unanswered = query.read_one(Partition(0), Offset(0)).unwrap_err();
+        assert!(matches!(unanswered, LogError::Unavailable { .. }), "{unanswered}");
+        assert!(unanswered.to_string().contains("was not answered"), "{unanswered}");
+    }
+}

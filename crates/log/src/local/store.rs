@@ -1,6 +1,9 @@
 //! The database of a local log: opening it, its segments, and how far each partition has come.
 //! Writing is left to the writer, reading to the reader, deleting to retention.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
