@@ -261,6 +261,23 @@ mod tests {
         }
     }
 
+    /// Those of one delivery may be days apart.
+    #[tokio::test]
+    async fn a_first_sending_is_found_beside_a_suspect_of_another_day() {
+        let shop = Shop::new().await;
+        shop.load("1", &[&at(0, "a", "")]).await;
+        let (stop, reach) = (CancellationToken::new(), Micros(7 * Micros::DAY.0));
+        let mut resends = OldResends::new(&shop.lake, "load:1", Partition(0), reach, stop);
+        let resent = suspect(STARTED - Micros::DAY);
+        for days in [-20, 20] {
+            let event_time = resent.event_time + Micros(days * Micros::DAY.0);
+            let (offset, event_id) = (Offset(6), "other".to_owned());
+            let other = Suspect { offset, event_id, ..suspect(event_time) };
+            let found = resends.among(&[other, suspect(resent.event_time)]).await.unwrap();
+            assert_eq!(found, BTreeSet::from([resent.offset]), "{days} days");
+        }
+    }
+
     /// It may have come between two readings of the log.
     #[tokio::test]
     async fn the_row_of_a_load_makes_no_resend() {

@@ -152,6 +152,7 @@ fn unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{STARTED, TOPIC, at, decoded};
 
     fn named(id: &str, text: &str) -> bool {
         Person::new("shop", id).is_named_in(text)
@@ -173,6 +174,17 @@ mod tests {
         }
         assert!(named("v-1", "v-12 v-1"));
         assert!(named("0123456789abcdef", "x0123456789abcdefx"));
+    }
+
+    #[test]
+    fn rows_are_the_persons_by_site_and_id() {
+        let rows = decoded(TOPIC, &[&at(1, "a", "")], STARTED);
+        for (site, visitor_id, is_theirs) in
+            [("shop", "v", true), ("other", "v", false), ("shop", "w", false)]
+        {
+            let person = Person::new(site, visitor_id);
+            assert_eq!(person.has_row(&rows, 0), is_theirs, "{site} {visitor_id}");
+        }
     }
 
     #[test]

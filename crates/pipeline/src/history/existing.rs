@@ -187,3 +187,18 @@ pub async fn standing_rows(lake: &Lake, log: &str) -> Result<RowSet, PipelineErr
     }
     Ok(standing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exactly a session's gap away is near: such events are of one session.
+    #[test]
+    fn what_is_as_far_away_as_may_be_is_near() {
+        let (times, distance) = (vec![Micros(100), Micros(500)], Micros(30));
+        let found = OfVisitor { times, ..OfVisitor::default() };
+        for (time, is_near) in [(69, false), (70, true), (130, true), (131, false), (469, false)] {
+            assert_eq!(found.is_near(Micros(time), distance), is_near, "{time}");
+        }
+    }
+}

@@ -228,6 +228,15 @@ async fn events_without_a_visitor_are_known_by_their_ids() {
     assert_eq!(shop.load("3", &[&cookieless("v1", 0), &at(0, "x", "")]).await.counts.duplicate, 0);
 }
 
+/// As many as DataFusion gives at once, and some more.
+#[tokio::test]
+async fn what_stands_is_seen_to_its_last_row() {
+    let shop = Shop::new().await;
+    let first: Vec<String> = (0..9_000).map(|id| at(0, &format!("e{id:04}"), "")).collect();
+    shop.load("1", &texts(&first)).await;
+    assert_eq!(shop.load("2", &[&at(0, "e8999", "")]).await.counts.duplicate, 1);
+}
+
 #[tokio::test]
 async fn rows_that_live_sessions_may_reach_are_left_to_the_repair() {
     let minutes = |minutes: i64| Micros(STARTED.0 - 24 * Micros::HOUR.0 + minutes * 60_000_000);

@@ -106,6 +106,20 @@ async fn a_piece_ends_where_log_time_has_gone_a_quarter_of_the_window() {
     assert_eq!(bench.read(&records[5..]).await.unwrap(), 2);
 }
 
+/// Else an id could be forgotten before its row can be looked up.
+#[tokio::test]
+async fn a_restart_does_not_begin_a_pieces_span_anew() {
+    let records = ticks(&[0, 5, 6, 305, 307, 308]);
+    for restarts in [0, 1] {
+        let mut bench = Bench::new();
+        bench.read_all(&records[..3]).await;
+        for _ in 0..restarts {
+            bench.restart().await;
+        }
+        assert_eq!(bench.read(&records[3..]).await.unwrap(), 2, "{restarts} restarts");
+    }
+}
+
 #[tokio::test]
 async fn a_leap_ends_a_piece_where_it_is_confirmed() {
     let mut bench = Bench::new();
@@ -130,6 +144,9 @@ async fn a_piece_ends_behind_a_control_record() {
     records[3].payload = serde_json::to_vec(&unfit).unwrap().into();
     assert_eq!(bench.read(&records[3..]).await.unwrap(), 1);
     assert_eq!(**bench.fold.fold().rules().newest().1, *rules(2));
+    // It is a record of the log all the same, of which the receipt tells.
+    let settled = bench.fold.settle(true).unwrap();
+    assert_eq!(settled.output.receipts.last().unwrap().to, bench.fold.position());
 }
 
 #[tokio::test]

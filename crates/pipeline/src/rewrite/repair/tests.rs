@@ -127,6 +127,22 @@ async fn other_visitors_and_other_runs_stay_what_they_are() {
     assert_eq!(shop.ask(revisions).await, ["v 2 1", "v 1 0", "w 2 1"]);
 }
 
+/// More rows than are read at once lie behind the run's in its file, and behind the late event's.
+#[tokio::test]
+async fn a_late_event_is_found_in_a_large_file_and_so_is_its_run() {
+    let visitors = |letter: char| -> Vec<String> {
+        let of = |id: String| at(0, &id, "").replace(r#"id":"v""#, &format!(r#"id":"{id}""#));
+        (0..9_000).map(|number| of(format!("{letter}{number:04}"))).collect()
+    };
+    let (a, b, c) = (at(0, "a", ""), at(600, "b", ""), at(300, "c", ""));
+    let (w, x) = (visitors('w'), visitors('x'));
+    let mut first: Vec<&str> = w.iter().map(String::as_str).collect();
+    first.extend([a.as_str(), &b]);
+    let mut second: Vec<&str> = x.iter().map(String::as_str).collect();
+    second.push(&c);
+    check(&[&first, &second], &["c"]).await;
+}
+
 /// Whoever repairs may have read another configuration.
 #[tokio::test]
 async fn a_repair_goes_by_the_rules_in_force_in_the_live_log() {
