@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use footfall_event::Micros;
+use footfall_ingest::{RejectedRow, replay};
 use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 
@@ -46,6 +48,27 @@ async fn a_part_that_ends_ends_the_others() {
         let ended = tokio::time::timeout(PATIENCE, parts.supervise()).await.unwrap();
         assert_eq!(ended.unwrap_err().to_string(), "it broke off");
         assert_eq!(stopped.load(Ordering::Relaxed), all.len());
+    }
+}
+
+/// Its row stands, and can be replayed again.
+#[tokio::test]
+async fn what_the_log_does_not_take_is_not_replayed() {
+    let row = RejectedRow {
+        log: "failing".to_owned(),
+        log_partition: 0,
+        log_offset: 7,
+        received_time: Micros::clock(),
+        site: "shop".to_owned(),
+        field: String::new(),
+        payload: r#"{"event_name":"e","visitor_id":"v"}"#.to_owned(),
+        payload_bytes: 35,
+    };
+    let log = FailingLog::seeming_well(Answer::Unavailable);
+    let settings = IngestSettings::default();
+    for is_trial in [true, false] {
+        let replayed = replay(&log, &settings, std::slice::from_ref(&row), None, is_trial).await;
+        assert_eq!((replayed.is_ok(), log.appends()), (is_trial, usize::from(!is_trial)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Footfall's own protocol: every kind of body, its answer, and what it leaves in the log.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use flate2::Compression;
@@ -96,6 +97,13 @@ async fn good_bodies() {
             headers: "Content-Encoding: gzip\r\nContent-Type: image/png\r\n",
             ..case("gzip", gzip(event("g1", "v").as_bytes()), 202, "g1", &[("event", "g1")])
         },
+        case(
+            "gzip in two members",
+            [event("z1", "v") + "\n", event("z2", "v")].map(|line| gzip(line.as_bytes())).concat(),
+            202,
+            r#""accepted":2"#,
+            &[("event", "z1"), ("event", "z2")],
+        ),
         case("gzip unsaid", gzip(event("g2", "v").as_bytes()), 202, "g2", &[("event", "g2")]),
         Case {
             headers: "Content-Encoding: gzip\r\n",
@@ -358,5 +366,20 @@ async fn every_accepted_event_is_in_the_log_once_and_in_its_partition() {
         let expected = footfall_event::partition_of("shop", place, crate::server::PARTITIONS);
         assert_eq!(row.partition, expected.0, "{}", row.json);
     }
+    server.stop().await;
+}
+
+/// A row's id is what resends are recognised by.
+#[tokio::test]
+async fn bodies_of_which_only_the_beginning_is_kept_are_told_apart() {
+    let server = Server::start(IngestSettings::default()).await;
+    let large = |ending: &str| [vec![b'x'; 10_000_000], ending.into()].concat();
+    for ending in ["a", "a", "b"] {
+        let answer = server.post("/v1/events", "", &large(ending)).await;
+        assert_eq!(answer.status, 413, "{}", answer.body);
+    }
+    let rows = server.rows().await;
+    let ids: HashSet<&str> = rows.iter().map(|row| row.json["id"].as_str().unwrap()).collect();
+    assert_eq!((rows.len(), ids.len()), (3, 2));
     server.stop().await;
 }

@@ -1,5 +1,6 @@
 //! What is kept of events whose visitors did not consent, what is flagged, and what a site's schema refuses.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use footfall_ingest::{Consent, ConsentPolicy, IngestSettings, Rate, RateSettings, Rates, Schemas};
@@ -80,6 +81,20 @@ async fn what_an_event_says_holds_for_what_of_it_cannot_be_read() {
         assert_eq!((rows[0].kind, &rows[0].json["payload"]), (Kind::Rejected, &json!("")));
         assert!(!rows[0].json.to_string().contains("secret"), "{body}: {}", rows[0].json);
     }
+}
+
+/// Nothing of them is kept, and yet a resend is known as one.
+#[tokio::test]
+async fn what_is_refused_without_consent_is_told_apart_by_its_digest() {
+    let server = Server::start(IngestSettings::default()).await;
+    for visitor in ["v", "v", "w"] {
+        let bad = json!({"visitor_id": visitor, "event_name": 5, "consent": "denied"}).to_string();
+        assert_eq!(server.post("/v1/events", "", bad.as_bytes()).await.status, 400);
+    }
+    let rows = server.rows().await;
+    let ids: HashSet<&str> = rows.iter().map(|row| row.json["id"].as_str().unwrap()).collect();
+    assert_eq!((rows.len(), ids.len()), (3, 2));
+    server.stop().await;
 }
 
 /// A shop that asks first: what its visitor said holds for what is refused, too.
