@@ -133,6 +133,7 @@ pub fn check_site(site: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Item;
 
     #[test]
     fn an_old_event_is_told_the_bound_that_it_breaks() {
@@ -155,6 +156,53 @@ mod tests {
             let bad = at(max_age + Micros(1)).unwrap_err();
             assert_eq!((bad.reason, bad.path.as_str()), (Reason::TooOld, "timestamp"));
             assert!(bad.message.contains(&format!("max_age, {shown};")), "{}", bad.message);
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut Event<'_>)) -> Option<(Reason, String)> {
+        let mut event = Event::default();
+        event.set_text(Text::EventName, "e");
+        event.set_text(Text::Site, "s");
+        change(&mut event);
+        let checked = event.check_fields(&Limits::default());
+        checked.err().map(|bad| (bad.reason, bad.path))
+    }
+
+    /// As docs/semantics.md lists them.
+    #[test]
+    fn a_text_is_as_long_as_its_column_lets_it_be() {
+        let long = ["page_url", "page_path", "page_title", "referrer", "target", "search_term"];
+        let long = [&long[..], &["user_agent", "error", "utm_term", "utm_content"]].concat();
+        for column in Text::ALL {
+            let name = column.name();
+            let (max, reason) = match name {
+                "site" => (128, Reason::BadValue),
+                _ if long.contains(&name) => (8_192, Reason::TooLong),
+                _ => (512, Reason::TooLong),
+            };
+            assert_eq!(refused(|event| event.set_text(*column, "a".repeat(max))), None, "{name}");
+            let told = refused(|event| event.set_text(*column, "a".repeat(max + 1)));
+            assert_eq!(told, Some((reason, name.to_owned())));
+        }
+    }
+
+    #[test]
+    fn items_have_their_bounds() {
+        let items = |count| move |event: &mut Event<'_>| event.items = vec![Item::default(); count];
+        assert_eq!(refused(items(500)), None);
+        assert_eq!(refused(items(501)), Some((Reason::TooMany, "items".to_owned())));
+        let texts: [(&str, fn(String) -> Item<'static>); 5] = [
+            ("item_id", |text| Item { item_id: Some(text.into()), ..Item::default() }),
+            ("item_name", |text| Item { item_name: Some(text.into()), ..Item::default() }),
+            ("item_brand", |text| Item { item_brand: Some(text.into()), ..Item::default() }),
+            ("item_category", |text| Item { item_category: Some(text.into()), ..Item::default() }),
+            ("item_variant", |text| Item { item_variant: Some(text.into()), ..Item::default() }),
+        ];
+        for (name, item) in texts {
+            let of = |bytes: usize| vec![Item::default(), item("a".repeat(bytes))];
+            assert_eq!(refused(|event| event.items = of(512)), None, "{name}");
+            let told = refused(|event| event.items = of(513));
+            assert_eq!(told, Some((Reason::TooLong, format!("items[1].{name}"))));
         }
     }
 }

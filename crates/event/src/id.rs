@@ -173,6 +173,19 @@ mod tests {
         }
     }
 
+    /// Computed by another program: visitors must not move from one version to the next.
+    #[test]
+    fn visitors_stay_in_their_partitions() {
+        let ends = [("a", -1_563_381_124), ("12345", -1_188_365_604), ("1234567", -605_210_426)];
+        for (text, expected) in ends {
+            assert_eq!(murmur2(text.as_bytes()) as i32, expected, "{text}");
+        }
+        let places = [("shop", "v2", 7, 6), ("ab", "c", 3, 1), ("outlet", "v1", 7, 4)];
+        for (site, visitor, partitions, expected) in places {
+            assert_eq!(partition_of(site, visitor, partitions), Partition(expected), "{visitor}");
+        }
+    }
+
     #[test]
     fn a_session_id_does_not_depend_on_where_its_parts_meet() {
         assert_ne!(SessionId::new("ab", "c", "d"), SessionId::new("a", "bc", "d"));

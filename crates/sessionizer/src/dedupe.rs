@@ -172,6 +172,17 @@ mod tests {
         assert!(seen.insert(id(1), at(1), 3));
     }
 
+    /// Places are counted round and round: 5,000 ids a second need ten days for it.
+    #[test]
+    fn a_memory_goes_on_beyond_the_last_number_of_a_place() {
+        let mut seen = Dedupe { base: u32::MAX - 1, ..Dedupe::default() };
+        for number in 0..10 {
+            assert!(seen.insert(id(number), at(1), 3));
+        }
+        assert!((7..10).all(|number| !seen.insert(id(number), at(1), 3)));
+        assert!(seen.insert(id(6), at(1), 3));
+    }
+
     #[test]
     fn a_restored_memory_knows_and_forgets_the_same() {
         let mut seen = Dedupe::default();

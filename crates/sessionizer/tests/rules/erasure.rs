@@ -35,6 +35,20 @@ fn an_open_session_ends_without_a_row_and_others_go_on() {
 }
 
 #[test]
+fn an_erased_session_makes_room_for_another() {
+    check_restarted(
+        "rules open_max=1
+         12:00:00 v1 page_view id=a
+         tick 12:00:20
+         erase 12:00:21 v1
+         12:00:22 v2 page_view id=b",
+        1,
+        "event a session=a
+         event b session=b",
+    );
+}
+
+#[test]
 fn held_events_have_their_rows_at_once_so_that_the_receipt_adds_up() {
     check_restarted(
         "12:00:00 v1 click id=a

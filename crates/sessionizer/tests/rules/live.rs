@@ -152,3 +152,25 @@ fn of_who_has_a_thousand_events_waiting_the_rows_are_those_of_the_watermark() {
     check(&format!("{begun}{}live", flood(1_000)), "live v1 12:00:00-12:01:00.000999 events=1001");
     check(&format!("{begun}{}live", flood(1_001)), "live v1 12:00:00-12:00:00 events=1");
 }
+
+#[test]
+fn a_session_that_finds_no_room_is_not_live() {
+    check(
+        "rules open_max=1 gap=30s
+         12:00:00 v1 page_view id=a
+         tick 12:00:20
+         12:00:21 v2 page_view id=b
+         live",
+        "live v1 12:00:00-12:00:00 id=a",
+    );
+    // One that is over by what arrived makes room.
+    check(
+        "rules open_max=1 gap=30s
+         12:00:00 v1 page_view id=a
+         tick 12:00:20
+         12:00:30.000001 v1 page_view id=b
+         live",
+        "live v1 12:00:00-12:00:00 id=a
+         live v1 12:00:30.000001-12:00:30.000001 id=b",
+    );
+}

@@ -164,3 +164,23 @@ fn records_that_the_table_has_already_are_not_counted_again() {
     assert!(text[2].starts_with("receipt shop 5-6 "), "{text:#?}");
     assert!(text[2].contains("on_time=1") && text[2].contains("pending=4"), "{text:#?}");
 }
+
+#[test]
+fn nor_is_what_becomes_final_of_them() {
+    let log = Log::parse(
+        "rules events_max=1
+         12:30:00 v1 click
+         12:30:01 v1 click
+         tick 12:30:30
+         tick 12:30:31
+         stop",
+    );
+    let mut run = Run::new(&log);
+    run.to(4);
+    run.restart(5);
+    run.to(log.records.len());
+    run.commit();
+    let receipts = rows(&run).into_iter().filter(|row| row.kind == "receipt");
+    let heads: Vec<_> = receipts.map(|row| row.head.clone()).collect();
+    assert_eq!(heads, ["* 0-4", "shop 0-4", "* 5-6"]);
+}

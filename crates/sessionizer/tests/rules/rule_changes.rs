@@ -24,6 +24,22 @@ fn a_session_begun_before_keeps_its_rules_to_the_end() {
 }
 
 #[test]
+fn an_event_is_hidden_by_the_rules_of_its_record_whatever_its_session_goes_by() {
+    check(
+        "12:00:00 v1 page_view id=a
+         tick 12:00:11
+         rules 12:00:12 hidden=name:scroll
+         12:00:20 v1 scroll id=b
+         12:00:20 v2 page_view id=c",
+        "event a session=a
+         event b session=-
+         event c session=c
+         session v1 12:00:00-12:00:00 rules=0
+         session v2 12:00:20-12:00:20 rules=1",
+    );
+}
+
+#[test]
 fn an_event_held_before_and_settled_after_keeps_the_rules_of_its_record() {
     check(
         "12:00:00 v1 page_view type=product

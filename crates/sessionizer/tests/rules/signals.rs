@@ -281,3 +281,14 @@ fn the_next_session_raises_anew_while_the_one_before_is_still_open() {
          need delivery abandoned session=b signalled=yes",
     );
 }
+
+#[test]
+fn a_need_is_signalled_whose_session_ends_with_the_record_that_passes_its_deadline() {
+    check(
+        "rules gap=1m
+         12:00:00 v1 page_view id=a type=product
+         12:01:00.000001 v1 page_view id=b",
+        "signal delivery a session=a due=12:01:00.000001
+         need delivery abandoned session=a signalled=yes",
+    );
+}
