@@ -191,15 +191,19 @@ mod tests {
         let items = |count| move |event: &mut Event<'_>| event.items = vec![Item::default(); count];
         assert_eq!(refused(items(500)), None);
         assert_eq!(refused(items(501)), Some((Reason::TooMany, "items".to_owned())));
-        let texts: [(&str, fn(String) -> Item<'static>); 5] = [
-            ("item_id", |text| Item { item_id: Some(text.into()), ..Item::default() }),
-            ("item_name", |text| Item { item_name: Some(text.into()), ..Item::default() }),
-            ("item_brand", |text| Item { item_brand: Some(text.into()), ..Item::default() }),
-            ("item_category", |text| Item { item_category: Some(text.into()), ..Item::default() }),
-            ("item_variant", |text| Item { item_variant: Some(text.into()), ..Item::default() }),
-        ];
-        for (name, item) in texts {
-            let of = |bytes: usize| vec![Item::default(), item("a".repeat(bytes))];
+        for name in ["item_id", "item_name", "item_brand", "item_category", "item_variant"] {
+            let of = |bytes: usize| {
+                let mut items = vec![Item::default(); 2];
+                let place = match name {
+                    "item_id" => &mut items[1].item_id,
+                    "item_name" => &mut items[1].item_name,
+                    "item_brand" => &mut items[1].item_brand,
+                    "item_category" => &mut items[1].item_category,
+                    _ => &mut items[1].item_variant,
+                };
+                *place = Some("a".repeat(bytes).into());
+                items
+            };
             assert_eq!(refused(|event| event.items = of(512)), None, "{name}");
             let told = refused(|event| event.items = of(513));
             assert_eq!(told, Some((Reason::TooLong, format!("items[1].{name}"))));
