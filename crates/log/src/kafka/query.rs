@@ -163,8 +163,8 @@ mod tests {
 
     use super::*;
 
-    /// Who asks for a record takes none for one that retention took. The broker is librdkafka's mock: a real one
-    /// cannot be made to answer so.
+    /// Else it would be told as one that retention took. The broker is librdkafka's mock: a real one cannot be made to
+    /// answer so.
     #[test]
     fn a_record_that_is_not_answered_in_time_is_not_taken_for_none() {
         let mut settings = KafkaSettings::new("mock", "events", 1);
