@@ -15,7 +15,8 @@
 //! `segment-<number>-<how often>`.
 //!
 //! A lane is a partition (`0`, number u32 BE) or a side topic (`1`, length u8, name). A chunk is
-//! version u8, append time i64 BE, count u32 BE, and for each record kind u8, length u32 BE, payload.
+//! version u8, append time i64 BE, count u32 BE, and its frames: for each record kind u8, length u32 BE,
+//! payload. In version 2 the frames' length u32 BE and a block of LZ4 that holds them stand for the frames.
 //! The next offset of a lane is the end of its last chunk in the newest segment, else its start
 //! there: the newest segment is never deleted, so offsets never go back.
 
@@ -33,8 +34,15 @@ pub const KEY_RELEASED: &[u8] = b"released";
 pub const KEY_SEGMENT: &[u8] = b"segment";
 const KEY_REWRITTEN: &[u8] = b"rewritten";
 const VERSION: u8 = 1;
+/// Of a chunk whose frames are packed.
+const VERSION_PACKED: u8 = 2;
 const CHUNK_HEADER_BYTES: usize = 1 + 8 + 4;
 pub const FRAME_HEADER_BYTES: usize = 1 + 4;
+const FRAMES_LENGTH_BYTES: usize = 4;
+/// Smaller ones would hardly become smaller still.
+const PACKED_BYTES_MIN: usize = 256;
+/// LZ4 makes at most so many bytes of one.
+const UNPACKED_MAX: usize = 256;
 
 /// Something that was read is not what this version writes.
 #[derive(Debug, PartialEq, Eq)]
@@ -247,28 +255,88 @@ impl ChunkBuilder {
         self.value.len()
     }
 
-    pub fn finish(mut self) -> Bytes {
+    /// The chunk as it is kept: packed where that makes it smaller. Events are much alike, and what is written costs by its
+    /// bytes: in the journal, its sync and the tables.
+    pub fn finish(mut self, packer: &mut Packer) -> Bytes {
         self.value[9..CHUNK_HEADER_BYTES].copy_from_slice(&self.count.to_be_bytes());
-        self.value.freeze()
+        packer.pack(&self.value).unwrap_or_else(|| self.value.freeze())
     }
 }
 
-/// When a chunk was appended, and how many records it has.
-pub fn chunk_header(value: &[u8]) -> Result<(Micros, u32), Malformed> {
-    let mut header = value.get(..CHUNK_HEADER_BYTES).ok_or(Malformed("chunk is cut"))?;
-    expect_version(&mut header)?;
-    Ok((Micros(header.get_i64()), header.get_u32()))
+/// Packs chunks, each in the room of the one before.
+#[derive(Default)]
+pub struct Packer {
+    room: Vec<u8>,
 }
 
-/// Adds the chunk's records from offset `from` on to `records`; their payloads share its memory.
+impl Packer {
+    fn pack(&mut self, chunk: &[u8]) -> Option<Bytes> {
+        let (header, frames) = chunk.split_at(CHUNK_HEADER_BYTES);
+        let length =
+            u32::try_from(frames.len()).ok().filter(|_| frames.len() >= PACKED_BYTES_MIN)?;
+        let begin = CHUNK_HEADER_BYTES + FRAMES_LENGTH_BYTES;
+        let needed = begin + lz4_flex::block::get_maximum_output_size(frames.len());
+        self.room.resize(self.room.len().max(needed), 0);
+        let end = begin + lz4_flex::block::compress_into(frames, &mut self.room[begin..]).ok()?;
+        self.room[..CHUNK_HEADER_BYTES].copy_from_slice(header);
+        self.room[0] = VERSION_PACKED;
+        self.room[CHUNK_HEADER_BYTES..begin].copy_from_slice(&length.to_be_bytes());
+        (end < chunk.len()).then(|| Bytes::copy_from_slice(&self.room[..end]))
+    }
+}
+
+/// What is known of a chunk before it is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkHeader {
+    pub append_time: Micros,
+    /// How many records it has.
+    pub count: u32,
+    /// Of its frames.
+    pub bytes: usize,
+}
+
+pub fn chunk_header(value: &[u8]) -> Result<ChunkHeader, Malformed> {
+    let (mut header, frames) = value.split_at_checked(CHUNK_HEADER_BYTES).ok_or(CUT_CHUNK)?;
+    let bytes = match header.get_u8() {
+        VERSION => frames.len(),
+        VERSION_PACKED => unpacked_bytes(frames)?,
+        _ => return Err(OTHER_VERSION),
+    };
+    Ok(ChunkHeader { append_time: Micros(header.get_i64()), count: header.get_u32(), bytes })
+}
+const CUT_CHUNK: Malformed = Malformed("chunk is cut");
+
+/// Of frames that are packed, with their length before them. No more memory is asked for than they can fill.
+fn unpacked_bytes(packed: &[u8]) -> Result<usize, Malformed> {
+    let (length, block) = packed.split_first_chunk().ok_or(CUT_CHUNK)?;
+    let bytes = u32::from_be_bytes(*length) as usize;
+    let fits = bytes <= block.len().saturating_mul(UNPACKED_MAX);
+    if fits { Ok(bytes) } else { Err(Malformed("chunk is larger than its bytes can hold")) }
+}
+
+fn frames(mut value: Bytes, header: ChunkHeader) -> Result<Bytes, Malformed> {
+    let is_packed = value[0] == VERSION_PACKED;
+    value.advance(CHUNK_HEADER_BYTES);
+    if !is_packed {
+        return Ok(value);
+    }
+    let unpacked = lz4_flex::block::decompress(&value[FRAMES_LENGTH_BYTES..], header.bytes);
+    match unpacked {
+        Ok(frames) if frames.len() == header.bytes => Ok(frames.into()),
+        _ => Err(Malformed("chunk cannot be unpacked")),
+    }
+}
+
+/// Adds the chunk's records from offset `from` on to `records`; their payloads share memory.
 pub fn decode_chunk(
     first: Offset,
-    mut value: Bytes,
+    value: Bytes,
     from: Offset,
     records: &mut Vec<Record>,
 ) -> Result<(), Malformed> {
-    let (append_time, count) = chunk_header(&value)?;
-    value.advance(CHUNK_HEADER_BYTES);
+    let header = chunk_header(&value)?;
+    let ChunkHeader { append_time, count, .. } = header;
+    let mut value = frames(value, header)?;
     for index in 0..i64::from(count) {
         let cut = |_| Malformed("record is cut");
         let kind = Kind::from_code(value.try_get_u8().map_err(cut)?).ok_or(UNKNOWN_KIND)?;
@@ -289,9 +357,10 @@ const UNKNOWN_KIND: Malformed = Malformed("record of unknown kind");
 fn expect_version(value: &mut &[u8]) -> Result<(), Malformed> {
     match value.try_get_u8() {
         Ok(VERSION) => Ok(()),
-        _ => Err(Malformed("written by another version of footfall")),
+        _ => Err(OTHER_VERSION),
     }
 }
+const OTHER_VERSION: Malformed = Malformed("written by another version of footfall");
 
 #[cfg(test)]
 mod tests;

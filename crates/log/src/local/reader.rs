@@ -58,13 +58,13 @@ fn read_range(
     let mut bytes = 0;
     for entry in segment.keyspace.range(lane.chunk_key(begin)..lane.chunk_key(end)) {
         let (first, value) = read_chunk(store, entry)?;
-        let (_, count) = layout::chunk_header(&value).map_err(|error| store.malformed(&error))?;
-        let full = bytes + value.len() > DELIVERY_BYTES_MAX
-            || records.len() + count as usize > DELIVERY_RECORDS_MAX;
+        let header = layout::chunk_header(&value).map_err(|error| store.malformed(&error))?;
+        let full = bytes + header.bytes > DELIVERY_BYTES_MAX
+            || records.len() + header.count as usize > DELIVERY_RECORDS_MAX;
         if full && !records.is_empty() {
             break;
         }
-        bytes += value.len();
+        bytes += header.bytes;
         layout::decode_chunk(first, value, from, &mut records)
             .map_err(|error| store.malformed(&error))?;
     }
@@ -132,8 +132,8 @@ pub fn read_tail(store: &Store, segment: &Segment, lane: &Lane) -> Result<Option
     };
     let (first, value) = read_chunk(store, last)?;
     let header = layout::chunk_header(&value).map_err(|error| store.malformed(&error))?;
-    let (append_time, count) = header;
-    Ok(Some(Tail { next: Offset(first.0 + i64::from(count)), append_time }))
+    let next = Offset(first.0 + i64::from(header.count));
+    Ok(Some(Tail { next, append_time: header.append_time }))
 }
 
 /// The side topics with a chunk in this segment, found by leaping from one to the next.

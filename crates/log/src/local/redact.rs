@@ -13,7 +13,7 @@ use bytes::Bytes;
 use fjall::{Keyspace, KeyspaceCreateOptions};
 use footfall_event::{Micros, Offset};
 
-use super::layout::{self, ChunkBuilder, Lane};
+use super::layout::{self, ChunkBuilder, Lane, Packer};
 use super::queue::{Queue, Work};
 use super::store::{Segment, Store};
 use crate::{Kind, LogError, Record, Redacted, Redaction, blocking};
@@ -201,7 +201,7 @@ fn without(lane: &Lane, records: &[Record], redaction: &Redaction) -> Option<Byt
             (true, Lane::Side(_)) => chunk.push(record.kind, &super::encode_published("", &[])),
         }
     }
-    Some(chunk.finish())
+    Some(chunk.finish(&mut Packer::default()))
 }
 
 /// Waits until the folders of old segments, also those that an earlier call replaced, and all journals that

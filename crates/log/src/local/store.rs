@@ -317,7 +317,7 @@ fn at_directory(settings: &LocalSettings, error: &impl ToString) -> LogError {
 fn segment_options() -> KeyspaceCreateOptions {
     let apart = KvSeparationOptions::default()
         .separation_threshold(SEPARATION_BYTES)
-        .compression(CompressionType::Lz4);
+        .compression(CompressionType::None);
     KeyspaceCreateOptions::default()
         .max_memtable_size(MEMTABLE_BYTES)
         .with_kv_separation(Some(apart))

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
 use tokio::sync::oneshot;
 
-use super::layout::{self, ChunkBuilder, FRAME_HEADER_BYTES, Lane, Tail};
+use super::layout::{self, ChunkBuilder, FRAME_HEADER_BYTES, Lane, Packer, Tail};
 use super::queue::{Answer, Queue, Request, Work};
 use super::redact;
 use super::retention::Retention;
@@ -29,7 +29,9 @@ pub fn spawn(store: Arc<Store>, queue: Arc<Queue>, tails: Tails) -> io::Result<J
         let _ends = EndsOnPanic;
         let retention = Retention::new(&store);
         match retention {
-            Ok(retention) => Writer { store, tails, retention }.run(&queue),
+            Ok(retention) => {
+                Writer { store, tails, retention, packer: Packer::default() }.run(&queue);
+            }
             Err(error) => abort(&error),
         }
     })
@@ -39,6 +41,7 @@ struct Writer {
     store: Arc<Store>,
     tails: Tails,
     retention: Retention,
+    packer: Packer,
 }
 
 impl Writer {
@@ -55,6 +58,11 @@ impl Writer {
 
     fn write(&mut self, requests: Vec<Request>) {
         let mut group = Group::new(&self.tails, Micros::clock());
+        for Request { work, .. } in &requests {
+            if let Work::Append(records) = work {
+                group.expect(records);
+            }
+        }
         let (mut released, mut of_segments) = (Vec::new(), Vec::new());
         let mut answers = Vec::with_capacity(requests.len());
         for Request { work, answer, .. } in requests {
@@ -70,7 +78,7 @@ impl Writer {
                 work @ (Work::Close | Work::Replace(_)) => of_segments.push((answer, work)),
             }
         }
-        let chunks = group.finish();
+        let chunks = group.finish(&mut self.packer);
         self.commit(chunks, &released);
         answers.into_iter().for_each(send);
         for (answer, work) in of_segments {
@@ -149,7 +157,7 @@ struct LaneGroup {
     /// Bytes of frames still to come, as far as is known.
     expected_bytes: usize,
     open: Option<ChunkBuilder>,
-    closed: Vec<(Offset, Bytes)>,
+    closed: Vec<(Offset, ChunkBuilder)>,
 }
 
 struct Chunks {
@@ -160,6 +168,13 @@ struct Chunks {
 impl<'a> Group<'a> {
     fn new(before: &'a Tails, time: Micros) -> Self {
         Self { before, time, lanes: BTreeMap::new(), partitions: Vec::new() }
+    }
+
+    /// Makes room for records: chunks that grew would be copied.
+    fn expect(&mut self, records: &[NewRecord]) {
+        for record in records {
+            self.partition(record.partition).expected_bytes += frame_bytes(&record.payload);
+        }
     }
 
     fn append(&mut self, records: Vec<NewRecord>) -> Vec<Appended> {
@@ -192,6 +207,7 @@ impl<'a> Group<'a> {
         let before = self.before.get(&lane);
         let time = self.time;
         let side = self.lanes.entry(lane).or_insert_with(|| LaneGroup::new(before, time));
+        side.expected_bytes += frames.iter().map(|frame| frame_bytes(frame)).sum::<usize>();
         for frame in frames {
             side.push(Kind::Event, frame);
         }
@@ -204,7 +220,7 @@ impl<'a> Group<'a> {
         before.count() + added.count()
     }
 
-    fn finish(self) -> Chunks {
+    fn finish(self, packer: &mut Packer) -> Chunks {
         let partitions =
             self.partitions.into_iter().enumerate().filter_map(|(index, group)| {
                 Some((Lane::Partition(Partition(index as i32)), group?))
@@ -212,12 +228,17 @@ impl<'a> Group<'a> {
         let mut chunks = Chunks { values: Vec::new(), tails: Tails::new() };
         for (lane, mut group) in partitions.chain(self.lanes) {
             group.close();
-            let keyed = |(first, value)| (lane.chunk_key(first), value);
+            let keyed =
+                |(first, chunk): (_, ChunkBuilder)| (lane.chunk_key(first), chunk.finish(packer));
             chunks.values.extend(group.closed.into_iter().map(keyed));
             chunks.tails.insert(lane, group.tail);
         }
         chunks
     }
+}
+
+fn frame_bytes(payload: &[u8]) -> usize {
+    FRAME_HEADER_BYTES + payload.len()
 }
 
 impl LaneGroup {
@@ -234,7 +255,7 @@ impl LaneGroup {
     }
 
     fn push(&mut self, kind: Kind, payload: &[u8]) -> (Offset, Micros) {
-        let bytes = FRAME_HEADER_BYTES + payload.len();
+        let bytes = frame_bytes(payload);
         let full = |chunk: &ChunkBuilder| {
             chunk.count() >= CHUNK_RECORDS_MAX || chunk.bytes() + bytes > CHUNK_BYTES_MAX
         };
@@ -242,9 +263,10 @@ impl LaneGroup {
             self.close();
         }
         let append_time = self.tail.append_time;
-        let expected = self.expected_bytes.max(bytes);
-        let open = self.open.get_or_insert_with(|| ChunkBuilder::new(append_time, expected));
+        let room = self.expected_bytes.min(CHUNK_BYTES_MAX).max(bytes);
+        let open = self.open.get_or_insert_with(|| ChunkBuilder::new(append_time, room));
         open.push(kind, payload);
+        self.expected_bytes = self.expected_bytes.saturating_sub(bytes);
         let offset = self.tail.next;
         self.tail.next = offset.next();
         (offset, append_time)
@@ -253,9 +275,7 @@ impl LaneGroup {
     fn close(&mut self) {
         if let Some(chunk) = self.open.take() {
             let first = Offset(self.tail.next.0 - i64::from(chunk.count()));
-            // The next chunk of a large group is as large as this one, give or take.
-            self.expected_bytes = chunk.bytes();
-            self.closed.push((first, chunk.finish()));
+            self.closed.push((first, chunk));
         }
     }
 }

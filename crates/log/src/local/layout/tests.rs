@@ -7,7 +7,7 @@ fn chunk() -> Bytes {
     chunk.push(Kind::Event, b"one");
     chunk.push(Kind::Tick, b"");
     chunk.push(Kind::Rejected, b"three");
-    chunk.finish()
+    chunk.finish(&mut Packer::default())
 }
 
 fn decode(value: Bytes, from: i64) -> Result<Vec<Record>, Malformed> {
@@ -23,7 +23,76 @@ fn chunk_round_trip() {
         [(10, Kind::Event, b"one"), (11, Kind::Tick, b""), (12, Kind::Rejected, b"three")];
     assert_eq!(read, expected);
     assert!(records.iter().all(|r| r.append_time == Micros(77)));
-    assert_eq!(chunk_header(&chunk()), Ok((Micros(77), 3)));
+    let header = ChunkHeader { append_time: Micros(77), count: 3, bytes: 3 * 5 + 8 };
+    assert_eq!(chunk_header(&chunk()), Ok(header));
+}
+
+/// Records that are alike, as events are.
+fn large_chunk() -> Bytes {
+    let mut chunk = ChunkBuilder::new(Micros(77), 0);
+    for number in 0..100 {
+        chunk.push(Kind::Event, alike(number).as_bytes());
+    }
+    chunk.finish(&mut Packer::default())
+}
+
+fn alike(number: usize) -> String {
+    format!("{{\"event_id\":\"{number}\",\"event_name\":\"page_view\"}}")
+}
+
+#[test]
+fn a_large_chunk_is_packed_and_read_back() {
+    let chunk = large_chunk();
+    let frames: usize = (0..100).map(|number| FRAME_HEADER_BYTES + alike(number).len()).sum();
+    assert_eq!((chunk[0], chunk.len() < frames / 4), (VERSION_PACKED, true), "{}", chunk.len());
+    let header = ChunkHeader { append_time: Micros(77), count: 100, bytes: frames };
+    assert_eq!(chunk_header(&chunk), Ok(header));
+    let records = decode(chunk, 13).unwrap();
+    let read: Vec<_> = records.iter().map(|r| (r.offset.0, r.payload.to_vec())).collect();
+    let expected = (3..100).map(|number| (10 + number as i64, alike(number).into_bytes()));
+    assert_eq!(read, expected.collect::<Vec<_>>());
+}
+
+/// The room of a larger one before it leaves nothing in it.
+#[test]
+fn a_chunk_is_packed_alike_whatever_came_before() {
+    let mut packer = Packer::default();
+    let of = |count: usize, packer: &mut Packer| {
+        let mut chunk = ChunkBuilder::new(Micros(77), 0);
+        (0..count).for_each(|number| chunk.push(Kind::Event, alike(number).as_bytes()));
+        chunk.finish(packer)
+    };
+    of(5_000, &mut packer);
+    assert_eq!(of(100, &mut packer), large_chunk());
+}
+
+#[test]
+fn what_packing_does_not_make_smaller_is_kept_as_it_is() {
+    let mut noise = vec![0; 1_000];
+    rand::fill(&mut noise[..]);
+    let mut chunk = ChunkBuilder::new(Micros(77), 0);
+    chunk.push(Kind::Event, &noise);
+    let chunk = chunk.finish(&mut Packer::default());
+    assert_eq!(chunk[0], VERSION);
+    assert_eq!(decode(chunk, 0).unwrap()[0].payload, noise);
+}
+
+#[test]
+fn a_packed_chunk_is_refused_at_every_cut_and_for_a_wrong_length() {
+    let whole = large_chunk();
+    for bytes in 0..whole.len() {
+        assert!(decode(whole.slice(..bytes), 0).is_err(), "cut at {bytes}");
+    }
+    let of_length = |length: u32| {
+        let mut chunk = whole.to_vec();
+        chunk[CHUNK_HEADER_BYTES..CHUNK_HEADER_BYTES + 4].copy_from_slice(&length.to_be_bytes());
+        decode(chunk.into(), 0)
+    };
+    let frames = chunk_header(&whole).unwrap().bytes as u32;
+    assert!(of_length(frames).is_ok());
+    for length in [0, frames - 1, frames + 1, u32::MAX] {
+        assert!(of_length(length).is_err(), "{length}");
+    }
 }
 
 #[test]
