@@ -77,7 +77,10 @@ impl Queue {
         }
         state.bytes += request.bytes;
         state.requests.push_back(request);
-        self.filled.notify_one();
+        // The writer waits for the first; the others find it awake.
+        if state.requests.len() == 1 {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
