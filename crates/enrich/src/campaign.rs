@@ -44,7 +44,8 @@ pub fn fill(event: &mut Event<'_>, redaction: &Redaction) -> Option<Click> {
     let query = event.text(Text::PageUrl)?.split_once('?')?.1;
     let query = query.split('#').next().unwrap_or_default();
     let (mut found, mut click) = (Vec::new(), None);
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+    let pairs = query.split('&').filter(|pair| may_tell(pair));
+    for (name, value) in pairs.flat_map(|pair| form_urlencoded::parse(pair.as_bytes())) {
         let campaign = CAMPAIGN.iter().find(|(known, _)| name == *known).map(|(_, column)| *column);
         let clicked = CLICKS.iter().find(|(known, _)| name == *known).map(|(_, click)| *click);
         click = click.or(clicked.filter(|_| !value.is_empty()));
@@ -62,6 +63,14 @@ pub fn fill(event: &mut Event<'_>, redaction: &Redaction) -> Option<Click> {
         event.set_text(column, value);
     }
     click
+}
+
+/// Whether a parameter, as it is written, can be one of those that are looked for. Most are not, and need not be decoded.
+fn may_tell(pair: &str) -> bool {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    name.bytes().any(|byte| matches!(byte, b'%' | b'+'))
+        || CAMPAIGN.iter().any(|(known, _)| name == *known)
+        || CLICKS.iter().any(|(known, _)| name == *known)
 }
 
 /// A longer value is no name.

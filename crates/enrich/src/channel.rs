@@ -1,10 +1,11 @@
 //! The channel that a visit came by: the first of ordered rules that holds of its source, medium and campaign.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use footfall_event::{Event, Text};
+use hashbrown::{HashMap, HashSet};
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
@@ -57,7 +58,7 @@ struct Rule {
 #[serde(deny_unknown_fields)]
 struct FileText {
     #[serde(default)]
-    lists: HashMap<String, Vec<String>>,
+    lists: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     channel: Vec<RuleText>,
 }
@@ -130,8 +131,13 @@ impl Channels {
         if let Some(click) = click {
             return of(click.source.into(), click.medium.into());
         }
-        let page = host_of(event.text(Text::PageUrl)?)?;
-        match event.text(Text::Referrer).and_then(host_of) {
+        let (page, referrer) = (event.text(Text::PageUrl)?, event.text(Text::Referrer));
+        // Most views come from the page before.
+        if referrer.is_some_and(|referrer| is_same_origin(referrer, page)) {
+            return None;
+        }
+        let page = host_of(page)?;
+        match referrer.and_then(host_of) {
             Some(referrer) if is_same_site(&referrer, &page) => None,
             Some(referrer) => {
                 let is_search = self.lists.get(SEARCH).is_some_and(|list| list.has(&referrer));
@@ -229,16 +235,36 @@ fn domain_of(host: &str) -> Option<&str> {
     }
 }
 
+/// Whether both addresses begin alike, up to where the host and its port end.
+fn is_same_origin(one: &str, other: &str) -> bool {
+    let is_end = |byte: u8| matches!(byte, b'/' | b'?' | b'#');
+    let Some(begin) = scheme_end(one) else { return false };
+    let origin = &one[..begin + until(&one[begin..], is_end).len()];
+    let rest = other.strip_prefix(origin);
+    rest.is_some_and(|rest| rest.is_empty() || is_end(rest.as_bytes()[0]))
+}
+
 /// The host of an address, in small letters, without its port.
 fn host_of(url: &str) -> Option<Cow<'_, str>> {
-    let rest = url.split_once("//").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
+    let rest = scheme_end(url).map_or(url, |end| &url[end..]);
+    let authority = until(rest, |byte| matches!(byte, b'/' | b'?' | b'#'));
+    let user = authority.bytes().rposition(|byte| byte == b'@');
+    let host = user.map_or(authority, |at| &authority[at + 1..]);
     let host = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+        Some(v6) => until(v6, |byte| byte == b']'),
+        None => until(host, |byte| byte == b':'),
     };
     (!host.is_empty()).then(|| lowercase(host))
+}
+
+/// Where the `//` before a host ends.
+fn scheme_end(url: &str) -> Option<usize> {
+    url.as_bytes().windows(2).position(|two| two == b"//").map(|at| at + 2)
+}
+
+/// What stands before the first such byte, which is ASCII's; all, where there is none.
+fn until(text: &str, is_end: impl Fn(u8) -> bool) -> &str {
+    text.bytes().position(is_end).map_or(text, |end| &text[..end])
 }
 
 /// Hosts of one shop: one is the other, or lies below it.

@@ -1,10 +1,11 @@
 //! What an address must not tell: mail addresses and secrets in its parameters, and the password before its host.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::ops::Range;
 
 use footfall_event::{Event, Limits, Text};
+use hashbrown::HashSet;
+use memchr::{memchr, memchr2, memchr3};
 
 use crate::text::lowercase;
 
@@ -38,9 +39,6 @@ pub const PARAMETERS: [&str; 24] = [
     "token",
     "writekey",
 ];
-
-/// What ends a parameter, or the address before the first.
-const SEPARATORS: [char; 4] = ['?', '&', '#', ';'];
 
 /// Columns that hold addresses.
 const COLUMNS: [Text; 4] = [Text::PageUrl, Text::PagePath, Text::Referrer, Text::Target];
@@ -103,32 +101,39 @@ impl Redaction {
             return None;
         }
         let plain = without_password(url);
-        let query = plain.find(['?', '#']).unwrap_or(plain.len());
+        let mut at = memchr2(b'?', b'#', plain.as_bytes()).unwrap_or(plain.len());
+        let query = at;
+        // Mostly it is written as it is meant, so that no value can be a mail address, or one with parameters.
+        let is_plain = memchr3(b'%', b'+', b'@', &plain.as_bytes()[at..]).is_none();
         // Most addresses tell nothing: what is kept is written from the first value on that is taken out.
         let mut kept: Option<String> = None;
-        let mut at = query;
-        for pair in plain[query..].split_inclusive(SEPARATORS) {
-            let (told, end) = match pair.strip_suffix(SEPARATORS) {
-                Some(told) => pair.split_at(told.len()),
-                None => (pair, ""),
-            };
+        while at < plain.len() {
+            let length = plain.as_bytes()[at..].iter().position(is_separator);
+            let end = length.map_or(plain.len(), |length| at + length);
+            let next = plain.len().min(end + 1);
+            let told = &plain[at..end];
             let name = match told.split_once('=') {
                 Some((name, value)) => {
-                    let is_secret =
-                        !value.is_empty() && self.is_secret(&decoded(name), &decoded(value));
-                    is_secret.then(|| &told[..=name.len()])
+                    let is_secret = match is_plain {
+                        true => self.is_named(name),
+                        false => self.is_secret(&decoded(name), &decoded(value)),
+                    };
+                    (is_secret && !value.is_empty()).then(|| &told[..=name.len()])
                 }
                 // Behind the address itself, which has none.
-                None => (at > query && is_mail_address(&decoded(told))).then_some(""),
+                None => {
+                    let is_told = at > query && !is_plain && is_mail_address(&decoded(told));
+                    is_told.then_some("")
+                }
             };
             match name {
                 Some(name) => {
                     let kept = kept.get_or_insert_with(|| plain[..at].to_owned());
-                    kept.extend([name, REDACTED, end]);
+                    kept.extend([name, REDACTED, &plain[end..next]]);
                 }
-                None => kept.iter_mut().for_each(|kept| kept.push_str(pair)),
+                None => kept.iter_mut().for_each(|kept| kept.push_str(&plain[at..next])),
             }
-            at += pair.len();
+            at = next;
         }
         kept.or(match plain {
             Cow::Owned(plain) => Some(plain),
@@ -139,15 +144,24 @@ impl Redaction {
     /// Whether the value of a parameter is not to be kept, both as they are meant. A value may be an address, too.
     pub fn is_secret(&self, name: &str, value: &str) -> bool {
         !self.0.is_empty()
-            && (self.0.contains(lowercase(name).as_ref())
+            && (self.is_named(name)
                 || is_mail_address(value)
                 || value.contains('?') && self.redacted(value).is_some())
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.0.contains(lowercase(name).as_ref())
     }
 }
 
 /// Whether a text has what stands before a parameter, or behind a password.
 fn may_tell(text: &str) -> bool {
-    text.bytes().any(|byte| matches!(byte, b'?' | b'#' | b'@'))
+    memchr3(b'?', b'#', b'@', text.as_bytes()).is_some()
+}
+
+/// What ends a parameter, or the address before the first.
+fn is_separator(byte: &u8) -> bool {
+    matches!(byte, b'?' | b'&' | b'#' | b';')
 }
 
 /// A whole address, one within a site, or what follows one.
@@ -172,6 +186,9 @@ fn texts(json: &str) -> impl Iterator<Item = Range<usize>> {
 
 /// `https://user:password@host/` without what stands before the host.
 fn without_password(url: &str) -> Cow<'_, str> {
+    if memchr(b'@', url.as_bytes()).is_none() {
+        return Cow::Borrowed(url);
+    }
     let Some((scheme, rest)) = url.split_once("://") else { return Cow::Borrowed(url) };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..end].rfind('@') {
@@ -182,7 +199,7 @@ fn without_password(url: &str) -> Cow<'_, str> {
 
 /// A name or value of a query as it is meant.
 fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
+    if memchr2(b'%', b'+', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     // As a name alone it has no `=` that would end it.
