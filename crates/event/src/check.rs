@@ -3,27 +3,26 @@
 
 use crate::{BadField, Event, Limits, Micros, Reason, Text, Times, correct_clock};
 
-/// Columns whose texts people write; the others are identifiers and names.
-const LONG_TEXTS: [Text; 10] = [
-    Text::PageUrl,
-    Text::PagePath,
-    Text::PageTitle,
-    Text::Referrer,
-    Text::Target,
-    Text::SearchTerm,
-    Text::UserAgent,
-    Text::Error,
-    Text::UtmTerm,
-    Text::UtmContent,
-];
-
 /// Longest name of a site, in bytes.
 const SITE_BYTES_MAX: usize = 128;
 
 impl Limits {
     /// Longest text of a column, in bytes.
     pub fn bytes_max(&self, column: Text) -> usize {
-        if LONG_TEXTS.contains(&column) { self.text_bytes_max } else { self.id_bytes_max }
+        match column {
+            Text::PageUrl
+            | Text::PagePath
+            | Text::PageTitle
+            | Text::Referrer
+            | Text::Target
+            | Text::SearchTerm
+            | Text::UserAgent
+            | Text::Error
+            | Text::UtmTerm
+            | Text::UtmContent => self.text_bytes_max,
+            // Identifiers and names.
+            _ => self.id_bytes_max,
+        }
     }
 }
 

@@ -124,11 +124,8 @@ fn in_one_piece<H>(parts: &[&[u8]], hash: impl FnOnce(&[u8]) -> H) -> H {
 /// The partition of (site, visitor), or of (site, id) for a record without a visitor: Kafka's
 /// murmur2 over `site`, a zero byte and the second part, so that both logs agree.
 pub fn partition_of(site: &str, visitor_or_id: &str, partitions: u32) -> Partition {
-    let mut key = Vec::with_capacity(site.len() + 1 + visitor_or_id.len());
-    key.extend_from_slice(site.as_bytes());
-    key.push(0);
-    key.extend_from_slice(visitor_or_id.as_bytes());
-    Partition(((murmur2(&key) & 0x7fff_ffff) % partitions) as i32)
+    let hash = in_one_piece(&[site.as_bytes(), &[0], visitor_or_id.as_bytes()], murmur2);
+    Partition(((hash & 0x7fff_ffff) % partitions) as i32)
 }
 
 /// MurmurHash2 with the seed and shifts of Kafka's default partitioner.

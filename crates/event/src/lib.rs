@@ -20,6 +20,8 @@ pub use decode::{DecodeError, Decoded, EventDecoder, beyond_readers};
 pub use event::{Event, Item, Limits, Times};
 pub use id::{EventKey, Offset, Partition, SessionId, partition_of, visitor_hash};
 pub use money::Money;
-pub use parse::{BadField, Reason, TIME_RANGE, check_raw, parse_event, parse_items, parse_time};
+pub use parse::{
+    BadField, Reason, TIME_RANGE, check_raw, check_raw_below, parse_event, parse_items, parse_time,
+};
 pub use record::{REJECTED_PAYLOAD_BYTES_MAX, Rejection, rejected_payload, write_text};
 pub use time::{Day, Micros, simulate_clock};

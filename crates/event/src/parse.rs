@@ -105,12 +105,15 @@ struct Fault {
 /// # Errors
 /// The first field whose type or value does not fit, by its path.
 pub fn parse_event(json: &str) -> Result<Event<'_>, BadField> {
-    let mut fault = Fault::default();
+    let (mut event, mut fault) = (Event::default(), Fault::default());
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let parsed = EventSeed { fault: &mut fault }
+    let parsed = EventSeed { event: &mut event, fault: &mut fault }
         .deserialize(&mut deserializer)
-        .and_then(|event| deserializer.end().map(|()| event));
-    parsed.map_err(|error| bad_field(fault, &error))
+        .and_then(|()| deserializer.end());
+    match parsed {
+        Ok(()) => Ok(event),
+        Err(error) => Err(bad_field(fault, &error)),
+    }
 }
 
 /// Parses a list of items as it stands in an event, and tells whether an item held a key that has no
@@ -166,35 +169,36 @@ fn without_position(error: &serde_json::Error) -> String {
     text.strip_suffix(&position).map_or(text.clone(), str::to_owned)
 }
 
-struct EventSeed<'f> {
+/// Fills an event where it stands: one has a kilobyte, which each layer of serde's would move.
+struct EventSeed<'f, 'de> {
+    event: &'f mut Event<'de>,
     fault: &'f mut Fault,
 }
 
-impl<'de> DeserializeSeed<'de> for EventSeed<'_> {
-    type Value = Event<'de>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Event<'de>, D::Error> {
+impl<'de> DeserializeSeed<'de> for EventSeed<'_, 'de> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for EventSeed<'_> {
-    type Value = Event<'de>;
+impl<'de> Visitor<'de> for EventSeed<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an event: a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
-        let mut event = Event::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut rest = Rest::default();
         while let Some(key) = map.next_key_seed(PlainText)? {
-            if let Err(error) = read_field(&mut event, &mut rest, &key, &mut map, self.fault) {
+            if let Err(error) = read_field(self.event, &mut rest, &key, &mut map, self.fault) {
                 self.fault.path.insert_str(0, &key);
                 return Err(error);
             }
         }
-        event.properties = rest.into_object();
-        Ok(event)
+        self.event.properties = rest.into_object();
+        Ok(())
     }
 }
 
@@ -310,9 +314,18 @@ fn sound(raw: &RawValue) -> Result<&str, String> {
 /// # Errors
 /// A sentence, when it is nested too deeply or an escape in it is no character.
 pub fn check_raw(text: &str) -> Result<(), String> {
+    check_raw_below(0, text)
+}
+
+/// The same of a value that is to stand so many levels below `properties`.
+///
+/// # Errors
+/// As [`check_raw`].
+pub fn check_raw_below(levels: usize, text: &str) -> Result<(), String> {
+    let depth_max = PROPERTIES_DEPTH_MAX.saturating_sub(levels);
     // Most hold fewer brackets than that, and no backslash: two looks at all bytes at once tell.
     let openings = text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
-    if openings > PROPERTIES_DEPTH_MAX && depth(text) > PROPERTIES_DEPTH_MAX {
+    if openings > depth_max && depth(text) > depth_max {
         return Err(format!("expected at most {PROPERTIES_DEPTH_MAX} levels of nesting"));
     }
     if text.as_bytes().contains(&b'\\') && text.contains("\\u") {

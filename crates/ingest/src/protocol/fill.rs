@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use footfall_event::{Column, Event, Item, Limits, Text, Whole, check_raw};
+use footfall_event::{Column, Event, Item, Limits, Text, Whole, check_raw_below};
+use memchr::memchr2;
 
 use super::fields::{self, Fields};
 
@@ -18,15 +19,16 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 /// # Errors
 /// A sentence.
 pub fn check_part(raw: &str) -> Result<(), String> {
-    let is_plain = !raw.as_bytes().contains(&b'\\') && !raw.starts_with(['{', '[']);
-    if is_plain { Ok(()) } else { check_raw(&format!("[{raw}]")) }
+    check_raw_below(1, raw)
 }
 
 /// The path of a URL, which not all clients send by itself.
 pub fn path_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
-    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let scheme = url.as_bytes().windows(3).position(|three| three == b"://")?;
+    let rest = &url[scheme + 3..];
+    let begin = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let path = begin.map_or("", |at| &rest[at..]);
+    let path = memchr2(b'?', b'#', path.as_bytes()).map_or(path, |end| &path[..end]);
     Some(if path.is_empty() { "/" } else { path })
 }
 
