@@ -16,8 +16,9 @@ pub const FLAG: &str = "rate";
 
 /// Visitors whose rate is known at most, and those of one sweep; while there are more nothing is flagged.
 const KNOWN_MAX: usize = 1_000_000;
-/// Behind so many events those are forgotten whose rate is as if they had sent nothing.
-const SWEPT_EVERY: u64 = 100_000;
+/// Behind so many events at least, and at most, those are forgotten whose rate is as if they had sent nothing: soon, so
+/// that those who are known fit into a processor's cache, but not before there are as many events as were known.
+const SWEPT_EVERY: (u64, u64) = (10_000, 100_000);
 
 /// Events at once, and events a second from then on; no bound where either is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Rates {
     keys: Option<Limiter>,
     hasher: DefaultHashBuilder,
     events: AtomicU64,
+    /// Which event is the next to sweep.
+    sweeps_at: AtomicU64,
     is_full: AtomicBool,
 }
 
@@ -80,6 +83,7 @@ impl Rates {
             keys,
             hasher: DefaultHashBuilder::default(),
             events: AtomicU64::new(0),
+            sweeps_at: AtomicU64::new(SWEPT_EVERY.0),
             is_full: AtomicBool::new(false),
         }
     }
@@ -93,23 +97,27 @@ impl Rates {
         let site = event.text(Text::Site).unwrap_or_default();
         // A user who is no visitor yet will be one by this id.
         let visitor = event.text(Text::VisitorId).or(event.text(Text::UserId));
-        let visitor = visitor.map(|visitor| self.hasher.hash_one((site, visitor)));
-        let is_over = |limiter: &Option<Limiter>, of: Option<u64>| {
-            limiter.as_ref().zip(of).is_some_and(|(limiter, of)| limiter.check_key(&of).is_err())
-        };
-        let of_key = is_over(&self.keys, Some(self.hasher.hash_one(site)));
-        let of_visitor = is_over(&self.visitors, visitor);
+        let is_over = |limiter: &Limiter, of| limiter.check_key(&of).is_err();
+        let of_key =
+            self.keys.as_ref().is_some_and(|keys| is_over(keys, self.hasher.hash_one(site)));
+        let of_visitor = self.visitors.as_ref().zip(visitor).is_some_and(|(visitors, visitor)| {
+            is_over(visitors, self.hasher.hash_one((site, visitor)))
+        });
         if (of_key || of_visitor) && event.text(Text::Bot).is_none() {
             event.set_text(Text::Bot, FLAG);
         }
     }
 
     fn sweep(&self) {
-        if self.events.fetch_add(1, Ordering::Relaxed) % SWEPT_EVERY == SWEPT_EVERY - 1 {
+        let event = self.events.fetch_add(1, Ordering::Relaxed);
+        if event == self.sweeps_at.load(Ordering::Relaxed) {
             let limiters = || self.visitors.iter().chain(&self.keys);
             limiters().for_each(Limiter::retain_recent);
             let known: usize = limiters().map(Limiter::len).sum();
             self.is_full.store(known > KNOWN_MAX, Ordering::Relaxed);
+            let (least, most) = SWEPT_EVERY;
+            let now = self.events.load(Ordering::Relaxed);
+            self.sweeps_at.store(now + (known as u64).clamp(least, most), Ordering::Relaxed);
         }
     }
 }
@@ -145,6 +153,22 @@ mod tests {
         let found = visitors.map(|visitor| flagged(&rates, "shop", visitor));
         assert_eq!(found, [false, false, false, false, true]);
         assert!(!flagged(&rates, "outlet", "e"));
+    }
+
+    /// Each has sent an event, which at this rate is forgotten within a microsecond.
+    #[test]
+    fn those_who_may_send_as_much_as_ever_are_forgotten_again_and_again() {
+        let visitor = Rate { burst: 1_000, per_second: 1_000_000 };
+        let rates = Rates::new(RateSettings { visitor, key: Rate::default() });
+        let mut most = 0;
+        for number in 0..5 * SWEPT_EVERY.0 {
+            let mut event = Event::default();
+            event.set_text(Text::Site, "shop");
+            event.set_text(Text::VisitorId, number.to_string());
+            rates.flag(&mut event);
+            most = most.max(rates.visitors.as_ref().unwrap().len());
+        }
+        assert!(most <= SWEPT_EVERY.0 as usize + 1_000, "{most} were known at once");
     }
 
     #[test]
