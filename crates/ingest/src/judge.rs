@@ -175,7 +175,7 @@ fn judge_body(mut door: Door<'_>, protocol: Protocol, body: &[u8], hold: Hold) -
         Ok(split) => split,
         Err(bad) => return refuse(&door, bad, Payload::whole(body), hold),
     };
-    if let Err(why) = door.admit(&split) {
+    if let Err(why) = door.admit(protocol, &split) {
         return Judgement::Deny(why);
     }
     if split.pieces.is_empty() {

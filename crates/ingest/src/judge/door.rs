@@ -11,7 +11,7 @@ use super::Head;
 use crate::IngestSettings;
 use crate::consent::Consent;
 use crate::keys::{self, Access, Denial};
-use crate::protocol::{Names, Split};
+use crate::protocol::{Names, Protocol, Split};
 
 /// A request's head, and the settings it is judged by.
 pub struct Door<'h> {
@@ -40,9 +40,10 @@ impl<'h> Door<'h> {
     ///
     /// # Errors
     /// Why it is not.
-    pub fn admit(&mut self, split: &Split<'_>) -> Result<(), Denial> {
+    pub fn admit(&mut self, protocol: Protocol, split: &Split<'_>) -> Result<(), Denial> {
         if !self.is_admitted {
-            let key = split.key.as_ref().ok_or(Denial::Missing)?;
+            let key = split.key.clone().or_else(|| protocol.key_in_events(&split.pieces));
+            let key = key.ok_or(Denial::Missing)?;
             let origin = self.head.origin.as_deref();
             self.site = Some(keys::site_of(&self.settings.keys, key.as_bytes(), origin)?);
             self.is_admitted = true;

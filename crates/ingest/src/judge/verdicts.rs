@@ -13,8 +13,8 @@ use crate::consent::Consent;
 use crate::protocol::{Dialect, Names};
 use crate::refusal::{self, Payload};
 
-/// What a record is larger than its event's JSON by, as a rule: names, times, punctuation.
-const RECORD_EXTRA_BYTES: usize = 128;
+/// What a record is larger than its event's JSON by, as a rule, beside the user agent: names, times, what is derived.
+const RECORD_EXTRA_BYTES: usize = 256;
 /// What the answer says about an accepted event with an id of usual length.
 const LINE_BYTES: usize = 80;
 /// What the answer says beside its list, as a rule.
@@ -25,6 +25,8 @@ pub struct Verdicts {
     dialect: Dialect,
     /// How many partitions the log has.
     partitions: u32,
+    /// What a record is larger than its event's JSON by, as a rule.
+    extra_bytes: usize,
     /// The payloads of all records, one after the other.
     payloads: Vec<u8>,
     /// Where each record goes, and where its payload ends.
@@ -42,6 +44,7 @@ impl Verdicts {
         Verdicts {
             dialect: head.dialect,
             partitions: head.partitions,
+            extra_bytes: RECORD_EXTRA_BYTES + head.user_agent.as_ref().map_or(0, String::len),
             payloads: Vec::new(),
             records: Vec::new(),
             lines: head.wants_list.then(Vec::new),
@@ -53,7 +56,7 @@ impl Verdicts {
 
     /// Makes room for `events` that take `bytes` of JSON.
     pub fn expect(&mut self, events: usize, bytes: usize) {
-        self.payloads.reserve(bytes + RECORD_EXTRA_BYTES * events);
+        self.payloads.reserve(bytes + self.extra_bytes * events);
         self.records.reserve(events);
         if let Some(lines) = &mut self.lines {
             lines.reserve(LINE_BYTES * events);

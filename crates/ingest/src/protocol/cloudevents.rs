@@ -67,10 +67,9 @@ pub fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Event<'a>, BadField> 
         let own = Fields::parse(own).map_err(bad_json)?;
         own.iter().for_each(|(key, raw)| rest.push_new(key, "ce_", raw));
     }
-    let json = |text: &str| serde_json::Value::from(text).to_string();
-    rest.push_new("source", "ce_", &json(&source));
+    rest.push_new("source", "ce_", &fields::json(&source));
     if is_named && event.text(Text::EventName) != Some(kind.as_ref()) {
-        rest.push_new("type", "ce_", &json(&kind));
+        rest.push_new("type", "ce_", &fields::json(&kind));
     }
     for (key, raw) in fields.iter().filter(|(key, raw)| !OF_FORM.contains(key) && *raw != "null") {
         check_part(raw).map_err(|why| BadField::new(Reason::BadType, key, why))?;

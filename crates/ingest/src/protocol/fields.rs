@@ -111,6 +111,15 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Fields<'a> {
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
+/// A text as JSON.
+pub fn json(text: &str) -> String {
+    let mut json = Vec::with_capacity(text.len() + 2);
+    write_text(text, &mut json);
+    let json = String::from_utf8(json);
+    debug_assert!(json.is_ok(), "it is made of a text");
+    json.unwrap_or_default()
+}
+
 /// The text of a raw value that is one. Without an escape it is what stands between its quotes: the parser that found the
 /// value has looked at all else.
 pub fn text(raw: &str) -> Option<Cow<'_, str>> {

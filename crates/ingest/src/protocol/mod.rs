@@ -89,7 +89,7 @@ pub struct Split<'a> {
     pub holder: &'static str,
     /// Were they sent as a batch, even if of one? A single event that is bad fails its request.
     pub is_batch: bool,
-    /// A write key in the body.
+    /// A write key in the body that stands beside the events.
     pub key: Option<Cow<'a, str>>,
     /// The size of what is said beside the events, as it becomes part of each of them.
     pub beside_bytes: usize,
@@ -150,6 +150,17 @@ impl Protocol {
     /// May a write key stand in the body?
     pub fn has_key_in_body(self) -> bool {
         matches!(self, Protocol::Segment(_) | Protocol::Snowplow)
+    }
+
+    /// A write key that stands in one of the events.
+    pub fn key_in_events<'a>(self, pieces: &[Piece<'a>]) -> Option<Cow<'a, str>> {
+        let name = match self {
+            Protocol::Segment(Call::One(_)) => "writeKey",
+            Protocol::Snowplow => snowplow::KEY,
+            _ => return None,
+        };
+        let key_of = |text| Fields::parse(text).ok()?.take(name).and_then(fields::text);
+        pieces.iter().find_map(|piece| key_of((*piece).ok()?))
     }
 
     /// Splits a body into at most `events_max` events, without looking into them.

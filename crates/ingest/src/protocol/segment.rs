@@ -31,9 +31,8 @@ pub fn split(call: Call, body: &[u8], events_max: usize) -> Result<Split<'_>, Ba
     let text = text_of(body)?;
     if call != Call::Batch || text.is_empty() {
         // What is wrong with a single event is found when it is parsed.
-        let key = Fields::parse(text).ok().and_then(|mut fields| fields.take("writeKey"));
         let pieces = if text.is_empty() { Vec::new() } else { vec![Ok(text)] };
-        return Ok(Split::of(pieces, "body", false).with_key(key.and_then(fields::text)));
+        return Ok(Split::of(pieces, "body", false));
     }
     let (Some(pieces), mut fields) = pieces::of_object(text, "batch", events_max)? else {
         return Err(BadField::new(Reason::Missing, "batch", "is required, an array of events"));

@@ -60,14 +60,11 @@ pub fn split(body: &[u8], events_max: usize) -> Result<Split<'_>, BadField> {
     let Some(pieces) = pieces.or_else(alone) else {
         return Err(BadField::new(Reason::Missing, "data", "is required, an array of events"));
     };
-    let key = pieces.iter().find_map(|piece| key_of((*piece).ok()?));
-    Ok(Split::of(pieces, "data", true).with_key(key))
+    Ok(Split::of(pieces, "data", true))
 }
 
-/// The write key: trackers have no other place for one than the name of the app.
-fn key_of<'a>(text: &'a str) -> Option<Cow<'a, str>> {
-    Fields::parse(text).ok()?.take("aid").and_then(fields::text)
-}
+/// Where a write key stands: trackers have no other place for one than the name of the app.
+pub const KEY: &str = "aid";
 
 pub fn parse<'a>(
     text: &'a str,
@@ -258,7 +255,7 @@ pub fn of_query(query: &str) -> String {
     let mut object = Object::default();
     let pairs = form_urlencoded::parse(query.as_bytes());
     for (name, value) in pairs.filter(|(name, _)| !IN_QUERY.contains(&name.as_ref())) {
-        object.push(&name, &serde_json::Value::from(value.as_ref()).to_string());
+        object.push(&name, &fields::json(&value));
     }
     object.finish().unwrap_or_else(|| "{}".to_owned())
 }

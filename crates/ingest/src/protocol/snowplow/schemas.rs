@@ -119,7 +119,7 @@ pub fn fill_from_event<'a>(
         _ => {
             event.set_text(Text::EventName, name.to_owned());
             fill_named(event, &mut data, limits);
-            let schema = serde_json::Value::from(told.schema.as_ref()).to_string();
+            let schema = fields::json(&told.schema);
             rest.push_new("schema", "snowplow_", &schema);
         }
     }
@@ -177,7 +177,7 @@ pub fn fill_from_contexts<'a>(
         };
         if let Some(data) = data {
             let mut rest = Object::default();
-            rest.push("schema", &serde_json::Value::from(context.schema.as_ref()).to_string());
+            rest.push("schema", &fields::json(&context.schema));
             rest.push("data", &data);
             left.push(if left.is_empty() { '[' } else { ',' });
             left.push_str(&rest.finish().unwrap_or_default());

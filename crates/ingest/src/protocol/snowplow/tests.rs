@@ -295,9 +295,11 @@ fn base64_may_be_padded_or_of_the_other_alphabet() {
 fn a_body_is_split_and_shows_its_key() {
     let body = br#"{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":[{"e":"pv","aid":"k1"},{"e":"pp","aid":"k1"}]}"#;
     let split = super::split(body, 2).unwrap();
-    assert_eq!((split.pieces.len(), split.key.as_deref()), (2, Some("k1")));
+    let key = Protocol::Snowplow.key_in_events(&split.pieces);
+    assert_eq!((split.pieces.len(), key.as_deref()), (2, Some("k1")));
     let second = super::split(br#"{"data":[{"e":"pv"},{"e":"pp","aid":"k2"}]}"#, 2).unwrap();
-    assert_eq!(second.key.as_deref(), Some("k2"));
+    let key = Protocol::Snowplow.key_in_events(&second.pieces);
+    assert_eq!(key.as_deref(), Some("k2"));
     let bad =
         |body: &str| super::split(body.as_bytes(), 2).err().map(|bad| bad.to_string()).unwrap();
     assert_eq!(bad("{}"), "data: is required, an array of events");
