@@ -1,8 +1,10 @@
-//! Events per CPU second of the whole server process: HTTP, checks, and a log that fsyncs.
+//! Events per CPU second of the whole server process: HTTP, checks, and a log that fsyncs; and what part that is of what
+//! a bare server does, which parses the same events and drops them.
 //! The client is a process of its own (this binary, started again), so that its work is not counted.
 //!
 //! `cargo bench --bench ingest`; `-- 100 8 segment` runs batches of 100 only, for 8 seconds, by one protocol only.
 
+mod bare;
 mod forms;
 
 use std::io::{Read, Write};
@@ -49,15 +51,31 @@ fn main() -> Result<(), Failure> {
     };
     let seconds = arguments.get(1).map_or(Ok(5), |text| text.parse())?;
     let wanted = |form: &&Form| arguments.get(2).is_none_or(|name| name == form.name);
-    println!("protocol     batch  events/CPU s  without the log  requests/s  bytes/event");
-    for form in forms::FORMS.iter().filter(wanted) {
-        batches.iter().try_for_each(|batch| measure(form, *batch, seconds))?;
+    let forms: Vec<&Form> = forms::FORMS.iter().filter(wanted).collect();
+    println!(
+        "protocol     batch  events/CPU s  of bare  without the log  of bare  requests/s  bytes/event"
+    );
+    for batch in batches {
+        let bare = measure_bare(batch, seconds)?;
+        forms.iter().try_for_each(|form| measure(form, batch, seconds, bare))?;
     }
     Ok(())
 }
 
+/// Events a CPU second of a server that keeps nothing, by Footfall's own protocol.
+fn measure_bare(batch: usize, seconds: u64) -> Result<f64, Failure> {
+    let form = &forms::FORMS[0];
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?.to_string();
+    runtime.spawn(bare::serve(listener));
+    let run = run_client(&address, form, batch, seconds)?;
+    print_line("bare axum", form, batch, &run, run.cpu, run.events / run.cpu);
+    Ok(run.events / run.cpu)
+}
+
 /// Serves one client for some seconds, and prints what it cost.
-fn measure(form: &Form, batch: usize, seconds: u64) -> Result<(), Failure> {
+fn measure(form: &Form, batch: usize, seconds: u64, bare: f64) -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
     let settings = LocalSettings::new(directory.path(), "bench", PARTITIONS);
     let log = Arc::new(LocalLog::open(settings)?);
@@ -69,31 +87,45 @@ fn measure(form: &Form, batch: usize, seconds: u64) -> Result<(), Failure> {
     let (shared, token) = (Arc::clone(&log) as Arc<dyn EventLog>, shutdown.clone());
     let served = runtime.spawn(serve(listener, shared, IngestSettings::default(), metrics, token));
 
+    let run = run_client(&address, form, batch, seconds)?;
+    // Both are made anew for each measurement.
+    let of_log = cpu_seconds_of_threads("log-writer")? + cpu_seconds_of_threads("fjall:worker")?;
+    assert_eq!(runtime.block_on(held(&log))?, run.events as i64, "the log holds what was answered");
+    shutdown.cancel();
+    runtime.block_on(served)??;
+    print_line(form.name, form, batch, &run, run.cpu - of_log, bare);
+    Ok(())
+}
+
+/// What a client was answered, and what that took of this process.
+struct Run {
+    events: f64,
+    cpu: f64,
+    elapsed: f64,
+}
+
+fn run_client(address: &str, form: &Form, batch: usize, seconds: u64) -> Result<Run, Failure> {
     let (began, cpu) = (Instant::now(), cpu_seconds()?);
     let client = Command::new(std::env::current_exe()?)
-        .args([CLIENT, &address, form.name, &batch.to_string(), &seconds.to_string()])
+        .args([CLIENT, address, form.name, &batch.to_string(), &seconds.to_string()])
         .stdout(Stdio::piped())
         .spawn()?
         .wait_with_output()?;
     let (elapsed, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
-    // Both are made anew for each measurement.
-    let of_log = cpu_seconds_of_threads("log-writer")? + cpu_seconds_of_threads("fjall:worker")?;
-
-    let posted: i64 = String::from_utf8(client.stdout)?.trim().parse()?;
     assert!(client.status.success(), "an event was not accepted");
-    assert_eq!(runtime.block_on(held(&log))?, posted, "the log holds what was answered");
-    shutdown.cancel();
-    runtime.block_on(served)??;
-    let events = posted as f64;
-    let bytes = (form.body)(0, batch).len() / batch;
+    let events = String::from_utf8(client.stdout)?.trim().parse()?;
+    Ok(Run { events, cpu, elapsed })
+}
+
+fn print_line(name: &str, form: &Form, batch: usize, run: &Run, without_log: f64, bare: f64) {
+    let (all, door) = (run.events / run.cpu, run.events / without_log);
     println!(
-        "{:<11}  {batch:>5}  {:>12.0}  {:>15.0}  {:>10.0}  {bytes:>11}",
-        form.name,
-        events / cpu,
-        events / (cpu - of_log),
-        events / batch as f64 / elapsed,
+        "{name:<11}  {batch:>5}  {all:>12.0}  {:>7.2}  {door:>15.0}  {:>7.2}  {:>10.0}  {:>11}",
+        all / bare,
+        door / bare,
+        run.events / batch as f64 / run.elapsed,
+        (form.body)(0, batch).len() / batch,
     );
-    Ok(())
 }
 
 async fn held(log: &LocalLog) -> Result<i64, Failure> {
