@@ -99,6 +99,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_written_otherwise() {
+        let mut told = event("https://shop.example/?x&utm%5Fsource=news&%67clid=abc&=&&utm_term");
+        let click = fill(&mut told, &Redaction::default());
+        assert_eq!(click.map(|click| click.source), Some("google"));
+        assert_eq!((told.text(Text::UtmSource), told.text(Text::UtmTerm)), (Some("news"), None));
+    }
+
+    #[test]
     fn a_click_id_tells_who_advertised() {
         let mut clicked = event("https://shop.example/p?fbclid=&msclkid=abc&gclid=def");
         assert_eq!(

@@ -256,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_hold_a_space() {
+        let mut event = Event::default();
+        event.set_text(Text::PageUrl, "/?full+name=x&fullname=y&full%20name=z");
+        Redaction::new(&["full name".to_owned()]).redact(&mut event, &Limits::default());
+        let expected = "/?full+name=REDACTED&fullname=y&full%20name=REDACTED";
+        assert_eq!(event.text(Text::PageUrl), Some(expected));
+    }
+
+    #[test]
     fn addresses_in_properties_are_no_other() {
         for (json, expected) in [
             (

@@ -1,6 +1,9 @@
 //! The columns of `events` that a client can fill, by type: one list from which parsing, the log's
 //! record, and decoding to Arrow all follow.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::LazyLock;
 
 macro_rules! columns {
@@ -115,7 +118,7 @@ impl Column {
 }
 
 /// Finds the columns of keys that come in the order in which the log's records are written, as all but
-/// foreign ones do: the next is a few places ahead, which is nearer than a hash table.
+/// foreign ones do: the next is a few places ahead, which is nearer than those of its length.
 #[derive(Debug, Default)]
 pub(crate) struct InOrder {
     next: usize,

@@ -110,7 +110,11 @@ impl Rates {
 
     fn sweep(&self) {
         let event = self.events.fetch_add(1, Ordering::Relaxed);
-        if event == self.sweeps_at.load(Ordering::Relaxed) {
+        let due = self.sweeps_at.load(Ordering::Relaxed);
+        let relaxed = Ordering::Relaxed;
+        // One of those who come at once sweeps; however many come meanwhile, the next is due behind them.
+        if event >= due && self.sweeps_at.compare_exchange(due, u64::MAX, relaxed, relaxed).is_ok()
+        {
             let limiters = || self.visitors.iter().chain(&self.keys);
             limiters().for_each(Limiter::retain_recent);
             let known: usize = limiters().map(Limiter::len).sum();
@@ -169,6 +173,16 @@ mod tests {
             most = most.max(rates.visitors.as_ref().unwrap().len());
         }
         assert!(most <= SWEPT_EVERY.0 as usize + 1_000, "{most} were known at once");
+    }
+
+    /// More came while it swept than the next was to be behind.
+    #[test]
+    fn a_sweep_that_took_long_is_not_the_last() {
+        let rates = Rates::default();
+        rates.events.store(rates.sweeps_at.load(Ordering::Relaxed) + 50_000, Ordering::Relaxed);
+        assert!(!flagged(&rates, "shop", "v"));
+        let due = rates.sweeps_at.load(Ordering::Relaxed);
+        assert!(due > rates.events.load(Ordering::Relaxed) && due < u64::MAX, "{due}");
     }
 
     #[test]

@@ -123,6 +123,22 @@ fn an_event_tells_where_its_visit_came_from() {
 }
 
 #[test]
+fn a_page_of_the_same_origin_tells_nothing_of_a_visit() {
+    let check = |page, referrer, expected| {
+        let view = (Text::EventName, "page_view");
+        of_event(&[(Text::PageUrl, page), (Text::Referrer, referrer), view], None, expected);
+    };
+    check("https://shop.example/p?a", "https://shop.example/", None);
+    check("https://shop.example?q", "https://shop.example", None);
+    check("https://shop.example#top", "https://shop.example/p#x", None);
+    check("https://shop.example:8080/", "https://shop.example/", None);
+    check("https://user@shop.example/", "https://shop.example/", None);
+    check("https://shop.example.evil/", "https://shop.example", Some("Referral"));
+    check("https://shop.example/", "https://shop.exam", Some("Referral"));
+    check("https:///a", "https:///b", None);
+}
+
+#[test]
 fn a_file_of_ones_own_replaces_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = |text: &str| {

@@ -44,7 +44,8 @@ impl Verdicts {
         Verdicts {
             dialect: head.dialect,
             partitions: head.partitions,
-            extra_bytes: RECORD_EXTRA_BYTES + head.user_agent.as_ref().map_or(0, String::len),
+            extra_bytes: RECORD_EXTRA_BYTES
+                + head.user_agent.as_ref().map_or(0, |agent| agent.len().min(RECORD_EXTRA_BYTES)),
             payloads: Vec::new(),
             records: Vec::new(),
             lines: head.wants_list.then(Vec::new),

@@ -111,3 +111,32 @@ pub fn take_item<'a>(product: &mut Fields<'a>, limits: &Limits) -> Item<'a> {
     });
     item
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One level is the object that it will stand in.
+    #[test]
+    fn a_part_is_nested_one_level_less_than_its_whole() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(check_part(&nested(63)), Ok(()));
+        assert!(check_part(&nested(64)).is_err_and(|why| why.contains("64 levels")));
+        assert_eq!(check_part(&format!("\"{}\"", "[".repeat(100))), Ok(()));
+        assert!(check_part(r#""\ud800""#).is_err());
+    }
+
+    #[test]
+    fn a_path_is_what_stands_between_host_and_query() {
+        for (url, path) in [
+            ("https://shop.example/p/1?a=/b#c", Some("/p/1")),
+            ("https://shop.example", Some("/")),
+            ("https://shop.example?a", Some("/")),
+            ("https://shop.example/\u{e9}#/x", Some("/\u{e9}")),
+            ("a:b://c/d", Some("/d")),
+            ("/p/1", None),
+        ] {
+            assert_eq!(path_of(url), path, "{url}");
+        }
+    }
+}

@@ -270,6 +270,12 @@ pub struct Packer {
 }
 
 impl Packer {
+    /// A chunk as an older version kept it, packed where that makes it smaller; any other as it is.
+    pub fn pack_again(&mut self, chunk: Bytes) -> Bytes {
+        let packed = chunk.first().filter(|version| **version == VERSION);
+        packed.and_then(|_| self.pack(&chunk)).unwrap_or(chunk)
+    }
+
     fn pack(&mut self, chunk: &[u8]) -> Option<Bytes> {
         let (header, frames) = chunk.split_at(CHUNK_HEADER_BYTES);
         let length =
@@ -311,8 +317,9 @@ fn unpacked_bytes(packed: &[u8]) -> Result<usize, Malformed> {
     let (length, block) = packed.split_first_chunk().ok_or(CUT_CHUNK)?;
     let bytes = u32::from_be_bytes(*length) as usize;
     let fits = bytes <= block.len().saturating_mul(UNPACKED_MAX);
-    if fits { Ok(bytes) } else { Err(Malformed("chunk is larger than its bytes can hold")) }
+    if fits { Ok(bytes) } else { Err(LARGER_THAN_ITS_BYTES) }
 }
+const LARGER_THAN_ITS_BYTES: Malformed = Malformed("chunk is larger than its bytes can hold");
 
 fn frames(mut value: Bytes, header: ChunkHeader) -> Result<Bytes, Malformed> {
     let is_packed = value[0] == VERSION_PACKED;

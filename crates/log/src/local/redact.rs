@@ -138,12 +138,13 @@ fn copy_without(
     let failed = |error: fjall::Error| store.io_error(&error);
     // Not through the journal: tables are written at once, in the order of their keys.
     let mut copying = keyspace.start_ingestion().map_err(failed)?;
+    let mut packer = Packer::default();
     for entry in old.keyspace.iter() {
         let (key, value) = entry.into_inner().map_err(failed)?;
         let (lane, records) = decode(store, &key, value.clone().into())?;
-        let without = without(&lane, &records, redaction);
-        let value = without.map_or(value, fjall::Slice::from);
-        copying.write(key, value).map_err(failed)?;
+        let without = without(&lane, &records, redaction, &mut packer);
+        let value = without.unwrap_or_else(|| packer.pack_again(value.into()));
+        copying.write(key, fjall::Slice::from(value)).map_err(failed)?;
     }
     copying.finish().map_err(failed)?;
     let starts = old.starts.clone();
@@ -188,7 +189,12 @@ fn is_meant(lane: &Lane, record: &Record, redaction: &Redaction) -> bool {
 }
 
 /// The chunk with other records in place of those that are meant; `None` where none is.
-fn without(lane: &Lane, records: &[Record], redaction: &Redaction) -> Option<Bytes> {
+fn without(
+    lane: &Lane,
+    records: &[Record],
+    redaction: &Redaction,
+    packer: &mut Packer,
+) -> Option<Bytes> {
     let meant: Vec<bool> = records.iter().map(|record| is_meant(lane, record, redaction)).collect();
     let first = records.first().filter(|_| meant.contains(&true))?;
     let bytes = records.iter().map(|record| record.payload.len()).sum();
@@ -201,7 +207,7 @@ fn without(lane: &Lane, records: &[Record], redaction: &Redaction) -> Option<Byt
             (true, Lane::Side(_)) => chunk.push(record.kind, &super::encode_published("", &[])),
         }
     }
-    Some(chunk.finish(&mut Packer::default()))
+    Some(chunk.finish(packer))
 }
 
 /// Waits until the folders of old segments, also those that an earlier call replaced, and all journals that

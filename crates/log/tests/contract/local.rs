@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, Weak};
 use async_trait::async_trait;
 use bytes::Bytes;
 use footfall_event::{Micros, Offset, Partition};
-use footfall_log::{EventLog, Kind, LocalLog, LocalSettings, LogError, NewRecord};
+use footfall_log::{
+    DELIVERY_BYTES_MAX, Delivery, EventLog, Kind, LocalLog, LocalSettings, LogError, NewRecord,
+};
 use tempfile::TempDir;
 
 use crate::harness::{
-    Harness, PARTITIONS, event, events, eventually, offsets, read_all, start_of, started,
+    Harness, PARTITIONS, PATIENCE, event, events, eventually, offsets, read_all, start_of, started,
 };
 
 pub struct LocalHarness {
@@ -180,6 +182,26 @@ async fn reading_crosses_segments_and_survives_reopening_them() {
     drop(log);
     let log = LocalLog::open(eager(directory.path())).unwrap();
     assert_eq!(read_all(&log).await, before);
+}
+
+/// However small it is on disk.
+#[tokio::test]
+async fn a_delivery_holds_no_more_than_its_bytes() {
+    const COUNT: usize = 40_000;
+    let directory = tempfile::tempdir().unwrap();
+    let log = LocalLog::open(settings(directory.path())).unwrap();
+    let alike = Bytes::from(vec![b'x'; 300]);
+    log.append(vec![event(0, alike); COUNT]).await.unwrap();
+    let mut subscription = started(&log).await;
+    let mut left = COUNT;
+    while left > 0 {
+        let Delivery::Records { records, .. } = subscription.next(PATIENCE).await.unwrap() else {
+            panic!("{left} records were to come");
+        };
+        let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
+        assert!(bytes <= DELIVERY_BYTES_MAX, "{bytes} bytes");
+        left -= records.len();
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bytes::BufMut;
+use fjall::{CompressionType, KvSeparationOptions};
 use footfall_event::Partition;
+use rand::distr::{Alphanumeric, SampleString};
 use tempfile::TempDir;
 
 use super::super::testing::{fail_commits, fail_deletions};
@@ -111,7 +114,8 @@ fn holds(folder: &Path, bytes: &[u8]) -> bool {
 #[tokio::test]
 async fn no_byte_is_left_and_all_others_keep_their_offsets() {
     let mut shop = Shop::new();
-    let large = format!("{PERSON} {}", "x".repeat(3_000));
+    // As packing makes it no smaller, it stands apart from its key.
+    let large = format!("{PERSON} {}", Alphanumeric.sample_string(&mut rand::rng(), 3_000));
     shop.append(P0, &["a", PERSON, "b", &large]).await;
     shop.append(P1, &["c", PERSON]).await;
     shop.log()
@@ -191,6 +195,46 @@ async fn a_disk_without_room_is_told_and_changes_nothing() {
     assert!(matches!(refused, LogError::Unavailable { .. }), "{refused}");
     let told = refused.to_string();
     assert!(told.contains("18446744073710 MB must be free on its disk"), "{told}");
+}
+
+/// A chunk as it was written before chunks were packed, in a keyspace that packs them itself.
+fn of_older_version(store: &Store, payloads: &[String]) -> Segment {
+    let mut chunk = vec![1];
+    chunk.put_i64(77);
+    chunk.put_u32(payloads.len() as u32);
+    for payload in payloads {
+        chunk.put_u8(Kind::Event.code());
+        chunk.put_u32(payload.len() as u32);
+        chunk.put_slice(payload.as_bytes());
+    }
+    let apart =
+        KvSeparationOptions::default().separation_threshold(1024).compression(CompressionType::Lz4);
+    let options = || KeyspaceCreateOptions::default().with_kv_separation(Some(apart.clone()));
+    let keyspace = store.db.keyspace(&layout::segment_name(0, 1), options).unwrap();
+    keyspace.insert(Lane::Partition(P0).chunk_key(Offset(0)), chunk).unwrap();
+    keyspace.rotate_memtable_and_wait().unwrap();
+    let starts = store.segments()[0].starts.clone();
+    Segment { number: 0, rewritten: 1, starts, keyspace }
+}
+
+#[tokio::test]
+async fn a_log_of_an_older_version_is_read_and_packed_when_it_is_copied() {
+    let mut shop = Shop::new();
+    let payloads: Vec<_> = (0..100).map(|number| format!("{number} is like the others")).collect();
+    let older = of_older_version(&shop.log().store, &payloads);
+    replace(&shop.log().store, Arc::new(older)).unwrap();
+    shop.reopen();
+    assert_eq!(shop.records(P0).await, payloads);
+    shop.append(P1, &[PERSON]).await;
+    shop.append(P0, &["new"]).await;
+    assert_eq!(shop.redact(&[(P1, 1)]).await, Redacted::Records(1));
+    let expected: Vec<_> = payloads.iter().cloned().chain(["new".to_owned()]).collect();
+    assert_eq!(shop.records(P0).await, expected);
+    let segments = shop.log().store.segments();
+    let key = Lane::Partition(P0).chunk_key(Offset(0));
+    let copied = segments[0].keyspace.get(key).unwrap().unwrap();
+    let bytes: usize = payloads.iter().map(String::len).sum();
+    assert!(copied.len() < bytes / 3, "{} of {bytes} bytes", copied.len());
 }
 
 /// A copy that was made and never took its place.
