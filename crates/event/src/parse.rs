@@ -169,6 +169,15 @@ fn without_position(error: &serde_json::Error) -> String {
     text.strip_suffix(&position).map_or(text.clone(), str::to_owned)
 }
 
+/// An event within other JSON, in one pass with it. What is wrong is told without its path: [`parse_event`] tells all.
+impl<'de> serde::Deserialize<'de> for Event<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (mut event, mut fault) = (Event::default(), Fault::default());
+        EventSeed { event: &mut event, fault: &mut fault }.deserialize(from)?;
+        Ok(event)
+    }
+}
+
 /// Fills an event where it stands: one has a kilobyte, which each layer of serde's would move.
 struct EventSeed<'f, 'de> {
     event: &'f mut Event<'de>,

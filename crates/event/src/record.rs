@@ -95,16 +95,16 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Whether JSON escapes a byte of these: a control, a quote or a backslash. Every text of every event passes here and most
-/// have none, so that eight are looked at in one: in `word - LOW` a byte borrows from its highest bit where it was less,
-/// and one that had the highest bit already is no ASCII (serde_json's reader does likewise; the tests compare with it).
+/// have none, so that eight are looked at in one word: a byte that is less than what is taken from it borrows, which sets
+/// its highest bit, and one that has that bit is no ASCII. serde_json's reader does likewise; the tests compare with it.
 fn has_escaped(bytes: &[u8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHEST: u64 = ONES << 7;
     let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
     let escaped = |word: u64| {
         let is_control = word.wrapping_sub(ONES * 0x20) & !word;
-        let is_quote = is_zero(word ^ ONES * u64::from(b'"'));
-        (is_control | is_quote | is_zero(word ^ ONES * u64::from(b'\\'))) & HIGHEST
+        let is_quote = is_zero(word ^ (ONES * u64::from(b'"')));
+        (is_control | is_quote | is_zero(word ^ (ONES * u64::from(b'\\')))) & HIGHEST
     };
     let (words, rest) = bytes.as_chunks::<8>();
     let last = match bytes.last_chunk::<8>() {

@@ -2,11 +2,12 @@
 //! column is passed on to the letter.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use footfall_event::{Micros, Money, TIME_RANGE, write_text};
 use hashbrown::HashSet;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// So many names are sooner compared with each other than hashed; most objects have fewer than half of them.
@@ -22,6 +23,19 @@ impl<'a> Fields<'a> {
     /// serde_json's, when `text` is not one JSON object.
     pub fn parse(text: &'a str) -> Result<Fields<'a>, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    /// The fields of an object but those of `names`, and what those hold, in one pass; `None` for each that is not there.
+    ///
+    /// # Errors
+    /// serde_json's, also where one of `names` holds no `T`.
+    pub fn parse_holding<T: Deserialize<'a>, const N: usize>(
+        text: &'a str,
+        names: [&str; N],
+    ) -> Result<(Fields<'a>, [Option<T>; N]), serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let parsed = json.deserialize_map(Holding { names, held: PhantomData })?;
+        json.end().map(|()| parsed)
     }
 
     /// Of names and raw values in the order of their object.
@@ -88,21 +102,34 @@ impl<'a> Fields<'a> {
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Fields<'a>, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Fields<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::with_capacity(COMPARED_MAX / 2);
-                while let Some((Text(key), raw)) = map.next_entry::<Text<'de>, &RawValue>()? {
-                    fields.push((key, raw.get()));
-                }
-                Ok(Fields::of(fields))
+        let all = Holding::<IgnoredAny, 0> { names: [], held: PhantomData };
+        from.deserialize_map(all).map(|(fields, [])| fields)
+    }
+}
+
+/// Reads an object's fields, of which some hold a `T`.
+struct Holding<'n, T, const N: usize> {
+    names: [&'n str; N],
+    held: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Holding<'_, T, N> {
+    type Value = (Fields<'de>, [Option<T>; N]);
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::with_capacity(COMPARED_MAX / 2);
+        let mut held = [const { None }; N];
+        while let Some(Text(key)) = map.next_key()? {
+            match self.names.iter().position(|name| *name == key) {
+                Some(index) => held[index] = Some(map.next_value()?),
+                None => fields.push((key, map.next_value::<&RawValue>()?.get())),
             }
         }
-        from.deserialize_map(InOrder)
+        Ok((Fields::of(fields), held))
     }
 }
 

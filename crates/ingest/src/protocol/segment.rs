@@ -48,10 +48,12 @@ pub fn parse<'a>(
     envelope: &Fields<'a>,
     limits: &Limits,
 ) -> Result<Event<'a>, BadField> {
-    let mut fields = Fields::parse(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => wrong_type("", "an event: a JSON object"),
-        _ => bad_json(error),
-    })?;
+    let holding = Fields::parse_holding::<Option<Fields<'a>>, 2>(text, ["properties", "context"]);
+    let (mut fields, held) = match holding {
+        Ok((fields, held)) => (fields, Some(held.map(Option::flatten))),
+        // What is wrong is told in its turn.
+        Err(_) => (Fields::parse(text).map_err(bad_object)?, None),
+    };
     let mut event = Event::default();
     for (name, column) in IDENTITY {
         if let Some(raw) = fields.take(name).filter(|raw| *raw != "null") {
@@ -71,8 +73,10 @@ pub fn parse<'a>(
     // A credential: it must not reach the tables.
     let _key = fields.take("writeKey");
     let kind = name(call, &mut fields, &mut event)?;
-    let mut properties = object(&mut fields, "properties")?;
-    let mut context = object(&mut fields, "context")?;
+    let [mut properties, mut context] = match held {
+        Some(held) => held.map(Option::unwrap_or_default),
+        None => [object(&mut fields, "properties")?, object(&mut fields, "context")?],
+    };
     if context.is_empty() {
         context = envelope.get("context").and_then(Fields::of_object).unwrap_or_default();
     }
@@ -86,6 +90,13 @@ pub fn parse<'a>(
     }
     event.properties = rest(properties, fields, context)?.map(Cow::Owned);
     Ok(event)
+}
+
+fn bad_object(error: serde_json::Error) -> BadField {
+    match error.classify() {
+        serde_json::error::Category::Data => wrong_type("", "an event: a JSON object"),
+        _ => bad_json(error),
+    }
 }
 
 /// Sets the event's name and gives its type.
