@@ -15,6 +15,8 @@ use crate::refusal::{self, Payload};
 
 /// What a record is larger than its event's JSON by, as a rule, beside the user agent: names, times, what is derived.
 const RECORD_EXTRA_BYTES: usize = 256;
+/// A user agent of usual length; for a longer one, which may be none that is kept, the room grows.
+const USER_AGENT_BYTES: usize = 256;
 /// What the answer says about an accepted event with an id of usual length.
 const LINE_BYTES: usize = 80;
 /// What the answer says beside its list, as a rule.
@@ -41,11 +43,11 @@ pub struct Verdicts {
 
 impl Verdicts {
     pub fn new(head: &Head) -> Verdicts {
+        let of_agent = head.user_agent.as_ref().map_or(0, |it| it.len().min(USER_AGENT_BYTES));
         Verdicts {
             dialect: head.dialect,
             partitions: head.partitions,
-            extra_bytes: RECORD_EXTRA_BYTES
-                + head.user_agent.as_ref().map_or(0, |agent| agent.len().min(RECORD_EXTRA_BYTES)),
+            extra_bytes: RECORD_EXTRA_BYTES + of_agent,
             payloads: Vec::new(),
             records: Vec::new(),
             lines: head.wants_list.then(Vec::new),
